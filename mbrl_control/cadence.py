@@ -1,0 +1,106 @@
+"""Absolute deadlines on an injectable clock: overruns are counted and skipped, never burst."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+ANCHOR_VARIABLE = "MBRL_CLOCK_ANCHOR_NS"
+"""Wall time minus monotonic time, set once for all processes of a graph by `mbrl-control up`."""
+
+
+class Clock(Protocol):
+    """Time in integer nanoseconds."""
+
+    def now_ns(self) -> int: ...
+
+    def sleep_until_ns(self, deadline_ns: int) -> None: ...
+
+
+class SteadyClock:
+    """CLOCK_MONOTONIC shifted by the graph's anchor: reads as wall time, never steps.
+
+    A wall clock that is set while the graph runs changes nothing here, because the anchor is read
+    once per graph and handed to every process.
+    """
+
+    def __init__(self, anchor_ns: int | None = None) -> None:
+        if anchor_ns is None:
+            anchor = os.environ.get(ANCHOR_VARIABLE)
+            anchor_ns = int(anchor) if anchor else time.time_ns() - time.monotonic_ns()
+        self.anchor_ns = anchor_ns
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns() + self.anchor_ns
+
+    def sleep_until_ns(self, deadline_ns: int) -> None:
+        remaining = deadline_ns - self.now_ns()
+        if remaining > 0:
+            time.sleep(remaining * 1e-9)
+
+
+class VirtualClock:
+    """A clock that tests and the lockstep advance by hand."""
+
+    def __init__(self, start_ns: int = 0) -> None:
+        self._now_ns = start_ns
+
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def sleep_until_ns(self, deadline_ns: int) -> None:
+        self._now_ns = max(self._now_ns, deadline_ns)
+
+    def advance_ns(self, step_ns: int) -> None:
+        if step_ns < 0:
+            raise ValueError("a clock cannot go back")
+        self._now_ns += step_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One wake-up: which deadline it serves and how late it came."""
+
+    index: int
+    """Deadline number since the start; a gap in it is a missed tick."""
+    deadline_ns: int
+    lateness_ns: int
+    skipped: int
+    """Deadlines given up since the previous tick."""
+
+
+class Cadence:
+    """Wakes at start + n * period. A deadline that has wholly passed is skipped and counted."""
+
+    def __init__(self, period_ns: int, clock: Clock) -> None:
+        if period_ns <= 0:
+            raise ValueError(f"period must be positive, got {period_ns} ns")
+        self.period_ns = period_ns
+        self.missed = 0
+        self._clock = clock
+        self._start_ns = clock.now_ns()
+        self._index = 0
+
+    def wait(self) -> Tick:
+        """Sleep to the next deadline that is not wholly past and return it."""
+        now = self._clock.now_ns()
+        wanted = self._index + 1
+        overdue = (now - self._start_ns) // self.period_ns
+        index = max(wanted, overdue)
+        skipped = index - wanted
+        self.missed += skipped
+        self._index = index
+        deadline = self._start_ns + index * self.period_ns
+        self._clock.sleep_until_ns(deadline)
+        return Tick(index, deadline, self._clock.now_ns() - deadline, skipped)
+
+
+def run_at(period_ns: int, clock: Clock, step: Callable[[Tick], None], alive: Callable[[], bool]) -> int:
+    """Call ``step`` every period while ``alive()``; return the number of missed deadlines."""
+    cadence = Cadence(period_ns, clock)
+    while alive():
+        step(cadence.wait())
+    return cadence.missed

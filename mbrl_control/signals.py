@@ -1,0 +1,202 @@
+"""Value types that travel between the stages of both lines of data.
+
+Every type is frozen and holds NumPy arrays in SI units. ``J`` is the number of joints in the order
+of the arm description, ``H`` the planner's horizon in model steps. Times are integer nanoseconds of
+the graph's clock (see :mod:`mbrl_control.cadence`): steady, shared by all processes of one graph,
+and anchored so that they read as wall time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class GoalKind(IntEnum):
+    """What a goal fixes."""
+
+    JOINT = 0
+    POSE = 1
+    TRAJECTORY = 2
+
+
+class PlanOutcome(IntEnum):
+    """How a planner cycle ended."""
+
+    OPTIMIZED = 0
+    BUDGET_ENDED = 1
+    """At least one iteration finished, the budget ended before the last one: best so far."""
+    SHIFTED = 2
+    """No iteration finished in time: the previous plan, shifted (keeps its optimized stamp)."""
+    FAILED = 3
+    """No usable plan: nothing is published."""
+    EXCITATION = 4
+    """Published by the collector, not by a planner."""
+
+
+class OperatorState(IntEnum):
+    """States of the guard (docs/architecture.md, "Guard")."""
+
+    IDLE = 0
+    ARMED = 1
+    RUNNING = 2
+    HOLD = 3
+    OPERATOR_HOLD = 4
+    PROTECTIVE_STOP = 5
+
+
+class Stage(IntEnum):
+    """The guard's stage that limited or refused a command, in pipeline order."""
+
+    NONE = 0
+    FINITE = 1
+    SHAPE = 2
+    AGE = 3
+    POSITION = 4
+    VELOCITY = 5
+    ACCELERATION = 6
+    JERK = 7
+    STATE_MACHINE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SensorSample:
+    """One measurement of the arm, already in the arm's joint order."""
+
+    stamp_ns: int
+    position: Array
+    """[J] rad."""
+    velocity: Array
+    """[J] rad/s."""
+    effort: Array
+    """[J] N m, motor side."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeliefState:
+    """Gaussian belief about joint position and velocity AT measurement time (no prediction ahead)."""
+
+    stamp_ns: int
+    position: Array
+    """[J] rad, mean."""
+    velocity: Array
+    """[J] rad/s, mean."""
+    covariance: Array
+    """[J, 2, 2] of (position, velocity) of each joint; joints are independent."""
+    effort: Array
+    """[J] N m, last measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Where the arm should go. ``joint`` doubles as the posture reference of a POSE goal."""
+
+    stamp_ns: int
+    kind: GoalKind
+    position: Array
+    """[3] m, tool frame origin in the base frame (POSE)."""
+    joint: Array
+    """[J] rad (JOINT: the goal; POSE: preferred posture)."""
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Joint velocity knots with linear interpolation between them, and what the model expects."""
+
+    stamp_ns: int
+    """Created."""
+    start_ns: int
+    """Time of knot 0, in command time (the state it meets lies ``delay_s`` later)."""
+    belief_stamp_ns: int
+    optimized_stamp_ns: int
+    """Of the newest finished optimization; a shifted plan keeps the old one."""
+    epoch: int
+    """Changes when the publisher (re)activates or the guard arms; older epochs are refused."""
+    sequence: int
+    outcome: PlanOutcome
+    model_id: str
+    joint_names: tuple[str, ...]
+    times: Array
+    """[H+1] s after ``start_ns``, increasing, times[0] = 0."""
+    knots: Array
+    """[H+1, J] rad/s, commanded joint velocity; linear between knots, last one held for 0 s."""
+    position: Array
+    """[H+1, J] rad, predicted mean at state time start + delay + times."""
+    velocity: Array
+    """[H+1, J] rad/s, predicted mean."""
+    effort: Array
+    """[H+1, J] N m, predicted mean (row 0 repeats row 1)."""
+    variance: Array
+    """[H+1, 3J], total predictive variance of (position, velocity, effort)."""
+    epistemic: Array
+    """[H+1] disagreement of the ensemble: root mean over joints of the members' velocity variance, rad/s."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """One planner cycle, for the log: timers are values, never printed."""
+
+    cycle: int
+    outcome: PlanOutcome
+    model_id: str
+    iterations: int
+    lateness_s: float
+    """Wake-up after the deadline of the tick."""
+    rollforward_s: float
+    optimize_s: float
+    total_s: float
+    slack_s: float
+    """Budget left when the plan was ready; negative when late."""
+    best_cost: float
+    terms: tuple[tuple[str, float], ...]
+    """Named cost terms of the chosen plan (already weighted)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SafeCommand:
+    """What the guard let through in one of its ticks."""
+
+    stamp_ns: int
+    epoch: int
+    sequence: int
+    requested: Array
+    """[J] rad/s, as the plan (or hold law) asked."""
+    applied: Array
+    """[J] rad/s, as sent on."""
+    plan_sequence: int
+    limiting_stage: Stage
+    reason: str
+    drives_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Transitions:
+    """Training rows, all of one arm. ``N`` rows; K past commands, oldest first."""
+
+    position: Array
+    """[N, J] rad at t."""
+    velocity: Array
+    """[N, J] rad/s at t."""
+    history: Array
+    """[N, K, J] rad/s, mean applied commands of the K steps before t, read ``delay_s`` earlier."""
+    action: Array
+    """[N, J] rad/s, mean applied command over [t - delay, t + dt - delay]."""
+    next_position: Array
+    next_velocity: Array
+    next_effort: Array
+    """[N, J] N m, mean measured effort over the step."""
+    stamp_ns: NDArray[np.int64]
+    """[N] of t."""
+    session: NDArray[np.int64]
+    """[N] regime id: grows whenever the payload or the log changes."""
+    segment: NDArray[np.int64]
+    """[N] rows of one segment are gapless; no block crosses a segment."""
+
+    def __len__(self) -> int:
+        return len(self.stamp_ns)
