@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Set-up from nothing on Debian 12: environment, pinned packages, messages, own packages. Usage: setup.sh cpu|gpu
+set -euo pipefail
+cd "$(dirname "$0")/.."
+variant=${1:-cpu}
+venv=.venv
+stamp=$venv/.mbrl-setup
+torch_index=${TORCH_INDEX-https://download.pytorch.org/whl/cpu} # PyPI's own torch carries CUDA (several GB)
+unset LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH # of another ROS environment
+
+main() {
+  local started=$SECONDS wanted
+  wanted="$variant $(fingerprint)"
+  if [[ -f $stamp && $(<"$stamp") == "$wanted" && -x $venv/bin/python ]]; then
+    echo "set-up is up to date ($venv, $variant)"
+    return
+  fi
+  find_python
+  check_prerequisites
+  make_environment
+  install_packages
+  .ci/build_messages.sh "$PWD/$venv"
+  pip_install --no-build-isolation --no-deps -e ros2_ws/src/mbrl_nodes
+  echo "$wanted" >"$stamp"
+  echo "set-up finished in $((SECONDS - started)) s, downloads included"
+}
+
+fingerprint() { # of everything that decides what the environment holds
+  {
+    sha256sum constraints.txt setup.py setup.cfg pyproject.toml .ci/setup.sh .ci/build_messages.sh
+    find ros2_ws/src -type f \( -path '*/mbrl_msgs/*' -o -name 'setup.*' -o -name pyproject.toml \) -print0 |
+      sort -z | xargs -0 sha256sum
+  } | sha256sum | cut -d' ' -f1
+}
+
+find_python() { # python3.11, or a python3 that is one
+  local candidate
+  python=""
+  for candidate in python3.11 python3 /usr/bin/python3.11 /usr/bin/python3; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+      python=$candidate
+      return
+    fi
+  done
+}
+
+check_prerequisites() {
+  local missing=()
+  if [[ -z $python ]]; then
+    missing+=(python3.11 python3.11-venv python3.11-dev)
+  else
+    "$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3.11-venv)
+    "$python" -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || missing+=(python3.11-dev)
+  fi
+  command -v gcc >/dev/null || command -v cc >/dev/null || missing+=(gcc)
+  command -v g++ >/dev/null || command -v c++ >/dev/null || missing+=(g++)
+  command -v make >/dev/null || missing+=(make)
+  if ((${#missing[@]})); then
+    echo "set-up: missing Debian packages; install them and run this again:" >&2
+    echo "  sudo apt-get install -y ${missing[*]}" >&2
+    exit 2
+  fi
+}
+
+make_environment() { # the CPU and the GPU runtime fill the same folder: a change of variant starts afresh
+  if [[ -f $venv/.mbrl-variant && $(<"$venv/.mbrl-variant") != "$variant" ]]; then
+    echo "set-up: $venv was made for $(<"$venv/.mbrl-variant"), making it anew for $variant"
+    rm -rf "$venv"
+  fi
+  if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+    "$python" -m venv --clear "$venv"
+  fi
+  echo "$variant" >"$venv/.mbrl-variant"
+}
+
+install_packages() {
+  local torch
+  torch=$(grep '^torch==' constraints.txt)
+  echo "set-up: installing packages into $venv (the first time this downloads about 1 GB)"
+  pip_install setuptools
+  if [[ $variant == cpu && -n $torch_index ]] && ! $venv/bin/python -c 'import torch' 2>/dev/null; then
+    pip_install --retries 0 --timeout 20 --no-deps --index-url "$torch_index" "$torch" ||
+      echo "set-up: $torch_index did not answer; taking torch from the package index in use" >&2
+  fi
+  pip_install --no-build-isolation -e ".[$variant,ros,build,test]"
+}
+
+pip_install() { $venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$@"; }
+
+case $variant in
+  cpu | gpu) main ;;
+  *)
+    echo "set-up: unknown variant '$variant': use cpu or gpu" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,16 @@
+# make setup [GPU=1]   environment in .venv, messages built, packages installed; a second run takes seconds
+# make test            set-up, ruff, mypy, pytest        (pytest's arguments: ARGS="-k cadence")
+# make demo            set-up and the whole loop in simulation   (ARGS="--out my_run")
+.PHONY: setup test demo
+
+ARGS ?=
+GPU ?=
+
+setup:
+	@.ci/setup.sh $(if $(GPU),gpu,cpu)
+
+test: setup
+	@.ci/check.sh $(ARGS)
+
+demo: setup
+	@.venv/bin/mbrl-control demo $(ARGS)

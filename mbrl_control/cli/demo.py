@@ -1,0 +1,147 @@
+"""`mbrl-control demo`: the main job, start to end, in simulation.
+
+An arm is moved by a model that knows nothing but servo lag (`nominal`), learns from its own motion (`fresh`),
+gets a payload (`payload_nominal`, `payload`), learns again from the log being written (`relearned`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from mbrl_control.cli.demo_view import DemoView
+from mbrl_control.cli.locations import arm_file, launch_file
+from mbrl_control.cli.session import Session, new_folder, run_verb
+from mbrl_control.cli.task_client import TaskClient
+from mbrl_control.robot import Arm, load_arm, sample_targets
+
+SPEED_SCALE = 0.5
+"""The cap of a declared payload, in every phase, so that the phases compare."""
+WINDOW_S = 3.0
+EXCITATION_S = 80.0
+PAYLOAD_KG = 2.0
+REFERENCE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What a run is made of."""
+
+    robot: str
+    seed: int
+    folder: Path
+    targets: int
+
+
+def demo(
+    robot: Annotated[str, typer.Option(help="arm: panda, planar or a YAML file")] = "panda",
+    seed: Annotated[int, typer.Option(help="seed of targets, simulator noise, planner and training", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="new folder of the run (default: out/demo-ROBOT-SEED-TIME)")] = None,
+    headless: Annotated[bool, typer.Option(help="plain lines instead of live progress bars")] = False,
+    report: Annotated[Path | None, typer.Option(help="only recompute the figures of a finished run's folder")] = None,
+) -> None:
+    """Run the whole job in simulation; the last line is one JSON object with every figure.
+
+    Example: mbrl-control demo --seed 1 --out out/first
+    """
+    if report is not None:
+        print(json.dumps(make_report(report)))
+        return
+    folder = new_folder(out or Path("out") / f"demo-{robot}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}")
+    run_demo(DemoOptions(robot, seed, folder, targets=15), DemoView(headless))
+    figures = make_report(folder)
+    DemoView(headless).table(figures)
+    print(json.dumps(figures))
+
+
+def run_demo(options: DemoOptions, view: DemoView) -> None:
+    """All phases on one graph, then the reference runs; every artefact goes into the folder."""
+    begin = time.monotonic()
+    arm = load_arm(arm_file(options.robot))
+    session = Session(options.folder, arm_file(options.robot), arm.name, options.seed, SPEED_SCALE)
+    targets = draw_targets(arm, options, view)
+    view.say("exporting the prior-only bundle (no learning): phase nominal")
+    prior = json.loads(run_verb(["models", "prior", "--robot", str(session.arm), "--registry", str(session.registry)]))["model_id"]
+    with session.graph(launch_file("graph.yaml")) as graph:
+        graph.start(on_ready=view.ready)
+        scheduling = {name: node.scheduling for name, node in graph.nodes.items()}
+        with TaskClient(graph, session.arm) as task:
+            learn_and_relearn(session, task, targets, prior, view)
+            task.run(do="hold")
+        measure_reference(session, graph, view)
+    session.write("run.json", {"robot": arm.name, "seed": options.seed, "demo_s": time.monotonic() - begin, "scheduling": scheduling})
+
+
+def learn_and_relearn(session: Session, task: TaskClient, targets: list[list[float]], prior: str, view: DemoView) -> None:
+    """The five phases in order."""
+
+    def reach(phase: str) -> None:
+        with view.progress(phase, len(targets)) as on_event:
+            task.run(on_event, do="reach", phase=phase, targets=targets, window=WINDOW_S)
+
+    def activate(model_id: str) -> None:
+        arguments = ["--robot", session.robot, "--registry", str(session.registry)]
+        run_verb(["models", "rollback", model_id.rpartition("/")[2], *arguments])
+        task.run(do="await_model", model_id=model_id)
+
+    def learn() -> str:
+        task.run(do="hold")
+        model_id = retrain(session, view)
+        task.run(do="await_model", model_id=model_id)
+        return model_id
+
+    reach("nominal")
+    with view.progress("excitation", EXCITATION_S) as on_event:
+        task.run(on_event, do="excite", seconds=EXCITATION_S)
+    fresh = learn()
+    reach("fresh")
+    task.run(do="hold")
+    task.run(do="payload", mass=PAYLOAD_KG)
+    activate(prior)
+    reach("payload_nominal")
+    activate(fresh)
+    reach("payload")
+    learn()
+    reach("relearned")
+
+
+def retrain(session: Session, view: DemoView) -> str:
+    """Learn from the log being written, in a child at nice 19; its model id."""
+    view.say("retraining from the log being written (nice 19, one thread) while the arm holds")
+    arguments = ["retrain", "--log", str(session.log), "--registry", str(session.registry), "--robot", str(session.arm)]
+    result: dict[str, Any] = json.loads(run_verb([*arguments, "--seed", str(session.seed)]))
+    view.say(f"bundle {result['model_id']} passed its gate")
+    return str(result["model_id"])
+
+
+def measure_reference(session: Session, graph: Any, view: DemoView) -> None:
+    """The same CPU work per cycle on recorded inputs, without ROS, in the planner's and the guard's place."""
+    graph.stop_node("mpc_planner")
+    graph.stop_node("guard")
+    with view.progress("reference", REFERENCE_S) as on_event:
+        from mbrl_control.cli.reference import run_references
+
+        run_references(session, graph, REFERENCE_S, on_event)
+
+
+def draw_targets(arm: Arm, options: DemoOptions, view: DemoView) -> list[list[float]]:
+    """The same targets for every phase, drawn and shown before anything moves."""
+    reach = 0.3 * float(np.linalg.norm(arm.tool_reach)) if arm.name.startswith("planar") else 0.25
+    _, positions = sample_targets(arm, options.targets, reach, np.random.default_rng(options.seed))
+    rows: list[list[float]] = positions.tolist()
+    (options.folder / "targets.json").write_text(json.dumps(rows) + "\n")
+    view.targets(rows)
+    return rows
+
+
+def make_report(folder: Path) -> dict[str, Any]:
+    """Every figure from the log and the truth file alone; writes report.json, report.md and the plots."""
+    from mbrl_control.report.report_files import write_report
+
+    return write_report(folder)

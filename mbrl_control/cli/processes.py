@@ -1,0 +1,205 @@
+"""Starts, watches and stops the processes of a graph described by `launch/graph.yaml`.
+
+Every node is a fresh process in its own session: Ctrl-C reaches only this process, which then stops the
+nodes in order, so the logger ends last and its file is whole. A node that dies takes the graph down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mbrl_control.cadence import ANCHOR_VARIABLE, SteadyClock
+
+_PR_SET_PDEATHSIG = 1
+_STATES = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
+
+
+class GraphError(ValueError):
+    """A graph that cannot be started, or a node that died."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """One row of graph.yaml."""
+
+    name: str
+    priority: int
+    state: str
+    only: str = ""
+
+
+@dataclass(slots=True)
+class NodeProcess:
+    """A started node. ``ready`` is set by its first JSON line on standard output."""
+
+    spec: NodeSpec
+    process: subprocess.Popen[str]
+    log: Path
+    ready: threading.Event = field(default_factory=threading.Event)
+    state: str = "starting"
+    scheduling: str = ""
+
+
+def load_graph(path: Path) -> list[NodeSpec]:
+    """Read graph.yaml; an unknown key or value is an error that names the file."""
+    try:
+        rows = yaml.safe_load(path.read_text())["nodes"]
+        specs = [NodeSpec(name=name, **row) for name, row in rows.items()]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise GraphError(f"{path}: not a graph description ({error}); compare with launch/graph.yaml") from error
+    for spec in specs:
+        if spec.state not in _STATES:
+            raise GraphError(f"{path}: node {spec.name}: state '{spec.state}' is none of {sorted(_STATES)}")
+    return specs
+
+
+def free_domain() -> int:
+    """A ROS domain whose first discovery port nobody has bound on this machine."""
+    generator = random.SystemRandom()
+    for domain in generator.sample(range(1, 101), 100):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", 7400 + 250 * domain))
+            return domain
+    raise GraphError("no free ROS domain between 1 and 100: end some ROS graphs of this machine")
+
+
+def graph_environment(folder: Path, domain: int | None) -> dict[str, str]:
+    """Environment of all processes of one graph: one clock anchor, loopback only, single-threaded math."""
+    environment = dict(os.environ)
+    environment[ANCHOR_VARIABLE] = str(SteadyClock().anchor_ns)
+    environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    environment["ROS_LOG_DIR"] = str(folder)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        environment[name] = "1"
+    if domain is not None:
+        environment["ROS_DOMAIN_ID"] = str(domain)
+    return environment
+
+
+class Graph:
+    """The running graph; use it as a context manager."""
+
+    def __init__(
+        self,
+        specs: list[NodeSpec],
+        namespace: str,
+        folder: Path,
+        parameters: Mapping[str, Mapping[str, Any]],
+        params_file: Path | None = None,
+        domain: int | None = None,
+    ) -> None:
+        self.specs = specs
+        self.namespace = namespace
+        self.folder = folder
+        self.nodes: dict[str, NodeProcess] = {}
+        self._parameters = parameters
+        self._params_file = params_file
+        folder.mkdir(parents=True, exist_ok=True)
+        self.environment = graph_environment(folder, domain)
+
+    def __enter__(self) -> Graph:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, timeout_s: float = 40.0, on_ready: Callable[[NodeProcess], None] | None = None) -> None:
+        """Start every node and wait until each has reached its state."""
+        for spec in self.specs:
+            self.nodes[spec.name] = self._spawn(spec)
+        deadline = time.monotonic() + timeout_s
+        for node in self.nodes.values():
+            while not node.ready.wait(0.05):
+                self.check()
+                if time.monotonic() > deadline:
+                    raise GraphError(f"{node.spec.name}: not ready after {timeout_s:.0f} s; see {node.log}")
+            if node.state != _STATES[node.spec.state]:
+                raise GraphError(f"{node.spec.name}: could not start:\n{_tail(node.log)}")
+            if on_ready is not None:
+                on_ready(node)
+
+    def check(self) -> None:
+        """Raise when a node has ended by itself."""
+        for node in self.nodes.values():
+            code = node.process.poll()
+            if code is not None:
+                raise GraphError(f"{node.spec.name} ended with status {code}; last lines of {node.log}:\n{_tail(node.log)}")
+
+    def stop(self) -> None:
+        """Stop every node, last started first; escalate only for one that does not end."""
+        for name in [spec.name for spec in reversed(self.specs) if spec.name in self.nodes]:
+            self.stop_node(name)
+
+    def stop_node(self, name: str) -> None:
+        process = self.nodes.pop(name).process
+        for number, patience_s in ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)):
+            if process.poll() is not None:
+                return
+            process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(patience_s)
+
+    def _spawn(self, spec: NodeSpec) -> NodeProcess:
+        params = self.folder / f"{spec.name}.params.yaml"
+        values = {"autostart": spec.state, **self._parameters.get("*", {}), **self._parameters.get(spec.name, {})}
+        params.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
+        command = [sys.executable, "-m", f"mbrl_nodes.{spec.name}", "--ros-args", "-r", f"__ns:=/{self.namespace}"]
+        if self._params_file is not None:
+            command += ["--params-file", str(self._params_file)]
+        command += ["--params-file", str(params)]
+        log = self.folder / f"{spec.name}.log"
+        process = spawn(command, self.environment | {"MBRL_PRIORITY": str(spec.priority)}, log.open("w"))
+        node = NodeProcess(spec, process, log)
+        threading.Thread(target=_follow, args=(node,), daemon=True).start()
+        return node
+
+
+def spawn(command: list[str], environment: Mapping[str, str], stderr: Any, stdin: int | None = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    """A child in its own session that is told to end when this process dies, however it dies."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def end_with_parent() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+    return subprocess.Popen(
+        command,
+        env=dict(environment),
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        start_new_session=True,
+        preexec_fn=end_with_parent,
+    )
+
+
+def _follow(node: NodeProcess) -> None:
+    assert node.process.stdout is not None
+    with node.log.open("a") as log:
+        for line in node.process.stdout:
+            log.write(line)
+            log.flush()
+            if not node.ready.is_set() and line.startswith('{"node"'):
+                message = json.loads(line)
+                node.state, node.scheduling = message["state"], message["priority"]
+                node.ready.set()
+
+
+def _tail(log: Path, lines: int = 12) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,84 @@
+"""One run of the graph in one folder: which file goes where and which node gets which parameter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mbrl_control.cli.processes import Graph, GraphError, free_domain, load_graph
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Folder layout of a run; every artefact of it lies below ``folder``."""
+
+    folder: Path
+    arm: Path
+    robot: str
+    seed: int
+    speed_scale: float
+    foreign_registry: Path | None = None
+    """A registry outside the folder (read by `up`); None: the run's own."""
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.mcap"
+
+    @property
+    def truth(self) -> Path:
+        return self.folder / "truth.bin"
+
+    @property
+    def registry(self) -> Path:
+        return self.foreign_registry or self.folder / "registry"
+
+    @property
+    def nodes(self) -> Path:
+        return self.folder / "nodes"
+
+    def parameters(self, dry_run: bool = False) -> dict[str, dict[str, Any]]:
+        """Parameters of every node; "*" goes to all."""
+        return {
+            "*": {"arm": str(self.arm)},
+            "data_logger": {"path": str(self.log)},
+            "sim_driver": {"truth_file": str(self.truth), "seed": self.seed},
+            "command_relay": {"dry_run": dry_run},
+            "guard": {"speed_scale": self.speed_scale},
+            "dynamics_model": {"registry": str(self.registry)},
+            "mpc_planner": {"seed": self.seed, "speed_scale": self.speed_scale},
+            "collector": {"seed": self.seed, "speed_scale": self.speed_scale},
+        }
+
+    def graph(self, graph_file: Path, dry_run: bool = False) -> Graph:
+        domain = None if "ROS_DOMAIN_ID" in os.environ else free_domain()
+        return Graph(load_graph(graph_file), self.robot, self.nodes, self.parameters(dry_run), domain=domain)
+
+    def write(self, name: str, value: dict[str, Any]) -> None:
+        (self.folder / name).write_text(json.dumps(value, indent=1) + "\n")
+
+
+def new_folder(folder: Path) -> Path:
+    """The folder of a run, made now; one that already holds a run is refused, nothing is overwritten."""
+    folder = folder.resolve()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise GraphError(f"--out {folder}: exists and is not empty; name another folder or remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def run_verb(arguments: Sequence[str], log: Path | None = None) -> str:
+    """Run another verb of this command line as a child; return its last line. A failure raises with its words."""
+    command = [sys.executable, "-m", "mbrl_control.cli.main", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=None if log is None else subprocess.STDOUT, text=True, check=False)
+    if log is not None:
+        log.write_text(done.stdout)
+    lines = done.stdout.strip().splitlines()
+    if done.returncode != 0:
+        raise GraphError(f"`mbrl-control {' '.join(arguments[:2])}` ended with status {done.returncode}: {' | '.join(lines[-3:])}")
+    return lines[-1] if lines else ""

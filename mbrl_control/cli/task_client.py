@@ -1,0 +1,65 @@
+"""Speaks to the `demo_task` process: one JSON command a line in, JSON events out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mbrl_control.cli.processes import Graph, GraphError, spawn
+
+Event = dict[str, Any]
+
+
+class TaskError(RuntimeError):
+    """The task could not do what it was told."""
+
+
+class TaskClient:
+    """The demo's operator, in its own process beside the graph. A context manager."""
+
+    def __init__(self, graph: Graph, arm_file: Path) -> None:
+        command = [sys.executable, "-m", "mbrl_nodes.demo_task", "--ros-args", "-r", f"__ns:=/{graph.namespace}"]
+        command += ["-p", f"arm:={arm_file}"]
+        self._graph = graph
+        self._log = graph.folder / "demo_task.log"
+        with self._log.open("w") as log:
+            self._process = spawn(command, graph.environment, log, stdin=subprocess.PIPE)
+        self._events = self._read()
+        ready = next(self._events, {})
+        if ready.get("state") != "active":
+            raise GraphError(f"demo_task could not start; see {self._log}")
+
+    def __enter__(self) -> TaskClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5.0)
+        self._process.kill()
+
+    def run(self, on_event: Callable[[Event], None] = lambda _: None, /, **command: Any) -> None:
+        """Send one command and wait for its end; raise TaskError with the reason when it failed."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        for event in self._events:
+            self._graph.check()
+            if event["event"] == "done":
+                return
+            if event["event"] == "error":
+                raise TaskError(f"{command['do']}: {event['reason']}")
+            on_event(event)
+        raise TaskError(f"demo_task ended during {command['do']}; see {self._log}")
+
+    def _read(self) -> Iterator[Event]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                yield json.loads(line)

@@ -1,0 +1,1 @@
+"""From weights to bundles that a control process can check, load and swap."""

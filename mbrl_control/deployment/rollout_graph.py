@@ -1,0 +1,170 @@
+"""The two deployed graphs: one step of every member, and the planner's scored rollout. No randomness inside.
+
+The rollout propagates each member's own mean (trajectory sampling TS-infinity of PETS, Chua et al. 2018, without
+the sampling): disagreement of the members is the epistemic spread. The loop over the horizon holds twelve operations
+a step; kinematics, spread and costs follow once, over all poses. Layout inside: [H, E, rows, B].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import nn
+
+from mbrl_control.deployment.folding import FoldedWeights, fold, motion_scale
+from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
+from mbrl_control.dynamics.kinematics import ToolChain, tool_position
+from mbrl_control.rewards.terms import TERMS, Rollout
+from mbrl_control.robot import Arm
+
+STEP_INPUTS = ("state", "action")
+STEP_OUTPUTS = ("next_state", "mean", "variance")
+ROLLOUT_INPUTS = ("state", "actions", "goal_position", "goal_joint", "weights")
+ROLLOUT_OUTPUTS = ("cost", "epistemic", "aleatoric", "terms", "position", "velocity", "effort", "variance")
+
+_TINY = 1e-12
+"""Added under square roots of variances (rad^2/s^2): six orders below any sensor's noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphShape:
+    """Fixed sizes of one exported rollout."""
+
+    batch: int = 32
+    horizon: int = 15
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "horizon"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is too small; give 1 or more")
+
+
+class _Folded(nn.Module):
+    """Holds folded weights as buffers and the step both graphs share."""
+
+    def __init__(self, ensemble: ProbabilisticEnsemble, batch: int) -> None:
+        super().__init__()
+        self.shape, self.prior = ensemble.shape, ensemble.prior
+        folded = fold(ensemble)
+        for field in fields(FoldedWeights):
+            self.register_buffer(field.name, getattr(folded, field.name))
+        joints = self.shape.joints
+        unit = torch.cat([motion_scale(joints), torch.ones(joints).double()])
+        self.register_buffer("unit", unit.float()[:, None])
+        self.register_buffer("per_unit", (1.0 / unit[: 2 * joints]).float())
+        self.register_buffer("one", torch.ones(self.shape.members, 1, batch))
+
+    def advance(self, motion: torch.Tensor, commands: torch.Tensor) -> torch.Tensor:
+        """Carried motion [E, 2J, B], commands [E, (K+1)J, B] -> next motion, effort, raw variance [E, 6J, B]."""
+        features = torch.cat([motion, torch.tanh(motion), commands, self.one], dim=1)
+        hidden = nn.functional.silu(torch.matmul(self.first, features))
+        hidden = nn.functional.silu(torch.matmul(self.hidden, hidden) + self.hidden_bias)
+        return torch.matmul(self.last, hidden) + torch.matmul(self.direct, features)
+
+    def noise(self, raw: torch.Tensor) -> torch.Tensor:
+        """Raw outputs [..., 3J, B] -> variances in SI."""
+        return torch.sigmoid(raw) * self.variance_scale + self.variance_floor
+
+
+class StepGraph(_Folded):
+    """state [E, 1, S], action [1, J] -> next_state [E, 1, S], mean and variance [E, 1, 3J]."""
+
+    def __init__(self, ensemble: ProbabilisticEnsemble) -> None:
+        super().__init__(ensemble, batch=1)
+
+    def forward(self, state: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        joints = self.shape.joints
+        motion, history = state[..., : 2 * joints] * self.per_unit, state[..., 2 * joints :]
+        commands = torch.cat([history, action.expand(self.shape.members, -1, -1)], dim=-1)
+        outputs = self.advance(motion.transpose(-1, -2), commands.transpose(-1, -2))
+        mean = (outputs[:, : 3 * joints] * self.unit).transpose(-1, -2)
+        carried = torch.cat([mean[..., : 2 * joints], commands[..., joints:]], dim=-1)
+        return carried, mean, self.noise(outputs[:, 3 * joints :]).transpose(-1, -2)
+
+
+class RolloutGraph(_Folded):
+    """state [S], actions [B, H, J], goal_position [3], goal_joint [J], weights [T] -> `ROLLOUT_OUTPUTS`."""
+
+    def __init__(self, ensemble: ProbabilisticEnsemble, arm: Arm, graph: GraphShape) -> None:
+        super().__init__(ensemble, graph.batch)
+        self.graph, self.chain = graph, ToolChain.of(arm)
+        self.register_buffer("lower", torch.as_tensor(arm.lower, dtype=torch.float32)[:, None])
+        self.register_buffer("upper", torch.as_tensor(arm.upper, dtype=torch.float32)[:, None])
+        for name, matrix in zip(("decay", "moved", "past"), self.prior.noise_propagation(graph.horizon), strict=True):
+            self.register_buffer(name, matrix.float())
+
+    def forward(
+        self,
+        state: torch.Tensor,
+        actions: torch.Tensor,
+        goal_position: torch.Tensor,
+        goal_joint: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        joints = self.shape.joints
+        commands = actions.permute(1, 2, 0)
+        means, raw = self._simulate(state, commands)
+        position, velocity, _ = means.split(joints, dim=2)
+        rollout = Rollout(
+            self._distance_squared(position, goal_position),
+            position,
+            velocity,
+            commands.unsqueeze(1),
+            state[-joints:].reshape(1, 1, -1, 1).expand(1, 1, joints, self.graph.batch),
+            goal_joint[:, None],
+            self.lower,
+            self.upper,
+        )
+        terms = self._terms(rollout, weights)
+        mean, between = _moments(means)
+        noise = self.noise(raw).mean(1)
+        spreads = [_root_mean(value[:, joints : 2 * joints]) for value in (between, noise)]
+        parts = mean.permute(2, 0, 1).split(joints, dim=-1)
+        variance = between + self._accumulated(noise)
+        return terms.sum(0), *spreads, terms.mean(1), *parts, variance.permute(2, 0, 1)
+
+    def _simulate(self, state: torch.Tensor, commands: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Commands [H, J, B] -> (q, dq, effort) [H, E, 3J, B] in SI, raw variances [H, E, 3J, B]."""
+        members, joints, batch = self.shape.members, self.shape.joints, self.graph.batch
+        past = state[2 * joints :, None].expand(-1, batch)
+        line = torch.cat([past, commands.reshape(-1, batch)]).expand(members, -1, -1)
+        motion = (state[: 2 * joints] * self.per_unit)[:, None].expand(members, -1, batch)
+        window = (self.shape.history + 1) * joints
+        outputs = []
+        for step in range(self.graph.horizon):
+            out = self.advance(motion, line[:, step * joints : step * joints + window])
+            outputs.append(out)
+            motion = out[:, : 2 * joints]
+        means, raw = torch.stack(outputs).chunk(2, dim=2)
+        return means * self.unit, raw
+
+    def _distance_squared(self, position: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+        """[H, E, J, B] -> [H, E, B] m^2."""
+        x, y, z = tool_position(self.chain, position, dim=2)
+        return ((x - goal[0]).square() + (y - goal[1]).square() + (z - goal[2]).square()).squeeze(2)
+
+    def _terms(self, rollout: Rollout, weights: torch.Tensor) -> torch.Tensor:
+        """[T, E, B] weighted."""
+        shape = (self.shape.members, self.graph.batch)
+        values = torch.stack([term(rollout).expand(shape) for term in TERMS])
+        return values * weights.reshape(-1, 1, 1)
+
+    def _accumulated(self, noise: torch.Tensor) -> torch.Tensor:
+        """One-step variances [H, 3J, B] -> variances after the steps so far, by the nominal response."""
+        position, velocity, effort = noise.split(self.shape.joints, dim=1)
+        shaken = velocity.transpose(0, 1)
+        summed = torch.matmul(self.past, position.transpose(0, 1)) + torch.matmul(self.moved, shaken)
+        settled = torch.matmul(self.decay, shaken)
+        return torch.cat([summed.transpose(0, 1), settled.transpose(0, 1), effort], dim=1)
+
+
+def _moments(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance over members of [H, E, ...]."""
+    mean = values.mean(1, keepdim=True)
+    return mean.squeeze(1), (values - mean).square().mean(1)
+
+
+def _root_mean(variance: torch.Tensor) -> torch.Tensor:
+    """[H, J, B] -> [B, H]."""
+    return torch.sqrt(variance.mean(1) + _TINY).transpose(-1, -2)

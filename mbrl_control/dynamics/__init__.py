@@ -1,0 +1,1 @@
+"""Models of the arm: nominal prior, learned probabilistic ensemble, kinematics in torch."""

@@ -1,0 +1,119 @@
+"""Probabilistic ensemble: Gaussian heads on batched two-layer networks (PETS, Chua et al. 2018, arXiv:1805.12114).
+
+The heads' variance is ``e^min + e^max sigmoid(raw - max)``. This is PETS' softplus-bounded log-variance
+(their appendix A.1) written out: both softplus of the log cancel, so the graph needs one sigmoid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mbrl_control.dynamics.nominal import NominalPrior
+from mbrl_control.dynamics.normalizer import Normalizer, mixing_matrix, raw_features
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleShape:
+    """E members of two hidden layers for an arm of J joints and K past commands."""
+
+    members: int
+    joints: int
+    history: int
+    width: int = 128
+
+    def __post_init__(self) -> None:
+        for name in ("members", "joints", "history", "width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is too small; give 1 or more")
+
+    @property
+    def features(self) -> int:
+        return (4 + self.history) * self.joints
+
+    @property
+    def outputs(self) -> int:
+        return 3 * self.joints
+
+    @property
+    def state(self) -> int:
+        return (2 + self.history) * self.joints
+
+
+class ProbabilisticEnsemble(nn.Module):
+    """Prior plus learned residual of position and velocity, and effort; members batched in one matmul."""
+
+    def __init__(self, shape: EnsembleShape, prior: NominalPrior, generator: torch.Generator) -> None:
+        super().__init__()
+        self.shape, self.prior = shape, prior
+        e, f, w, o = shape.members, shape.features, shape.width, 2 * shape.outputs
+        self.w0, self.b0 = _layer(e, f, w, generator)
+        self.w1, self.b1 = _layer(e, w, w, generator)
+        self.w2, self.b2 = _layer(e, w, o, generator)
+        self.max_log_variance = nn.Parameter(torch.full((shape.outputs,), 0.5))
+        self.min_log_variance = nn.Parameter(torch.full((shape.outputs,), -8.0))
+        self.register_buffer("feature_mean", torch.zeros(f))
+        self.register_buffer("feature_std", torch.ones(f))
+        self.register_buffer("target_mean", torch.zeros(shape.outputs))
+        self.register_buffer("target_std", torch.ones(shape.outputs))
+        self.register_buffer("mixing", mixing_matrix(shape.joints, shape.history).float(), persistent=False)
+
+    def set_normalizer(self, normalizer: Normalizer) -> None:
+        """Take the scaling of the training rows."""
+        self.feature_mean = normalizer.feature_mean.float()
+        self.feature_std = normalizer.feature_std.float()
+        self.target_mean = normalizer.target_mean.float()
+        self.target_std = normalizer.target_std.float()
+
+    def heads(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scaled features [E, N, F] -> mean and variance [E, N, 3J] in units of the targets' std."""
+        hidden = nn.functional.silu(torch.baddbmm(self.b0, features, self.w0))
+        hidden = nn.functional.silu(torch.baddbmm(self.b1, hidden, self.w1))
+        mean, raw = torch.baddbmm(self.b2, hidden, self.w2).chunk(2, dim=-1)
+        return mean, self.bounded_variance(raw)
+
+    def bounded_variance(self, raw: torch.Tensor) -> torch.Tensor:
+        """Raw log-variance [..., 3J] -> variance between e^min and e^min + e^max."""
+        low, high = self.min_log_variance, self.max_log_variance
+        return low.exp() + high.exp() * torch.sigmoid(raw - high)
+
+    def scaled_features(self, position: torch.Tensor, velocity: torch.Tensor, commands: torch.Tensor) -> torch.Tensor:
+        """q, dq [..., J], commands [..., (K+1)J] -> [..., F] of zero mean and unit std on the training rows."""
+        mixed = raw_features(position, velocity, commands) @ self.mixing
+        return (mixed - self.feature_mean) / self.feature_std
+
+    def forward(self, state: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """State [E, B, S] and action [B, J] rad/s -> next state [E, B, S], mean and variance [E, B, 3J] (SI)."""
+        joints = self.shape.joints
+        action = action.expand(state.shape[0], -1, -1)
+        position, velocity = state[..., :joints], state[..., joints : 2 * joints]
+        commands = torch.cat([state[..., 2 * joints :], action], dim=-1)
+        mean, variance = self.heads(self.scaled_features(position, velocity, commands))
+        prior = torch.cat([*self.prior.step(position, velocity, action), torch.zeros_like(position)], dim=-1)
+        mean = prior + mean * self.target_std + self.target_mean
+        carried = torch.cat([mean[..., : 2 * joints], commands[..., joints:]], dim=-1)
+        return carried, mean, variance * self.target_std**2
+
+    def select(self, members: list[int]) -> ProbabilisticEnsemble:
+        """A new ensemble of these members (the elites), in this order."""
+        shape = EnsembleShape(len(members), self.shape.joints, self.shape.history, self.shape.width)
+        chosen = ProbabilisticEnsemble(shape, self.prior, torch.Generator().manual_seed(0))
+        tensors = {
+            name: value[members].clone() if name in _MEMBER_TENSORS else value.clone()
+            for name, value in self.state_dict().items()
+        }
+        chosen.load_state_dict(tensors)
+        return chosen
+
+
+_MEMBER_TENSORS = frozenset({"w0", "b0", "w1", "b1", "w2", "b2"})
+
+
+def _layer(members: int, fan_in: int, fan_out: int, generator: torch.Generator) -> tuple[nn.Parameter, nn.Parameter]:
+    """Weights [E, in, out] from N(0, 1/in), cut at two std as in PETS; biases zero."""
+    weights = torch.empty(members, fan_in, fan_out)
+    std = fan_in**-0.5
+    nn.init.trunc_normal_(weights, std=std, a=-2 * std, b=2 * std, generator=generator)
+    return nn.Parameter(weights), nn.Parameter(torch.zeros(members, 1, fan_out))

@@ -1,0 +1,58 @@
+"""Features of the learned residual and their scaling; both are linear but for one tanh, so graphs can fold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+FRICTION_SPEED = 0.02
+"""rad/s; speed below which dry friction changes sign."""
+_SMALLEST_STD = 1e-6
+
+
+def friction_feature(velocity: torch.Tensor) -> torch.Tensor:
+    """[..., J] rad/s -> smooth sign of the velocity.
+
+    Dry (Coulomb) friction is a function of sign(dq): a network that sees only dq has to build this step out of
+    wide units, and is worst exactly where a reach ends.
+    """
+    return torch.tanh(velocity / FRICTION_SPEED)
+
+
+def raw_features(position: torch.Tensor, velocity: torch.Tensor, commands: torch.Tensor) -> torch.Tensor:
+    """q, dq [..., J] and commands [..., (K+1)J] (history, then action) -> [..., 3J + (K+1)J] before mixing."""
+    return torch.cat([position, velocity, friction_feature(velocity), commands], dim=-1)
+
+
+def mixing_matrix(joints: int, history: int) -> torch.Tensor:
+    """[F, F] float64 that turns every command of ``raw_features`` into command minus dq.
+
+    Commands and dq are nearly equal in a good servo: only their difference drives the residual, and only
+    after subtraction does scaling to unit std make it visible.
+    """
+    count = (4 + history) * joints
+    mix = torch.eye(count, dtype=torch.float64)
+    for joint in range(joints):
+        mix[joints + joint, 3 * joints + joint :: joints] = -1.0
+    return mix
+
+
+@dataclass(frozen=True, slots=True)
+class Normalizer:
+    """Mean and std of the mixed features [F] and of the targets [3J] (residual q, residual dq, effort)."""
+
+    feature_mean: torch.Tensor
+    feature_std: torch.Tensor
+    target_mean: torch.Tensor
+    target_std: torch.Tensor
+
+    @staticmethod
+    def of(features: torch.Tensor, targets: torch.Tensor) -> Normalizer:
+        """Rows of features [N, F] and targets [N, 3J]; constant columns get std 1."""
+        return Normalizer(features.mean(0), _std(features), targets.mean(0), _std(targets))
+
+
+def _std(rows: torch.Tensor) -> torch.Tensor:
+    std = rows.std(0, unbiased=False)
+    return torch.where(std > _SMALLEST_STD, std, torch.ones_like(std))

@@ -1,0 +1,1 @@
+"""Crash-safe MCAP episode logs: writer, streaming reader, recovery, topics of the graph."""

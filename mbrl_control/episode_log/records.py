@@ -1,0 +1,123 @@
+"""Streaming MCAP records: reads what is there and says whether the tail is whole.
+
+Only the sequential part of https://mcap.dev/spec is used, because an index exists in finished files
+alone. A killed or growing file ends inside a record; that tail is reported, never guessed at.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import lz4.frame  # type: ignore[import-untyped]
+import zstandard
+
+from mbrl_control.episode_log.errors import LogError
+
+MAGIC = b"\x89MCAP0\r\n"
+SCHEMA, CHANNEL, MESSAGE, CHUNK, FOOTER = 0x03, 0x04, 0x05, 0x06, 0x02
+_LAST_OPCODE = 0x0F
+_HEADER = struct.Struct("<BQ")
+_CHUNK = struct.Struct("<QQQI")
+_MAX_RECORD = 1 << 30
+_REMEDY = "recover the readable part with `mbrl-control log recover`"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record outside or inside a chunk."""
+
+    opcode: int
+    body: memoryview
+
+
+@dataclass(slots=True)
+class Tail:
+    """How the file ended; filled when the records are exhausted."""
+
+    finished: bool = False
+    ignored_bytes: int = 0
+
+
+def read_records(path: Path, stream: BinaryIO, tail: Tail) -> Iterator[Record]:
+    """Yield schema, channel and message records in file order, chunks unpacked.
+
+    Raises LogError for a file that is not MCAP and for a chunk whose checksum is wrong.
+    """
+    magic = stream.read(len(MAGIC))
+    if not magic:
+        raise LogError(path, "file", "is empty", "give a log that was written")
+    if magic != MAGIC:
+        raise LogError(path, "magic", "not an MCAP file", "give a .mcap log")
+    while (record := _next_record(path, stream, tail)) is not None:
+        if record.opcode == CHUNK:
+            yield from _split(path, _unpack(path, record.body))
+        elif record.opcode == FOOTER:
+            tail.finished = stream.read(len(MAGIC)) == MAGIC
+            return
+        elif record.opcode in (SCHEMA, CHANNEL, MESSAGE):
+            yield record
+
+
+def _next_record(path: Path, stream: BinaryIO, tail: Tail) -> Record | None:
+    head = stream.read(_HEADER.size)
+    if len(head) < _HEADER.size:
+        tail.ignored_bytes = len(head)
+        return None
+    opcode, length = _HEADER.unpack(head)
+    if opcode == 0:  # a power cut leaves blocks of zeros behind the last write
+        tail.ignored_bytes = len(head) + len(stream.read())
+        return None
+    if length > _MAX_RECORD or (opcode > _LAST_OPCODE and opcode < 0x80):
+        raise LogError(path, f"record {opcode:#x}", f"impossible length {length} or opcode", _REMEDY)
+    body = stream.read(length)
+    if len(body) < length:
+        tail.ignored_bytes = len(head) + len(body)
+        return None
+    return Record(opcode, memoryview(body))
+
+
+def _unpack(path: Path, body: memoryview) -> memoryview:
+    if len(body) < _CHUNK.size + 4:
+        raise LogError(path, "chunk", "shorter than its header", _REMEDY)
+    _, _, size, checksum = _CHUNK.unpack_from(body)
+    compression, offset = read_string(body, _CHUNK.size)
+    packed = bytes(body[offset + 8 :])
+    try:
+        if compression == "zstd":
+            data = zstandard.decompress(packed, max_output_size=size)
+        elif compression == "lz4":
+            data = lz4.frame.decompress(packed)
+        elif compression == "":
+            data = packed
+        else:
+            raise LogError(path, "chunk compression", f"unknown {compression!r}", "use zstd, lz4 or none")
+    except (zstandard.ZstdError, RuntimeError) as error:
+        raise LogError(path, "chunk", f"cannot be decompressed ({error})", _REMEDY) from error
+    if len(data) != size or (checksum and zlib.crc32(data) != checksum):
+        raise LogError(path, "chunk", "checksum or size is wrong", _REMEDY)
+    return memoryview(data)
+
+
+def _split(path: Path, data: memoryview) -> Iterator[Record]:
+    offset, end = 0, len(data)
+    while offset < end:
+        if end - offset < _HEADER.size:
+            raise LogError(path, "chunk", "ends inside a record", _REMEDY)
+        opcode, length = _HEADER.unpack_from(data, offset)
+        offset += _HEADER.size
+        if length > end - offset:
+            raise LogError(path, "chunk", "ends inside a record", _REMEDY)
+        yield Record(opcode, data[offset : offset + length])
+        offset += length
+
+
+def read_string(body: memoryview, offset: int) -> tuple[str, int]:
+    """Decode a length-prefixed string; returns it and the offset behind it."""
+    (length,) = struct.unpack_from("<I", body, offset)
+    start = offset + 4
+    return bytes(body[start : start + length]).decode("utf-8", "replace"), start + length

@@ -1,0 +1,1 @@
+"""Fitting and scoring of learned models."""

@@ -1,0 +1,1 @@
+"""Planning: sample, score and improve velocity plans under a time budget."""

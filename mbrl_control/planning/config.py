@@ -1,0 +1,83 @@
+"""The planner's settings: frozen, bounded, unknown keys refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mbrl_control.planning.risk import Risk, RiskName
+
+
+class PlannerConfigError(ValueError):
+    """Settings that cannot be used; names file, field and remedy."""
+
+
+class PlannerConfig(BaseModel):
+    """What may be tuned. Defaults are those of benchmarks/lockstep.py's best run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    period_s: float = Field(0.02, gt=0.0, le=0.1)
+    """Of a planner cycle: the model's dt or half of it."""
+    command_period_s: float = Field(0.005, gt=0.0, le=0.02)
+    """Of the guard."""
+    speed_scale: float = Field(0.5, gt=0.0, le=1.0)
+    """Share of the joints' rated speed that plans may use."""
+    acceleration_scale: float = Field(0.9, gt=0.0, le=1.0)
+    """Share of the acceleration limit; the rest is the guard's margin."""
+    iterations: int = Field(3, ge=1, le=64)
+    calls_per_iteration: int = Field(1, ge=1, le=16)
+    """Evaluator calls (of its fixed batch) that make up one population."""
+    elites: int = Field(6, ge=2, le=64)
+    momentum: float = Field(0.1, ge=0.0, lt=1.0)
+    """Share of the old mean and spread that an update keeps."""
+    noise_beta: float = Field(2.0, ge=0.0, le=6.0)
+    """Exponent of the samples' spectrum."""
+    spread_gain: float = Field(0.5, ge=0.0, le=5.0)
+    """Initial spread over the mean speed that the rest of the way would take within the horizon."""
+    spread_floor: float = Field(0.005, gt=0.0, le=1.0)
+    """rad/s."""
+    spread_ceiling: float = Field(0.5, gt=0.0, le=5.0)
+    """rad/s."""
+    approach_gains: tuple[float, ...] = Field((4.0, 7.0, 10.0, 14.0, 18.0, 24.0), min_length=1, max_length=16)
+    """1/s, of the informed proposals."""
+    correction_smoothness: float = Field(1.0, gt=0.0, le=100.0)
+    """Penalty on knot differences in the correction of proposals, in steps of dt."""
+    posture_pull: float = Field(0.05, ge=0.0, le=1.0)
+    """Null-space share towards the preferred posture, per iteration of the inverse kinematics."""
+    risk: RiskName = "mean"
+    cvar_fraction: float = Field(0.4, gt=0.0, le=1.0)
+    std_weight: float = Field(1.0, ge=0.0, le=10.0)
+    pose_weights: dict[str, float] = Field(default_factory=dict)
+    """Cost weights by term name for POSE goals; a term not named keeps its default (rewards/names.py)."""
+    joint_weights: dict[str, float] = Field(default_factory=dict)
+    """The same for JOINT goals."""
+
+    def risk_strategy(self) -> Risk:
+        """The named risk with its parameter."""
+        return Risk(self.risk, self.cvar_fraction, self.std_weight)
+
+
+def load_config(values: dict[str, Any], source: str = "planner settings") -> PlannerConfig:
+    """Checked settings from a mapping; raises PlannerConfigError."""
+    try:
+        return PlannerConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(PlannerConfig.model_fields)
+        raise PlannerConfigError(f"{source}: field '{field}': {first['msg']}; known fields: {known}") from error
+
+
+def read_config(path: Path) -> PlannerConfig:
+    """Checked settings from a YAML file; raises PlannerConfigError."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PlannerConfigError(f"{path}: cannot be read as YAML ({error}); give planner settings") from error
+    if not isinstance(values, dict):
+        raise PlannerConfigError(f"{path}: holds no mapping; give `name: value` lines")
+    return load_config(values, str(path))

@@ -1,0 +1,42 @@
+"""Velocity and acceleration limits of a plan's knots: what passes here, the guard passes unaltered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mbrl_control.signals import Array
+
+
+@dataclass(frozen=True, slots=True)
+class KnotLimits:
+    """Limits of velocity knots that are linear between each other."""
+
+    velocity: Array
+    """[J] rad/s, speed cap included."""
+    step: Array
+    """[J] rad/s, largest change from knot to knot (acceleration times dt)."""
+
+
+def project(knots: Array, first: Array, limits: KnotLimits) -> Array:
+    """Nearest-by-step feasible knots u_1..u_H [B, H, J] after knot 0 ``first`` [J].
+
+    The change per knot is always kept; the velocity limit is kept too, once knot 0 lies inside it (from
+    outside, the knots come back at the acceleration limit).
+    """
+    wanted = np.clip(knots, -limits.velocity, limits.velocity)
+    feasible = np.empty_like(wanted)
+    previous = np.broadcast_to(first, wanted[:, 0].shape)
+    for k in range(wanted.shape[1]):
+        previous = np.minimum(np.maximum(wanted[:, k], previous - limits.step), previous + limits.step)
+        feasible[:, k] = previous
+    return feasible
+
+
+def mean_actions(knots: Array, first: Array) -> Array:
+    """Mean command of each step, a_k = (u_{k-1} + u_k) / 2, [B, H, J]."""
+    actions = 0.5 * knots
+    actions[:, 1:] += 0.5 * knots[:, :-1]
+    actions[:, 0] += 0.5 * first
+    return actions

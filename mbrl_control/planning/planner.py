@@ -1,0 +1,265 @@
+"""One planner cycle: roll forward -> optimize -> plan; or the last plan, shifted; or a named failure.
+
+All state between cycles lives in `Planner`: warm start, plans in force, posture guess, epoch, sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mbrl_control.cadence import Clock
+from mbrl_control.planning.command_history import CommandHistory
+from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
+from mbrl_control.planning.icem import AllScoresInvalid, Best, Problem, Result, Settings, optimize
+from mbrl_control.planning.lag_model import LagModel
+from mbrl_control.planning.limits import KnotLimits
+from mbrl_control.planning.proposals import Corrector
+from mbrl_control.planning.protocol import RolloutEvaluator, StepModel
+from mbrl_control.planning.rollforward import StaleBelief, StartState, TimeGrid, roll_forward
+from mbrl_control.planning.shifted import shifted_plan
+from mbrl_control.planning.tracks import TrackProposer
+from mbrl_control.rewards.names import TERM_NAMES, default_weights
+from mbrl_control.robot import Arm
+from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan, PlanOutcome, PlanReport
+
+
+_PLANNED_KINDS = (GoalKind.JOINT, GoalKind.POSE)
+
+
+class UnsupportedGoal(ValueError):
+    """A goal of a kind that this planner does not plan for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningModel:
+    """A bundle, as the planner sees it."""
+
+    evaluator: RolloutEvaluator
+    step: StepModel
+    model_id: str
+    dt_s: float
+    delay_s: float
+    past: int
+    """K."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """What one cycle gave; ``plan`` is None when it failed, and then ``reason`` says why."""
+
+    plan: Plan | None
+    report: PlanReport
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Timer:
+    begun_ns: int
+    rolled_ns: int
+    optimized_ns: int
+
+
+class Planner:
+    """Plans for one arm. ``clock`` also measures the budget, so that a virtual clock makes it exact."""
+
+    def __init__(self, arm: Arm, config: PlannerConfig, clock: Clock, generator: np.random.Generator) -> None:
+        self._arm = arm
+        self._config = config
+        self._clock = clock
+        self._generator = generator
+        self._settings = Settings(
+            config.iterations,
+            config.calls_per_iteration,
+            config.elites,
+            config.momentum,
+            config.noise_beta,
+            config.spread_floor,
+            config.risk_strategy(),
+        )
+        self._model: PlanningModel | None = None
+        self.activate()
+
+    def activate(self) -> None:
+        """Forget the past and begin a new epoch (it grows with time, so it is newer than any before)."""
+        self._epoch = self._clock.now_ns()
+        self._sequence = 0
+        self._elites = np.zeros((0, 0, 0))
+        self._elites_start_ns = 0
+        self._in_force: tuple[Plan, ...] = ()
+        self._goal_sequence: int | None = None
+
+    def use(self, model: PlanningModel) -> None:
+        """Switch to another model, between two cycles. The warm start is kept: it is a guess, scored anew.
+
+        Raises PlannerConfigError when the period fits neither dt nor dt / 2.
+        """
+        period = self._config.period_s
+        if not any(abs(period - allowed) < 1e-9 for allowed in (model.dt_s, model.dt_s / 2)):
+            raise PlannerConfigError(
+                f"planner settings: field 'period_s': {period} s fits no grid of {model.model_id}; "
+                f"set it to {model.dt_s} or {model.dt_s / 2}"
+            )
+        lag = LagModel(self._arm.servo_lag_s, model.dt_s)
+        corrector = Corrector(lag, model.evaluator.horizon, self._config.correction_smoothness)
+        limits = KnotLimits(
+            self._arm.velocity * self._config.speed_scale,
+            self._arm.acceleration * (self._config.acceleration_scale * model.dt_s),
+        )
+        self._proposer = TrackProposer(self._arm, self._config, lag, corrector, limits, model.evaluator.horizon)
+        self._limits = limits
+        self._grid = TimeGrid(
+            dt_ns=round(model.dt_s * 1e9),
+            delay_ns=round(model.delay_s * 1e9),
+            past=model.past,
+            command_period_ns=round(self._config.command_period_s * 1e9),
+        )
+        self._weights = {kind: self._weight_vector(kind, model.evaluator.term_names) for kind in _PLANNED_KINDS}
+        self._model = model
+
+    def plan(
+        self,
+        cycle: int,
+        deadline_ns: int,
+        belief: BeliefState,
+        history: CommandHistory,
+        goal: Goal,
+        following: bool,
+        lateness_s: float = 0.0,
+    ) -> Cycle:
+        """Plan until ``deadline_ns`` (the tick plus half a period), from the belief at its measurement time.
+
+        ``following``: the guard samples this planner's plans now (else the newest applied command holds).
+        """
+        if self._model is None:
+            raise ValueError("no model yet: call use() before plan()")
+        begun = self._clock.now_ns()
+        plans = self._in_force if following else ()
+        try:
+            start = roll_forward(belief, history, plans, deadline_ns, self._grid, self._model.step)
+            rolled = self._clock.now_ns()
+            result = self._optimize(start, goal, deadline_ns)
+            reason = "the budget ended before the first iteration"
+        except (StaleBelief, AllScoresInvalid, UnsupportedGoal) as error:
+            start, result, rolled, reason = None, None, self._clock.now_ns(), str(error)
+        timer = _Timer(begun, rolled, self._clock.now_ns())
+        if start is not None and result is not None:
+            plan: Plan | None = self._assemble(belief, start, result)
+            reason = ""
+        else:
+            plan = self._fallback(belief, deadline_ns)
+        return Cycle(plan, self._report(cycle, plan, result, timer, deadline_ns, lateness_s), reason)
+
+    def _optimize(self, start: StartState, goal: Goal, deadline_ns: int) -> Result | None:
+        assert self._model is not None
+        if goal.kind not in self._weights:
+            raise UnsupportedGoal(f"goals of kind {goal.kind.name} are not planned; send a POSE or JOINT goal")
+        joints = len(self._arm.joint_names)
+        pose = (start.state[:joints], start.state[joints : 2 * joints])
+        if goal.sequence != self._goal_sequence:
+            self._goal_sequence = goal.sequence
+            self._proposer.new_goal(pose[0])
+        propose = self._proposer.begin(pose, start.first_knot, goal)
+        problem = Problem(
+            self._model.evaluator,
+            start.state,
+            start.first_knot,
+            goal.position,
+            goal.joint,
+            self._weights[goal.kind],
+            self._limits,
+            self._proposer.spread(pose[0]),
+        )
+        warm = self._warm_start(start)
+        result = optimize(problem, warm, propose, self._settings, self._clock, deadline_ns, self._generator)
+        if result is not None:
+            self._elites, self._elites_start_ns = result.elites, start.start_ns
+        return result
+
+    def _warm_start(self, start: StartState) -> Array:
+        """Elites of the last cycle at this cycle's knot times, the last knot held, [W, H, J]."""
+        if not len(self._elites):
+            return np.zeros((0, self._proposer.horizon, len(self._arm.joint_names)))
+        horizon = self._elites.shape[1]
+        shift = (start.start_ns - self._elites_start_ns) / self._grid.dt_ns
+        place = np.clip(np.arange(horizon) + shift, 0.0, horizon - 1.0)
+        below = np.minimum(place.astype(int), horizon - 2)
+        share = (place - below)[None, :, None]
+        return np.asarray(self._elites[:, below] * (1.0 - share) + self._elites[:, below + 1] * share)
+
+    def _assemble(self, belief: BeliefState, start: StartState, result: Result) -> Plan:
+        assert self._model is not None
+        joints = len(self._arm.joint_names)
+        best, state = result.best, start.state
+        self._sequence += 1
+        complete = result.iterations == self._settings.iterations
+        plan = Plan(
+            stamp_ns=self._clock.now_ns(),
+            start_ns=start.start_ns,
+            belief_stamp_ns=belief.stamp_ns,
+            optimized_stamp_ns=result.finished_ns,
+            epoch=self._epoch,
+            sequence=self._sequence,
+            outcome=PlanOutcome.OPTIMIZED if complete else PlanOutcome.BUDGET_ENDED,
+            model_id=self._model.model_id,
+            joint_names=self._arm.joint_names,
+            times=np.arange(len(best.knots) + 1, dtype=np.float64) * self._model.dt_s,
+            knots=np.vstack([start.first_knot, best.knots]),
+            position=np.vstack([state[:joints], best.position]),
+            velocity=np.vstack([state[joints : 2 * joints], best.velocity]),
+            effort=np.vstack([best.effort[:1], best.effort]),
+            variance=np.vstack([_start_variance(belief, best), best.variance]),
+            epistemic=np.concatenate([[0.0], best.epistemic]),
+        )
+        self._remember(plan)
+        return plan
+
+    def _fallback(self, belief: BeliefState, deadline_ns: int) -> Plan | None:
+        """What is left of the last plan, under a new sequence; None when nothing is left."""
+        if not self._in_force:
+            return None
+        now = self._clock.now_ns()
+        plan = shifted_plan(self._in_force[-1], max(now, deadline_ns), now, self._sequence + 1)
+        if plan is not None:
+            self._sequence += 1
+            self._remember(plan)
+        return plan
+
+    def _remember(self, plan: Plan) -> None:
+        """Plans that the guard may still be following: those whose successor has not started a while ago."""
+        self._in_force = (*self._in_force, plan)[-4:]
+
+    def _report(
+        self, cycle: int, plan: Plan | None, result: Result | None, timer: _Timer, deadline_ns: int, lateness_s: float
+    ) -> PlanReport:
+        assert self._model is not None
+        now = self._clock.now_ns()
+        return PlanReport(
+            cycle=cycle,
+            outcome=PlanOutcome.FAILED if plan is None else plan.outcome,
+            model_id=self._model.model_id,
+            iterations=0 if result is None else result.iterations,
+            lateness_s=lateness_s,
+            rollforward_s=(timer.rolled_ns - timer.begun_ns) * 1e-9,
+            optimize_s=(timer.optimized_ns - timer.rolled_ns) * 1e-9,
+            total_s=(now - timer.begun_ns) * 1e-9,
+            slack_s=(deadline_ns - now) * 1e-9,
+            best_cost=float("nan") if result is None else result.best.cost,
+            terms=() if result is None else result.best.terms,
+        )
+
+    def _weight_vector(self, kind: GoalKind, names: tuple[str, ...]) -> Array:
+        chosen = self._config.joint_weights if kind is GoalKind.JOINT else self._config.pose_weights
+        unknown = sorted(set(chosen) - set(names))
+        if unknown:
+            raise PlannerConfigError(f"planner settings: weights {unknown} name no term; known: {', '.join(names)}")
+        weights = dict(zip(TERM_NAMES, default_weights(kind).tolist(), strict=True)) | chosen
+        return np.array([weights.get(name, 0.0) for name in names])
+
+
+def _start_variance(belief: BeliefState, best: Best) -> Array:
+    """Row 0 of a plan's variance [3J]: the belief's position and velocity, the first step's effort."""
+    joints = len(belief.position)
+    covariance = belief.covariance
+    return np.concatenate([covariance[:, 0, 0], covariance[:, 1, 1], best.variance[0, 2 * joints :]])

@@ -1,0 +1,112 @@
+"""Informed samples: moves towards the goal from kinematics, corrected by what the learned model predicts.
+
+They join the random samples of the optimizer and are scored like those; nothing here decides. With few
+samples per cycle they carry most of the way, and the learned model keeps the last word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mbrl_control.planning.kinematics import ToolKinematics
+from mbrl_control.planning.lag_model import LagModel
+from mbrl_control.planning.limits import KnotLimits
+from mbrl_control.signals import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """One move per approach gain."""
+
+    knots: Array
+    """[G, H, J] rad/s."""
+    reference: Array
+    """[G, H, J] rad, where a nominal servo would be after each step."""
+
+
+def goal_posture(
+    kinematics: ToolKinematics,
+    bounds: tuple[Array, Array],
+    guess: Array,
+    goal: Array,
+    posture: Array,
+    rounds: int,
+    pull: float,
+) -> Array:
+    """Joint position [J] that puts the tool frame at ``goal`` [3] m, near ``guess`` and drawn to ``posture`` [J],
+    within ``bounds`` (lower, upper [J]).
+
+    Damped least squares (Wampler 1986) with a null-space pull (share ``pull`` of the way per round).
+    """
+    q = guess
+    for _ in range(rounds):
+        tool, slope = kinematics.tool_and_jacobian(q)
+        inverse = slope.T @ np.linalg.inv(slope @ slope.T + _DAMPING * np.eye(3))
+        wanted = pull * (posture - q)
+        step = inverse @ (goal - tool - slope @ wanted) + wanted
+        q = np.clip(q + np.clip(step, -_LARGEST_STEP, _LARGEST_STEP), *bounds)
+    return q
+
+
+def approach(
+    start: tuple[Array, Array],
+    first: Array,
+    target: Array,
+    gains: Array,
+    horizon: int,
+    limits: KnotLimits,
+    model: LagModel,
+) -> Tracks:
+    """Moves from ``start`` (position [J], velocity [J]) to the joint position ``target`` [J], one per gain [G] 1/s.
+
+    The position a servo with lag coasts to, c = x + lag v, integrates the command exactly (c' = a), so the
+    law u = g (target - c) has no overshoot; the joints keep their ratio where the speed limit binds.
+    """
+    shape = (len(gains), len(target))
+    position, velocity = (np.broadcast_to(value, shape) for value in start)
+    rest = target - (position + model.lag_s * velocity)
+    command = np.broadcast_to(first, shape)
+    knots, reference = np.empty((2, len(gains), horizon, len(target)))
+    gain = gains[:, None]
+    for k in range(horizon):
+        # Half of the next action is already fixed by the knot before.
+        wanted = gain * (rest - 0.5 * model.dt_s * command)
+        excess = np.max(np.abs(wanted) / limits.velocity, axis=1, keepdims=True)
+        wanted = wanted / np.maximum(excess, 1.0)
+        following = np.minimum(np.maximum(wanted, command - limits.step), command + limits.step)
+        action = 0.5 * (command + following)
+        rest = rest - action * model.dt_s
+        position, velocity = model.advance(position, velocity, action)
+        knots[:, k], reference[:, k] = following, position
+        command = following
+    return Tracks(knots, reference)
+
+
+class Corrector:
+    """Turns a predicted position error into a change of knots, through the nominal response.
+
+    Iterative learning control on the learned model instead of the arm (norm-optimal: Amann, Owens and
+    Rogers 1996): regularized least squares with a penalty on the knots' differences.
+    """
+
+    def __init__(self, model: LagModel, horizon: int, smoothness: float) -> None:
+        mixing = 0.5 * (np.eye(horizon) + np.eye(horizon, k=-1))
+        response = model.position_response(horizon) @ mixing
+        difference = np.eye(horizon) - np.eye(horizon, k=-1)
+        scale = (smoothness * model.dt_s) ** 2
+        normal = response.transpose(0, 2, 1) @ response + scale * difference.T @ difference
+        self._inverse = np.linalg.solve(normal, response.transpose(0, 2, 1))
+        """[J, H, H]."""
+
+    def change(self, error: Array) -> Array:
+        """Wanted change of position [G, H, J] rad -> change of knots [G, H, J] rad/s."""
+        moved = self._inverse @ error.transpose(2, 1, 0)
+        return np.ascontiguousarray(moved.transpose(2, 1, 0))
+
+
+_DAMPING = 1e-5
+"""m^2 / rad^2: 3 mm per rad, far below an arm's leverage away from singular poses."""
+_LARGEST_STEP = 0.3
+"""rad per round: the linearization holds about that far."""

@@ -1,0 +1,79 @@
+"""Chooses the informed proposals of each iteration: approach tracks first, then corrected by the model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mbrl_control.planning.config import PlannerConfig
+from mbrl_control.planning.icem import Population, Proposer
+from mbrl_control.planning.kinematics import ToolKinematics
+from mbrl_control.planning.lag_model import LagModel
+from mbrl_control.planning.limits import KnotLimits
+from mbrl_control.planning.proposals import Corrector, approach, goal_posture
+from mbrl_control.robot import Arm
+from mbrl_control.signals import Array, Goal, GoalKind
+
+_IK_FIRST = 12
+_IK_PER_CYCLE = 2
+"""Iterations of the inverse kinematics: at a new goal, and to follow the null space in each cycle."""
+
+
+class TrackProposer:
+    """Keeps the joint position that meets the goal; makes approach tracks towards it."""
+
+    def __init__(
+        self,
+        arm: Arm,
+        config: PlannerConfig,
+        model: LagModel,
+        corrector: Corrector,
+        limits: KnotLimits,
+        horizon: int,
+    ) -> None:
+        self.horizon = horizon
+        self._kinematics = ToolKinematics(arm)
+        self._bounds = (arm.lower, arm.upper)
+        self._config = config
+        self._gains = np.array(config.approach_gains)
+        self._model = model
+        self._corrector = corrector
+        self._limits = limits
+        self._target = arm.home
+        self._fresh = True
+
+    def new_goal(self, position: Array) -> None:
+        """Search the next target near ``position`` [J] rad."""
+        self._target = position
+        self._fresh = True
+
+    def spread(self, position: Array) -> Array:
+        """Initial spread [J] rad/s of random samples: a share of the mean speed that the way needs."""
+        need = np.abs(self._target - position) / (self.horizon * self._model.dt_s)
+        return np.clip(self._config.spread_gain * need, self._config.spread_floor, self._config.spread_ceiling)
+
+    def begin(self, start: tuple[Array, Array], first: Array, goal: Goal) -> Proposer:
+        """Proposals of one cycle from ``start`` (position, velocity [J]) and knot 0."""
+        self._find_target(goal)
+        tracks = approach(start, first, self._target, self._gains, self.horizon, self._limits, self._model)
+        brake = np.zeros((1, *tracks.knots.shape[1:]))
+
+        def propose(population: Population | None) -> Array:
+            if population is None:
+                return np.concatenate([tracks.knots, brake])
+            best = int(np.argmin(population.cost))
+            knots, predicted = population.knots[best], population.position[best]
+            change = self._corrector.change(tracks.reference - predicted)
+            return np.concatenate([knots + change, knots + 0.5 * change])
+
+        return propose
+
+    def _find_target(self, goal: Goal) -> None:
+        if goal.kind is GoalKind.JOINT:
+            self._target = goal.joint
+            return
+        rounds = _IK_FIRST if self._fresh else _IK_PER_CYCLE
+        self._fresh = False
+        pull = self._config.posture_pull
+        self._target = goal_posture(
+            self._kinematics, self._bounds, self._target, goal.position, goal.joint, rounds, pull
+        )

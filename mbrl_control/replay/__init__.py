@@ -1,0 +1,1 @@
+"""From logs to training rows: aligned transitions, delay estimate, held-out blocks."""

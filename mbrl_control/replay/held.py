@@ -1,0 +1,39 @@
+"""Integrals and means of signals that hold their value until the next sample (zero-order hold)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_control.signals import Array
+
+
+class HeldSignal:
+    """A sampled signal, held between samples; the integral is piecewise linear and hence exact."""
+
+    def __init__(self, stamp_ns: NDArray[np.int64], value: Array) -> None:
+        """``stamp_ns`` [N] increasing, ``value`` [N, D]."""
+        self._origin_ns = int(stamp_ns[0])
+        self._time = (stamp_ns - self._origin_ns) * 1e-9
+        step = np.diff(self._time)[:, None] * value[:-1]
+        self._integral = np.vstack([np.zeros((1, value.shape[1])), np.cumsum(step, axis=0)])
+        self._last = value[-1]
+
+    def mean(self, start_ns: NDArray[np.int64], end_ns: NDArray[np.int64]) -> Array:
+        """Mean over each [start, end], [M, D]; the last value holds on, before the first sample it is 0."""
+        duration = (end_ns - start_ns)[:, None] * 1e-9
+        return (self._integral_to(end_ns) - self._integral_to(start_ns)) / duration
+
+    def _integral_to(self, moment_ns: NDArray[np.int64]) -> Array:
+        moment = (moment_ns - self._origin_ns) * 1e-9
+        columns = [np.interp(moment, self._time, column) for column in self._integral.T]
+        beyond = np.maximum(moment - self._time[-1], 0.0)
+        held: Array = beyond[:, None] * self._last
+        return np.stack(columns, axis=1) + held
+
+
+def interpolate(stamp_ns: NDArray[np.int64], value: Array, moment_ns: NDArray[np.int64]) -> Array:
+    """Linear interpolation of ``value`` [N, D] at ``moment_ns`` [M], [M, D]."""
+    time = (stamp_ns - stamp_ns[0]) * 1e-9
+    moment = (moment_ns - stamp_ns[0]) * 1e-9
+    return np.stack([np.interp(moment, time, column) for column in value.T], axis=1)

@@ -1,0 +1,141 @@
+"""Log -> training rows on the model's time grid (docs/architecture.md, "The model's time grid")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_control.replay.held import HeldSignal, interpolate
+from mbrl_control.replay.streams import Streams, read_streams
+from mbrl_control.signals import Transitions
+
+MAX_GAP_PERIODS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The model's time grid and how densely rows are cut from the log."""
+
+    delay_s: float
+    dt_ns: int = 20_000_000
+    history: int = 3
+    stride_ns: int = 10_000_000
+
+    def __post_init__(self) -> None:
+        if self.dt_ns <= 0 or self.history < 0 or self.delay_s < 0.0:
+            raise ValueError("grid: dt_ns must be positive, history and delay_s not negative; correct the grid")
+        if self.stride_ns <= 0 or self.dt_ns % self.stride_ns:
+            raise ValueError(f"grid: stride_ns {self.stride_ns} must divide dt_ns {self.dt_ns}; choose another stride")
+
+
+def transitions_from_logs(paths: Sequence[Path], grid: Grid) -> Transitions:
+    """Rows of all logs, oldest first; session and segment ids grow over log boundaries.
+
+    Raises LogError for an unusable log and ValueError when the logs are of different arms or give no row.
+    """
+    streams = sorted((read_streams(path) for path in paths), key=lambda s: int(s.belief_ns[0]))
+    return transitions_from_streams(streams, grid)
+
+
+def transitions_from_streams(streams: Sequence[Streams], grid: Grid) -> Transitions:
+    """As `transitions_from_logs`, from decoded streams in the order of their time."""
+    if not streams:
+        raise ValueError("logs: none given; name at least one log")
+    if any(s.joint_names != streams[0].joint_names for s in streams):
+        raise ValueError("logs: joint names differ between the logs; give logs of one arm")
+    parts: list[Transitions] = []
+    session = segment = 0
+    for stream in streams:
+        rows = cut_transitions(stream, grid)
+        parts.append(replace(rows, session=rows.session + session, segment=rows.segment + segment))
+        session += len(stream.payload_ns) + 1
+        segment += int(rows.segment[-1]) + 1 if len(rows) else 0
+    if not any(len(part) for part in parts):
+        raise ValueError("logs: no row with drives enabled, relay publishing and no gap; log the arm while it moves")
+    return concatenate(parts)
+
+
+def cut_transitions(streams: Streams, grid: Grid) -> Transitions:
+    """Rows of one log; every window a row reads is whole: no gap, drives on, relay publishing, one payload."""
+    delay_ns = round(grid.delay_s * 1e9)
+    reach_ns = grid.history * grid.dt_ns + delay_ns
+    start = max(int(streams.belief_ns[0]), int(streams.command_ns[0]) + reach_ns)
+    end = min(int(streams.belief_ns[-1]), int(streams.command_ns[-1]) + delay_ns)
+    moment = np.arange(start, max(start, end - grid.dt_ns + 1), grid.stride_ns, dtype=np.int64)
+    moment = moment[_usable(streams, moment, grid, delay_ns)]
+    after = moment + grid.dt_ns
+    command = HeldSignal(streams.command_ns, streams.applied)
+    means = [
+        command.mean(moment - delay_ns - k * grid.dt_ns, after - delay_ns - k * grid.dt_ns)
+        for k in range(grid.history, -1, -1)
+    ]
+    joints = len(streams.joint_names)
+    session = np.searchsorted(streams.payload_ns, moment, side="right").astype(np.int64)
+    return Transitions(
+        position=interpolate(streams.belief_ns, streams.position, moment),
+        velocity=interpolate(streams.belief_ns, streams.velocity, moment),
+        history=np.stack(means[:-1], axis=1) if grid.history else np.empty((len(moment), 0, joints)),
+        action=means[-1],
+        next_position=interpolate(streams.belief_ns, streams.position, after),
+        next_velocity=interpolate(streams.belief_ns, streams.velocity, after),
+        next_effort=HeldSignal(streams.belief_ns, streams.effort).mean(moment, after),
+        stamp_ns=moment,
+        session=session,
+        segment=_segments(moment, session, grid.stride_ns),
+    )
+
+
+def concatenate(parts: Sequence[Transitions]) -> Transitions:
+    """Join rows of several logs, in order."""
+    return Transitions(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in Transitions.__dataclass_fields__)
+    )
+
+
+def select(rows: Transitions, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Transitions:
+    """The chosen rows, by mask or index."""
+    return Transitions(*(getattr(rows, name)[chosen] for name in Transitions.__dataclass_fields__))
+
+
+def _usable(streams: Streams, moment: NDArray[np.int64], grid: Grid, delay_ns: int) -> NDArray[np.bool_]:
+    """Rows whose windows are whole: the time integral of "unusable" over them must vanish."""
+    after = moment + grid.dt_ns
+    first_command = moment - delay_ns - grid.history * grid.dt_ns
+    commands_bad = _gaps(streams.command_ns) | ~streams.drives_enabled
+    relay_bad = ~streams.publishing
+    usable = streams.relay_ns[0] <= first_command
+    usable &= _never(streams.command_ns, commands_bad, first_command, after - delay_ns)
+    usable &= _never(streams.relay_ns, relay_bad, first_command, after)
+    usable &= _never(streams.belief_ns, _gaps(streams.belief_ns), moment, after)
+    first_session = np.searchsorted(streams.payload_ns, first_command, side="right")
+    usable &= first_session == np.searchsorted(streams.payload_ns, after, side="right")
+    return np.asarray(usable, dtype=np.bool_)
+
+
+def _never(
+    stamp_ns: NDArray[np.int64], bad: NDArray[np.bool_], start_ns: NDArray[np.int64], end_ns: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """No bad sample is in force anywhere in [start, end): counts of bad samples, no rounding."""
+    count = np.concatenate([[0], np.cumsum(bad)])
+    first = np.maximum(np.searchsorted(stamp_ns, start_ns, side="right") - 1, 0)
+    last = np.searchsorted(stamp_ns, end_ns, side="left")
+    return np.asarray(count[np.maximum(last, first)] - count[first] == 0, dtype=np.bool_)
+
+
+def _gaps(stamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """[N] whether the interval that starts at each sample is a gap (longer than 3 usual periods)."""
+    interval = np.diff(stamp_ns)
+    if len(interval) == 0:
+        return np.zeros(len(stamp_ns), dtype=np.bool_)
+    return np.append(interval > MAX_GAP_PERIODS * float(np.median(interval)), False)
+
+
+def _segments(moment: NDArray[np.int64], session: NDArray[np.int64], stride_ns: int) -> NDArray[np.int64]:
+    breaks = (np.diff(moment) != stride_ns) | (np.diff(session) != 0)
+    if len(moment) == 0:
+        return np.empty(0, dtype=np.int64)
+    return np.concatenate([[0], np.cumsum(breaks)]).astype(np.int64)

@@ -1,0 +1,1 @@
+"""Cost terms of the planners."""

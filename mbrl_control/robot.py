@@ -1,0 +1,291 @@
+"""Arm description: joint order, limits, work box, servo, noise and kinematics of a serial arm of revolute joints.
+
+The URDF gives the kinematics and the basic limits, the YAML beside it the rest. A limit that both name must agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mbrl_control.robot_file import ArmError, UrdfFile, YamlFile
+from mbrl_control.signals import Array
+
+__all__ = [
+    "Arm",
+    "ArmError",
+    "Capsule",
+    "JointFrame",
+    "SensorNoise",
+    "forward_kinematics",
+    "jacobian",
+    "link_poses",
+    "load_arm",
+    "sample_targets",
+]
+
+MAX_DRAWS = 1000
+"""Draws per target before the work box is called too small for the distance asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class JointFrame:
+    """Where a joint sits on the link before it: x_parent = rotation @ (R(axis, q) @ x_child) + translation."""
+
+    origin_rotation: Array
+    """[3, 3]"""
+    origin_translation: Array
+    """[3] m"""
+    axis: Array
+    """[3] unit vector in the joint's own frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capsule:
+    """A segment with a radius, fixed to a link. ``link_index`` 0 is the base, i the link moved by joint i-1."""
+
+    link_index: int
+    start: Array
+    """[3] m, link frame."""
+    end: Array
+    """[3] m, link frame."""
+    radius: float
+
+
+@dataclass(frozen=True, slots=True)
+class SensorNoise:
+    """Standard deviations of white measurement noise, and the resolution of the reading."""
+
+    position_std: float
+    velocity_std: float
+    effort_std: float
+    position_quantum: float
+    velocity_quantum: float
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One serial arm. Arrays are [J] in the order of ``joint_names``; rad, s, N m."""
+
+    name: str
+    joint_names: tuple[str, ...]
+    base_frame: str
+    tool_frame: str
+    lower: Array
+    upper: Array
+    velocity: Array
+    acceleration: Array
+    jerk: Array
+    effort: Array
+    torque_rate: Array
+    home: Array
+    box_lower: Array
+    box_upper: Array
+    servo_gain: Array
+    """[J] N m s/rad."""
+    servo_lag_s: Array
+    friction_coulomb: Array
+    friction_viscous: Array
+    armature: Array
+    noise: SensorNoise
+    sensor_delay_s: float
+    command_delay_s: float
+    brake_factor: float
+    """Holding torque of a clamped brake as a multiple of the gravity torque."""
+    brake_floor: float
+    """Least holding torque, as a share of the effort limit."""
+    chain: tuple[JointFrame, ...]
+    tool_rotation: Array
+    """[3, 3] tool frame in the last link."""
+    tool_translation: Array
+    """[3] m"""
+    capsules: tuple[Capsule, ...]
+    sha256: tuple[str, str]
+    """Hex digests of the YAML and of the URDF."""
+
+    @property
+    def joints(self) -> int:
+        """J."""
+        return len(self.joint_names)
+
+
+def load_arm(path: str | Path) -> Arm:
+    """Read ``<arm>.yaml`` and the URDF of the same stem beside it.
+
+    Raises:
+        ArmError: a file is missing or unreadable, a field is missing, has the wrong length, is not finite or
+            contradicts another one.
+    """
+    source = YamlFile(Path(path))
+    urdf = UrdfFile(source.path.with_suffix(".urdf"))
+    joints = source.rows("joints")
+    names = tuple(str(source.field(joint, "name", f"joints[{index}]")) for index, joint in enumerate(joints))
+    frames, tool, links = _chain(urdf, source.text("base_frame"), source.text("tool_frame"), names)
+    limits = {key: source.joint_values(joints, key) for key in ("acceleration", "jerk", "torque_rate")}
+    limits |= {key: _agreed_limit(source, joints, urdf, names, key) for key in ("lower", "upper", "velocity", "effort")}
+    arm = Arm(
+        name=source.text("name"),
+        joint_names=names,
+        base_frame=source.text("base_frame"),
+        tool_frame=source.text("tool_frame"),
+        **limits,
+        home=source.vector("home", len(names)),
+        box_lower=source.vector("work_box.lower", len(names)),
+        box_upper=source.vector("work_box.upper", len(names)),
+        servo_gain=source.vector("servo.gain", len(names)),
+        servo_lag_s=source.vector("servo.lag_s", len(names)),
+        friction_coulomb=source.vector("friction.coulomb", len(names)),
+        friction_viscous=source.vector("friction.viscous", len(names)),
+        armature=source.vector("armature", len(names)),
+        noise=SensorNoise(**{key: source.number(f"noise.{key}") for key in SensorNoise.__dataclass_fields__}),
+        sensor_delay_s=source.number("delays.sensor_s"),
+        command_delay_s=source.number("delays.command_s"),
+        brake_factor=source.number("brake.factor"),
+        brake_floor=source.number("brake.floor"),
+        chain=frames,
+        tool_rotation=tool.origin_rotation,
+        tool_translation=tool.origin_translation,
+        capsules=_capsules(source, links),
+        sha256=(source.sha256, urdf.sha256),
+    )
+    _check(arm, source)
+    return arm
+
+
+def forward_kinematics(arm: Arm, q: Array) -> Array:
+    """Tool position [..., 3] m in the base frame for joint positions [..., J] rad."""
+    rotation, translation = link_poses(arm, q)
+    tool: Array = translation[..., -1, :] + rotation[..., -1, :, :] @ arm.tool_translation
+    return tool
+
+
+def jacobian(arm: Arm, q: Array) -> Array:
+    """[3, J] m/rad: derivative of the tool position by the joint positions [J] (geometric Jacobian, linear part)."""
+    rotation, translation = link_poses(arm, q)
+    axes = np.stack([rotation[index + 1] @ frame.axis for index, frame in enumerate(arm.chain)])
+    lever = forward_kinematics(arm, q) - translation[1:]
+    return np.cross(axes, lever).T
+
+
+def link_poses(arm: Arm, q: Array) -> tuple[Array, Array]:
+    """Rotations [..., J+1, 3, 3] and origins [..., J+1, 3] of base and links in the base frame for q [..., J].
+
+    Raises:
+        ValueError: the last axis of ``q`` is not the arm's number of joints.
+    """
+    q = np.asarray(q, dtype=np.float64)
+    if q.shape[-1:] != (arm.joints,):
+        raise ValueError(f"q has shape {q.shape}; {arm.name} needs [..., {arm.joints}]")
+    rotation = np.broadcast_to(np.eye(3), (*q.shape[:-1], 3, 3))
+    translation = np.zeros((*q.shape[:-1], 3))
+    rotations, translations = [rotation], [translation]
+    for index, frame in enumerate(arm.chain):
+        translation = translation + rotation @ frame.origin_translation
+        rotation = rotation @ frame.origin_rotation @ _axis_rotation(frame.axis, q[..., index])
+        rotations.append(rotation)
+        translations.append(translation)
+    return np.stack(rotations, axis=-3), np.stack(translations, axis=-2)
+
+
+def sample_targets(arm: Arm, count: int, min_distance: float, generator: np.random.Generator) -> tuple[Array, Array]:
+    """Uniform joint samples in the work box whose tool positions lie >= ``min_distance`` m from the one before.
+
+    Returns:
+        q [N, J] rad and p [N, 3] m.
+
+    Raises:
+        ArmError: no sample is far enough from the last one after many draws.
+    """
+    joint = np.empty((count, arm.joints))
+    tool = np.empty((count, 3))
+    for index in range(count):
+        for _ in range(MAX_DRAWS):
+            joint[index] = generator.uniform(arm.box_lower, arm.box_upper)
+            tool[index] = forward_kinematics(arm, joint[index])
+            if index == 0 or np.linalg.norm(tool[index] - tool[index - 1]) >= min_distance:
+                break
+        else:
+            raise ArmError(
+                f"{arm.name}: work_box: no target {min_distance} m away from the last one in {MAX_DRAWS} draws; "
+                "ask for a smaller distance or enlarge the box"
+            )
+    return joint, tool
+
+
+def _chain(
+    urdf: UrdfFile, base: str, tool: str, names: tuple[str, ...]
+) -> tuple[tuple[JointFrame, ...], JointFrame, dict[str, int]]:
+    """Joint frames from base to tool with fixed joints folded in, the tool frame, and link name -> link index."""
+    rotation, translation = np.eye(3), np.zeros(3)
+    frames: list[JointFrame] = []
+    moving: list[str] = []
+    links = {base: 0}
+    for joint in urdf.path_between(base, tool):
+        translation = translation + rotation @ joint.translation
+        rotation = rotation @ joint.rotation
+        if joint.kind == "revolute":
+            frames.append(JointFrame(rotation, translation, joint.axis))
+            moving.append(joint.name)
+            rotation, translation = np.eye(3), np.zeros(3)
+            links[joint.child] = len(moving)
+    if tuple(moving) != names:
+        raise urdf.error("joint", f"revolute joints from {base} to {tool} are {moving}", f"YAML `joints` names {names}")
+    return tuple(frames), JointFrame(rotation, translation, np.zeros(3)), links
+
+
+def _agreed_limit(source: YamlFile, joints: list[object], urdf: UrdfFile, names: tuple[str, ...], key: str) -> Array:
+    """[J] a limit of the URDF; a value the YAML repeats must be the same."""
+    values = np.array([urdf.limit(name, key) for name in names])
+    for index, joint in enumerate(joints):
+        if isinstance(joint, dict) and key in joint:
+            repeated = source.finite(joint[key], f"joints[{index}].{key}", ())
+            if repeated != values[index]:
+                fault = f"{repeated}, but {urdf.path.name} says {values[index]}"
+                raise source.error(f"joints[{index}].{key}", fault, "make both files agree")
+    return values
+
+
+def _capsules(source: YamlFile, links: dict[str, int]) -> tuple[Capsule, ...]:
+    capsules = []
+    for index, row in enumerate(source.rows("capsules")):
+        place = f"capsules[{index}]"
+        link = source.field(row, "link", place)
+        if link not in links:
+            raise source.error(f"{place}.link", f"{link!r} is no link of the chain", f"use one of {sorted(links)}")
+        ends = [source.finite(source.field(row, key, place), f"{place}.{key}", (3,)) for key in ("from", "to")]
+        radius = float(source.finite(source.field(row, "radius", place), f"{place}.radius", ()))
+        if radius <= 0.0:
+            raise source.error(f"{place}.radius", f"{radius} m", "give a positive radius")
+        capsules.append(Capsule(links[link], ends[0], ends[1], radius))
+    return tuple(capsules)
+
+
+def _check(arm: Arm, source: YamlFile) -> None:
+    """Contradictions between fields."""
+    if not (arm.lower < arm.upper).all():
+        raise source.error("joints[].lower", "not below `upper`", "swap or correct the limits")
+    for key in ("velocity", "acceleration", "jerk", "effort", "torque_rate", "servo_gain", "servo_lag_s"):
+        if not (getattr(arm, key) > 0.0).all():
+            raise source.error(key, "not positive", "give positive values")
+    if not ((arm.lower <= arm.home) & (arm.home <= arm.upper)).all():
+        raise source.error("home", "outside the joint limits", "move it inside `lower`..`upper`")
+    if not (arm.box_lower < arm.box_upper).all():
+        raise source.error("work_box.lower", "not below `work_box.upper`", "swap or correct the box")
+    if not ((arm.lower <= arm.box_lower) & (arm.box_upper <= arm.upper)).all():
+        raise source.error("work_box", "outside the joint limits", "shrink it to `lower`..`upper`")
+    nonnegative = {f"noise.{key}": getattr(arm.noise, key) for key in SensorNoise.__dataclass_fields__}
+    nonnegative |= {"delays.sensor_s": arm.sensor_delay_s, "delays.command_s": arm.command_delay_s}
+    nonnegative |= {"brake.factor": arm.brake_factor, "brake.floor": arm.brake_floor}
+    for key, value in nonnegative.items():
+        if value < 0.0:
+            raise source.error(key, f"negative ({value})", "give zero or more")
+
+
+def _axis_rotation(axis: Array, angle: Array) -> Array:
+    """[..., 3, 3] rotation about a unit axis by angles [...] (Rodrigues' formula)."""
+    skew = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
+    sine, cosine = np.sin(angle)[..., None, None], np.cos(angle)[..., None, None]
+    rotation: Array = np.eye(3) + sine * skew + (1.0 - cosine) * (skew @ skew)
+    return rotation

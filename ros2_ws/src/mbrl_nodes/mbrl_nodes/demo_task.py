@@ -1,0 +1,120 @@
+"""The demo's operator and task in one node: reads one JSON command a line, does it, answers with JSON events.
+
+Commands: {"do": "reach", "phase", "targets" [N][3], "window"} · {"do": "excite", "seconds"} · {"do": "hold"} ·
+{"do": "payload", "mass"} · {"do": "await_model", "model_id"}. Every command ends with {"event": "done"} or
+{"event": "error", "reason"}. Standard input ending ends the node.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from mbrl_msgs.msg import Goal as GoalMsg
+from mbrl_msgs.msg import PlannerReport, SafetyStatus
+from std_msgs.msg import String
+
+from mbrl_control.robot import load_arm
+from mbrl_control.signals import Goal, GoalKind
+from mbrl_nodes.convert import goal_to_msg
+from mbrl_nodes.operator_client import OperatorClient, OperatorError
+from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS, GraphNode, run
+
+
+class DemoTask(GraphNode):
+    """Runs the commands in an own thread; the executor in the main thread serves the answers."""
+
+    def __init__(self) -> None:
+        super().__init__("demo_task")
+        self.arm = load_arm(self.declare("arm", "", "arm description YAML"))
+        self.operator = OperatorClient(self, "demo")
+        self.sequence = 0
+        self.model_id = ""
+        self.goals = self.create_publisher(GoalMsg, "goal", LATCHED_QOS)
+        self.phases = self.create_publisher(String, "phase", LATCHED_QOS)
+        self.create_subscription(PlannerReport, "planner_report", self._on_report, STATE_QOS)
+        self.commands = {
+            "reach": self.reach,
+            "excite": self.excite,
+            "hold": self.operator.hold,
+            "payload": self.operator.payload,
+            "await_model": self.await_model,
+        }
+
+    def start(self) -> None:
+        threading.Thread(target=self._serve, name="task", daemon=True).start()
+
+    def _on_report(self, report: PlannerReport) -> None:
+        self.model_id = report.model_id
+
+    def _serve(self) -> None:
+        for line in sys.stdin:
+            command: dict[str, Any] = json.loads(line)
+            try:
+                self.commands[command.pop("do")](**command)
+                self.tell(event="done")
+            except (OperatorError, KeyError, TypeError, ValueError) as error:
+                self.tell(event="error", reason=f"{type(error).__name__}: {error}")
+        self.context.try_shutdown()
+
+    @staticmethod
+    def tell(**event: Any) -> None:
+        print(json.dumps(event), flush=True)
+
+    def reach(self, phase: str, targets: list[list[float]], window: float) -> None:
+        """One window per target, whatever happens in it: a stopped arm is re-armed and the target counts."""
+        self.phases.publish(String(data=phase))
+        self.operator.run()
+        for index, target in enumerate(targets):
+            self.operator.run()
+            self.publish_goal(target, f"{phase}/{index}")
+            stops = self._watch(window)
+            self.tell(event="target", phase=phase, index=index, stops=stops)
+
+    def _watch(self, seconds: float) -> int:
+        deadline = time.monotonic() + seconds
+        stops = 0
+        while time.monotonic() < deadline:
+            if self.operator.status.state == SafetyStatus.PROTECTIVE_STOP:
+                stops += 1
+                self.tell(event="stop", reasons=list(self.operator.status.reasons))
+                self.operator.run()
+            time.sleep(0.02)
+        return stops
+
+    def publish_goal(self, target: list[float], label: str) -> None:
+        self.sequence += 1
+        goal = Goal(self.now_ns(), GoalKind.POSE, np.array(target), self.arm.home, self.sequence)
+        self.goals.publish(goal_to_msg(goal, self.arm.joint_names, self.arm.base_frame, label))
+
+    def excite(self, seconds: float) -> None:
+        """Planner and collector never publish beside each other: hold, exchange, start; reversed afterwards."""
+        self.phases.publish(String(data="excitation"))
+        self._exchange(off="mpc_planner", on="collector")
+        self.operator.run()
+        begin = time.monotonic()
+        while (elapsed := time.monotonic() - begin) < seconds:
+            self._watch(min(1.0, seconds - elapsed))
+            self.tell(event="excited", seconds=min(seconds, time.monotonic() - begin))
+        self._exchange(off="collector", on="mpc_planner")
+
+    def _exchange(self, off: str, on: str) -> None:
+        self.operator.hold()
+        self.operator.activate(off, False)
+        self.operator.activate(on, True)
+
+    def await_model(self, model_id: str) -> None:
+        """Until the planner plans with that bundle."""
+        self.operator.wait(lambda: self.model_id == model_id, 20.0, f"planner did not take {model_id}")
+
+
+def main() -> None:
+    run(DemoTask)
+
+
+if __name__ == "__main__":
+    main()

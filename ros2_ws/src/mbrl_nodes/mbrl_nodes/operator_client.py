@@ -1,0 +1,108 @@
+"""What an operator does, as blocking calls from a thread beside the executor: arm, start, reset, hold, payload, lifecycle."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from mbrl_msgs.msg import SafetyStatus
+from mbrl_msgs.srv import AttachPayload, DeclarePayload, OperatorRequest
+from std_srvs.srv import Trigger
+
+from mbrl_nodes.runtime import LATCHED_QOS, GraphNode
+
+
+class OperatorError(RuntimeError):
+    """The graph did not do what the operator asked within the time allowed."""
+
+
+class OperatorClient:
+    """Speaks to the guard, the simulator and the lifecycle of planner and collector."""
+
+    def __init__(self, node: GraphNode, operator_id: str) -> None:
+        self._node = node
+        self._operator_id = operator_id
+        self.status = SafetyStatus()
+        node.create_subscription(SafetyStatus, "safety_status", self._on_status, LATCHED_QOS)
+        self._requests = {name: node.create_client(OperatorRequest, f"guard/{name}") for name in ("arm", "start", "reset")}
+        self._hold = node.create_client(Trigger, "guard/hold")
+        self._declare = node.create_client(DeclarePayload, "guard/declare_payload")
+        self._attach = node.create_client(AttachPayload, "sim/attach_payload")
+        self._lifecycle = {
+            name: node.create_client(ChangeState, f"{name}/change_state") for name in ("mpc_planner", "collector")
+        }
+
+    def _on_status(self, status: SafetyStatus) -> None:
+        self.status = status
+
+    @property
+    def running(self) -> bool:
+        # The automatic HOLD ends by itself (RUNNING again, or PROTECTIVE_STOP): it is not the operator's business.
+        return self.status.state in (SafetyStatus.RUNNING, SafetyStatus.HOLD)
+
+    def run(self, timeout_s: float = 12.0) -> bool:
+        """Bring the arm to RUNNING from whatever state; True when a stop had to be reset on the way."""
+        deadline = time.monotonic() + timeout_s
+        was_stopped = self.status.state == SafetyStatus.PROTECTIVE_STOP
+        message = ""
+        while not self.running:
+            state = self.status.state
+            name = {SafetyStatus.IDLE: "arm", SafetyStatus.PROTECTIVE_STOP: "reset"}.get(state, "start")
+            reply = self._ask(name)
+            message = reply.message
+            if time.monotonic() > deadline:
+                raise OperatorError(f"guard/{name} refused for {timeout_s:.0f} s in state {state}: {message}")
+            if not reply.success:
+                time.sleep(0.1)
+                continue
+            self.wait(lambda before=state: self.status.state != before, 0.5, "", required=False)
+        return was_stopped
+
+    def _ask(self, name: str) -> Any:
+        request = OperatorRequest.Request(operator_id=self._operator_id, challenge=self.status.challenge)
+        return self.call(self._requests[name], request)
+
+    def hold(self) -> None:
+        """Brake and hold (OPERATOR_HOLD), and wait for it."""
+        self.call(self._hold, Trigger.Request())
+        stopped = (SafetyStatus.OPERATOR_HOLD, SafetyStatus.PROTECTIVE_STOP, SafetyStatus.IDLE)
+        self.wait(lambda: self.status.state in stopped, 3.0, "guard did not hold")
+
+    def payload(self, mass: float) -> None:
+        """Declare to the guard, then fix to the simulated tool."""
+        request = DeclarePayload.Request(operator_id=self._operator_id, challenge=self.status.challenge, mass=mass)
+        for reply in (self.call(self._declare, request), self.call(self._attach, AttachPayload.Request(mass=mass))):
+            if not reply.success:
+                raise OperatorError(f"payload of {mass} kg refused: {reply.message}")
+
+    def activate(self, name: str, active: bool) -> None:
+        """Activate or deactivate a lifecycle node."""
+        number = Transition.TRANSITION_ACTIVATE if active else Transition.TRANSITION_DEACTIVATE
+        request = ChangeState.Request(transition=Transition(id=number))
+        if not self.call(self._lifecycle[name], request).success:
+            raise OperatorError(f"{name} refused to {'activate' if active else 'deactivate'}; see its log")
+
+    def call(self, client: Any, request: Any, timeout_s: float = 5.0) -> Any:
+        if not client.wait_for_service(timeout_s):
+            raise OperatorError(f"{client.srv_name}: no such service after {timeout_s:.0f} s; is the node running?")
+        done = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(timeout_s):
+            raise OperatorError(f"{client.srv_name}: no answer within {timeout_s:.0f} s")
+        return future.result()
+
+    @staticmethod
+    def wait(condition: Callable[[], bool], timeout_s: float, message: str, required: bool = True) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                if required:
+                    raise OperatorError(f"{message} within {timeout_s:.0f} s")
+                return False
+            time.sleep(0.01)
+        return True

@@ -1,0 +1,198 @@
+"""What every node shares: lifecycle with visible errors, a fixed-rate control thread, clean start and end.
+
+Main flow: ``main = lambda: run(MyNode)``. ``run`` takes the real-time priority BEFORE rclpy starts its
+threads (they inherit it), spins one SingleThreadedExecutor in the main thread, and leaves on SIGINT or
+SIGTERM through ``release``. Control work runs in one own thread with absolute deadlines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from mbrl_control.cadence import SteadyClock, Tick, run_at
+from mbrl_nodes.convert import stamp_from_ns
+
+PRIORITY_VARIABLE = "MBRL_PRIORITY"
+
+STATE_QOS = QoSProfile(reliability=ReliabilityPolicy.BEST_EFFORT, history=HistoryPolicy.KEEP_LAST, depth=1)
+COMMAND_QOS = QoSProfile(reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=1)
+LATCHED_QOS = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+)
+
+
+class GraphNode(LifecycleNode):
+    """A lifecycle node whose subclass fills in ``setup``, ``start``, ``stop``, ``release``.
+
+    Exceptions in lifecycle callbacks would vanish in rclpy; here they are logged with their traceback
+    and the transition fails. A node that cannot start itself (parameter ``autostart``) ends its process.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.graph_clock = SteadyClock()
+        self.priority = take_priority()
+        self._thread: threading.Thread | None = None
+        self._running = threading.Event()
+        self._control_failed = False
+        self.declare("autostart", "activate", "how far the node goes by itself: none, configure or activate")
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(1.0, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def setup(self) -> None:
+        """Load, check, warm up (on configure)."""
+
+    def start(self) -> None:
+        """Begin (on activate)."""
+
+    def stop(self) -> None:
+        """Stop safely (on deactivate)."""
+
+    def release(self) -> None:
+        """Close files and the like (on shutdown of the process)."""
+
+    def diagnose(self) -> dict[str, str]:
+        """Values shown in /diagnostics."""
+        return {}
+
+    def declare(
+        self, name: str, default: Any, description: str, bounds: tuple[float, float] | None = None, read_only: bool = True
+    ) -> Any:
+        """Declare a described, bounded parameter and return its value."""
+        descriptor = ParameterDescriptor(description=description, read_only=read_only)
+        if bounds is not None and isinstance(default, float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=bounds[0], to_value=bounds[1])]
+        elif bounds is not None:
+            descriptor.integer_range = [IntegerRange(from_value=int(bounds[0]), to_value=int(bounds[1]), step=1)]
+        return self.declare_parameter(name, default, descriptor).value
+
+    def now_ns(self) -> int:
+        return self.graph_clock.now_ns()
+
+    def run_control(self, period_ns: int, step: Callable[[Tick], None]) -> None:
+        """Call ``step`` at absolute deadlines in an own thread until ``stop_control``."""
+        self._running.set()
+        self._thread = threading.Thread(target=self._control, args=(period_ns, step), name="control", daemon=True)
+        self._thread.start()
+
+    def stop_control(self) -> None:
+        self._running.clear()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=2.0)
+        self._thread = None
+
+    def _control(self, period_ns: int, step: Callable[[Tick], None]) -> None:
+        try:
+            run_at(period_ns, self.graph_clock, step, lambda: self._running.is_set() and self.context.ok())
+        except Exception:
+            # After SIGINT the context is invalid in the middle of a step: that is the normal end.
+            if self.context.ok():
+                self._control_failed = True
+                self.get_logger().fatal("control thread failed:\n" + traceback.format_exc())
+                self.context.try_shutdown()
+
+    @property
+    def failed(self) -> bool:
+        return self._control_failed
+
+    def _guarded(self, step: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            step()
+        except Exception as error:
+            self.get_logger().error(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+            return TransitionCallbackReturn.ERROR
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._guarded(self.setup)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = self._guarded(self.start)
+        gc.collect()
+        gc.freeze()
+        return super().on_activate(state) if result == TransitionCallbackReturn.SUCCESS else result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = self._guarded(self._halt)
+        return super().on_deactivate(state) if result == TransitionCallbackReturn.SUCCESS else result
+
+    def _halt(self) -> None:
+        self.stop()
+        self.stop_control()
+
+    def autostart(self) -> bool:
+        """Go as far as the parameter says; tell the parent process by one JSON line on standard output."""
+        target = self.get_parameter("autostart").value
+        ok = target == "none" or self.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        if ok and target == "activate":
+            ok = self.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        state = {"none": "unconfigured", "configure": "inactive", "activate": "active"}[target] if ok else "failed"
+        print(json.dumps({"node": self.get_name(), "state": state, "priority": self.priority}), flush=True)
+        return ok
+
+    def _publish_diagnostics(self) -> None:
+        values = self.diagnose()
+        status = DiagnosticStatus(level=DiagnosticStatus.OK, name=f"{self.get_name()}: node", hardware_id=self.get_namespace())
+        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = stamp_from_ns(self.now_ns())
+        self._diagnostics.publish(message)
+
+
+def take_priority() -> str:
+    """Ask for SCHED_FIFO at the priority of the environment; say what is in force. Never required."""
+    wanted = int(os.environ.get(PRIORITY_VARIABLE, "0"))
+    if os.sched_getscheduler(0) == os.SCHED_FIFO:
+        return f"SCHED_FIFO {os.sched_getparam(0).sched_priority}"
+    if wanted <= 0:
+        return "SCHED_OTHER"
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(wanted))
+    except PermissionError:
+        return f"SCHED_OTHER (SCHED_FIFO {wanted} not permitted)"
+    return f"SCHED_FIFO {wanted}"
+
+
+def run(factory: Callable[[], GraphNode]) -> None:
+    """Process entry of a node: exit status 0 after a clean end, 1 when it could not start or failed."""
+    take_priority()
+    # A thread that computes in Python hands over the interpreter after this time, not after 5 ms.
+    sys.setswitchinterval(5e-4)
+    rclpy.init()
+    node = factory()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    started = False
+    try:
+        started = node.autostart()
+        if started:
+            executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.stop_control()
+        node.release()
+        with contextlib.suppress(KeyboardInterrupt):
+            executor.shutdown()
+            node.destroy_node()
+            rclpy.try_shutdown()
+    sys.exit(0 if started and not node.failed else 1)

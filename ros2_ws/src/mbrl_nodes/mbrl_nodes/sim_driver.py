@@ -1,0 +1,150 @@
+"""The simulated arm behind the driver's topics: 250 Hz, in step with the steady clock, brakes on silence.
+
+The physics follows the clock: a late tick makes up every step that is due, with the command held. The watchdog counts
+ticks without a command, so a stall of this process alone does not read as silence of the relay.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from mbrl_msgs.srv import AttachPayload, InjectFault
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from mbrl_control.cadence import Tick
+from mbrl_control.signals import Array
+from mbrl_nodes.convert import sample_to_joint_state
+from mbrl_nodes.runtime import COMMAND_QOS, STATE_QOS, GraphNode, run
+from sim.faults import FaultyArm
+from sim.mujoco_arm import MujocoArm
+from sim.truth_file import TruthWriter
+
+TICK_NS = 4_000_000
+SILENT_TICKS = 5
+"""20 ms without a command clamp the brakes."""
+
+
+class SimDriver(GraphNode):
+    """Owns the simulator; everything that touches it holds ``_lock``."""
+
+    def __init__(self) -> None:
+        super().__init__("sim_driver")
+        self.declare("arm", "", "arm description YAML, with URDF and MJCF beside it")
+        self.declare("truth_file", "", "new file for the simulator's own state at every physics step; empty: none")
+        self.declare("seed", 0, "seed of the measurement noise", (0, 2**31 - 1))
+        self.declare("allow_faults", False, "accept sim/inject")
+        self._lock = threading.Lock()
+        self._sim: FaultyArm | None = None
+        self._truth: TruthWriter | None = None
+        self._command: Array | None = None
+        self._silent_ticks = SILENT_TICKS
+        self._counts = {"caught_up_steps": 0, "watchdog_trips": 0, "refused_commands": 0}
+
+    def setup(self) -> None:
+        path, seed = self.get_parameter("arm").value, self.get_parameter("seed").value
+        self._sim = FaultyArm(MujocoArm(path, seed, start_ns=self.now_ns()))
+        self._sim.brake(True)
+        truth_file = self.get_parameter("truth_file").value
+        if truth_file:
+            self._truth = TruthWriter(truth_file, self._sim.arm)
+        self._states = self.create_publisher(JointState, "joint_states", STATE_QOS)
+        self.create_subscription(
+            Float64MultiArray, "forward_velocity_controller/commands", self._on_command, COMMAND_QOS
+        )
+        self.create_service(AttachPayload, "sim/attach_payload", self._on_payload)
+        self.create_service(InjectFault, "sim/inject", self._on_fault)
+
+    def start(self) -> None:
+        # Time between configure and activate is not made up: the simulated time jumps to now.
+        sim = self._require_sim()
+        sim.set_time(self.now_ns())
+        self.run_control(TICK_NS, self._tick)
+
+    def stop(self) -> None:
+        with self._lock:
+            self._require_sim().brake(True)
+            self._silent_ticks = SILENT_TICKS
+
+    def release(self) -> None:
+        if self._truth is not None:
+            self._truth.close()
+            self._truth = None
+
+    def diagnose(self) -> dict[str, str]:
+        return {name: str(value) for name, value in self._counts.items()}
+
+    def _tick(self, tick: Tick) -> None:
+        with self._lock:
+            sim = self._require_sim()
+            self._serve_command(sim)
+            due = (tick.deadline_ns - sim.time_ns) // sim.period_ns
+            self._counts["caught_up_steps"] += max(0, due - TICK_NS // sim.period_ns)
+            for _ in range(due):
+                sim.step()
+                if self._truth is not None:
+                    self._truth.write(sim.truth())
+            sample = sim.sensor()
+        if sample is not None:
+            self._states.publish(sample_to_joint_state(sample, sim.arm.joint_names, sim.arm.base_frame))
+
+    def _serve_command(self, sim: FaultyArm) -> None:
+        """The newest command since the last tick; too many ticks without one clamp the brakes."""
+        command, self._command = self._command, None
+        if command is not None:
+            if self._silent_ticks >= SILENT_TICKS:
+                sim.brake(False)
+            self._silent_ticks = 0
+            sim.command(command)
+            return
+        self._silent_ticks += 1
+        if self._silent_ticks == SILENT_TICKS:
+            self._counts["watchdog_trips"] += 1
+            sim.brake(True)
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        command = np.array(message.data, dtype=np.float64)
+        if command.shape != (self._require_sim().arm.joints,) or not np.isfinite(command).all():
+            self._counts["refused_commands"] += 1
+            self.get_logger().error(f"command refused: {message.data}", throttle_duration_sec=1.0)
+            return
+        self._command = command
+
+    def _on_payload(self, request: AttachPayload.Request, response: AttachPayload.Response) -> AttachPayload.Response:
+        try:
+            with self._lock:
+                self._require_sim().attach_payload(request.mass, np.array(request.offset))
+            response.success = True
+        except ValueError as error:
+            response.message = str(error)
+        return response
+
+    def _on_fault(self, request: InjectFault.Request, response: InjectFault.Response) -> InjectFault.Response:
+        if not self.get_parameter("allow_faults").value:
+            response.message = "faults are off; start sim_driver with allow_faults:=true"
+            return response
+        try:
+            with self._lock:
+                sim = self._require_sim()
+                if request.fault == "clear":
+                    sim.clear()
+                else:
+                    sim.inject(request.fault, request.magnitude, request.duration)
+            response.success = True
+        except ValueError as error:
+            response.message = str(error)
+        return response
+
+    def _require_sim(self) -> FaultyArm:
+        if self._sim is None:
+            raise RuntimeError("sim_driver: not configured")
+        return self._sim
+
+
+def main() -> None:
+    run(SimDriver)
+
+
+if __name__ == "__main__":
+    main()

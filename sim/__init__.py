@@ -1,0 +1,1 @@
+"""Simulated arms: one protocol, its MuJoCo implementation, the truth file and the generated robot files."""

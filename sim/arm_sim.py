@@ -1,0 +1,149 @@
+"""What every simulated arm does, whatever engine is behind it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mbrl_control.robot import Arm
+from mbrl_control.signals import Array, SensorSample
+
+
+@dataclass(frozen=True, slots=True)
+class TruthState:
+    """The simulator's own state: no noise, no delay."""
+
+    stamp_ns: int
+    step: int
+    position: Array
+    """[J] rad."""
+    velocity: Array
+    """[J] rad/s."""
+    effort: Array
+    """[J] N m, motor torque over the last step: servo plus gravity compensation."""
+    tool: Array
+    """[3] m, tool frame origin in the base frame."""
+    payload_mass: float
+    """kg"""
+    brakes: bool
+
+
+class ArmSim(Protocol):
+    """A velocity-controlled arm that advances in fixed physics steps. Every call is made from one thread.
+
+    Time is ``start + step_count * period``. Commands act ``command delay`` after :meth:`command`, measurements become
+    readable ``sensor delay`` after their stamp; both are whole physics steps.
+    """
+
+    @property
+    def arm(self) -> Arm: ...
+
+    @property
+    def period_ns(self) -> int:
+        """Length of one physics step."""
+        ...
+
+    @property
+    def step_count(self) -> int:
+        """Physics steps since construction; reset does not turn time back."""
+        ...
+
+    @property
+    def time_ns(self) -> int: ...
+
+    def reset(self, q: Array) -> None:
+        """Arm at rest at ``q`` [J] rad, brakes released, command zero, delay lines empty. The payload stays."""
+        ...
+
+    def command(self, velocity: Array) -> None:
+        """Joint velocity command [J] rad/s, held until the next one. Ignored by the arm while the brakes are on."""
+        ...
+
+    def brake(self, on: bool) -> None:
+        """Clamp or release the brakes; releasing starts from a zero command."""
+        ...
+
+    def step(self) -> None:
+        """Advance by one physics step."""
+        ...
+
+    def sensor(self) -> SensorSample | None:
+        """Newest readable measurement, stamped with its measurement time; None where there is none (yet).
+
+        Every call draws new noise; call it once per measurement.
+        """
+        ...
+
+    def attach_payload(self, mass: float, offset: Array) -> None:
+        """Fix a point mass (kg) at ``offset`` [3] m in the tool frame; mass 0 takes it off.
+
+        Raises:
+            ValueError: the mass is negative, or a number is not finite.
+        """
+        ...
+
+    def truth(self) -> TruthState:
+        """The present state, without noise or delay."""
+        ...
+
+
+class CommandDelay:
+    """A command line of whole steps: what is shifted in comes out ``steps`` shifts later, zeros before that."""
+
+    def __init__(self, steps: int, joints: int) -> None:
+        self._zero = np.zeros(joints)
+        self._line = deque([self._zero] * steps)
+
+    def shift(self, command: Array) -> Array:
+        """Take the command of this step and hand out the one that acts in it."""
+        self._line.append(command)
+        return self._line.popleft()
+
+    def clear(self) -> None:
+        """Forget everything on its way."""
+        for index in range(len(self._line)):
+            self._line[index] = self._zero
+
+
+def whole_steps(delay_s: float, period_ns: int, field: str) -> int:
+    """Delay as a count of physics steps.
+
+    Raises:
+        ValueError: the delay is no multiple of the step.
+    """
+    steps = round(delay_s * 1e9 / period_ns)
+    if abs(steps * period_ns - delay_s * 1e9) > 1.0:
+        raise ValueError(f"{field}: {delay_s} s is no multiple of the {period_ns * 1e-9} s physics step; round it")
+    return steps
+
+
+def measure(truth: tuple[int, Array, Array, Array], arm: Arm, generator: np.random.Generator) -> SensorSample:
+    """White noise on (stamp, position, velocity, effort), then rounding to the arm's resolution."""
+    stamp_ns, position, velocity, effort = truth
+    noise = arm.noise
+    draw = generator.standard_normal((3, arm.joints))
+    return SensorSample(
+        stamp_ns,
+        _quantize(position + noise.position_std * draw[0], noise.position_quantum),
+        _quantize(velocity + noise.velocity_std * draw[1], noise.velocity_quantum),
+        effort + noise.effort_std * draw[2],
+    )
+
+
+def checked_command(velocity: Array, joints: int) -> Array:
+    """A copy of the command.
+
+    Raises:
+        ValueError: wrong shape or not finite.
+    """
+    command = np.array(velocity, dtype=np.float64)
+    if command.shape != (joints,) or not np.isfinite(command).all():
+        raise ValueError(f"command: needs {joints} finite velocities, got {velocity!r}")
+    return command
+
+
+def _quantize(value: Array, quantum: float) -> Array:
+    return np.round(value / quantum) * quantum if quantum > 0.0 else value

@@ -1,0 +1,1 @@
+"""Arm descriptions: one YAML per arm, and the URDF and MJCF generated from it."""

@@ -1,0 +1,140 @@
+"""Who may import whom. A new package is held to the general rules until it gets its own row."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.architecture.source import Module, imports, loaded_by, modules
+
+BASE = frozenset({"signals", "cadence"})
+VALUES = BASE | {"robot", "robot_file"}
+PROTOCOLS = frozenset({"dynamics.protocol", "rewards.protocol", "rewards.names"})
+ALLOWED: dict[str, frozenset[str]] = {
+    "signals": frozenset(),
+    "cadence": frozenset(),
+    "robot": BASE | {"robot_file"},
+    "robot_file": BASE,
+    "estimation": VALUES,
+    "dynamics": VALUES,
+    "rewards": VALUES,
+    "safety": VALUES,
+    "episode_log": VALUES,
+    "planning": VALUES | PROTOCOLS,
+    "replay": VALUES | {"episode_log"},
+    "learning": VALUES | {"dynamics", "rewards", "planning", "replay"},
+    "deployment": VALUES | {"dynamics", "rewards", "planning.protocol"},
+    "report": VALUES | {"episode_log", "replay", "deployment.bundle"},
+    "retrain": VALUES | {"episode_log", "replay", "learning", "deployment", "dynamics", "rewards"},
+}
+"""Below `mbrl_control`: what each part may import of the other parts."""
+
+SIM_USERS = ("mbrl_nodes.sim_driver", "mbrl_control.envs", "mbrl_control.report", "benchmarks", "sim")
+"""`report` reads the simulator's truth file."""
+
+CONTROL = (
+    "mbrl_control.planning",
+    "mbrl_control.safety",
+    "mbrl_control.estimation",
+    "mbrl_control.deployment.evaluator",
+    "mbrl_control.deployment.slot",
+    "mbrl_control.deployment.registry",
+    "mbrl_control.deployment.bundle",
+    "mbrl_nodes",
+)
+OFFLINE = ("torch", "onnxscript", "mbrl_control.learning", "mbrl_control.retrain")
+PICKLES = frozenset({"pickle", "cPickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"})
+
+ALL = sorted(modules())
+
+
+def under(name: str, *prefixes: str) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+def forbidden_imports(name: str) -> list[str]:
+    part = name.split(".")[1] if name.count(".") else ""
+    if not name.startswith("mbrl_control.") or part not in ALLOWED:
+        return []
+    inside = [target for target in imports(name) if target.startswith("mbrl_control.")]
+    own = f"mbrl_control.{part}"
+    permitted = [f"mbrl_control.{other}" for other in ALLOWED[part]]
+    return [target for target in inside if not under(target, own, *permitted)]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_imports_point_one_way(name: str) -> None:
+    assert forbidden_imports(name) == []
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if under(name, "mbrl_control")])
+def test_the_library_knows_neither_nodes_nor_benchmarks(name: str) -> None:
+    assert [target for target in imports(name) if under(target, "mbrl_nodes", "benchmarks")] == []
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if not under(name, "mbrl_nodes")])
+def test_only_the_nodes_import_ros(name: str) -> None:
+    ros = [
+        target
+        for target in imports(name)
+        if under(target, "rclpy", "mbrl_msgs") or target.split(".")[0].endswith("_msgs")
+    ]
+    assert ros == []
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if not under(name, *SIM_USERS)])
+def test_only_a_few_import_the_simulator(name: str) -> None:
+    assert [target for target in imports(name) if under(target, "sim", "mujoco", "pybullet")] == []
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if under(name, "sim")])
+def test_the_simulator_knows_only_values_and_arms(name: str) -> None:
+    inside = [target for target in imports(name) if under(target, "mbrl_control", "mbrl_nodes", "benchmarks")]
+    allowed = ("mbrl_control.signals", "mbrl_control.robot")
+    assert [target for target in inside if not under(target, *allowed)] == []
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if under(name, *CONTROL)])
+def test_a_control_process_never_loads_training_code(name: str) -> None:
+    chains = [" -> ".join(chain) for target, chain in loaded_by(name).items() if under(target, *OFFLINE)]
+    assert chains == []
+
+
+def calls(module: Module) -> list[ast.Call]:
+    return [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
+
+
+def keyword(call: ast.Call, name: str) -> object:
+    values = [pair.value for pair in call.keywords if pair.arg == name]
+    return values[0].value if values and isinstance(values[0], ast.Constant) else None
+
+
+def unsafe(call: ast.Call) -> bool:
+    """A call that can run code hidden in a file, or writes a file that can."""
+    function = ast.unparse(call.func)
+    return (
+        (function == "torch.load" and keyword(call, "weights_only") is not True)
+        or function in {"torch.save", "yaml.load", "yaml.unsafe_load"}
+        or keyword(call, "allow_pickle") is True
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_file_can_carry_code(name: str) -> None:
+    assert [target for target in imports(name) if target.split(".")[0] in PICKLES] == []
+    assert [ast.unparse(call) for call in calls(modules()[name]) if unsafe(call)] == []
+
+
+def swallows(handler: ast.ExceptHandler) -> bool:
+    """Catches everything, or catches broadly and does nothing."""
+    if handler.type is None:
+        return True
+    broad = ast.unparse(handler.type) in {"Exception", "BaseException"}
+    return broad and all(isinstance(step, ast.Pass | ast.Continue) for step in handler.body)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_error_is_swallowed(name: str) -> None:
+    handlers = [node for node in ast.walk(modules()[name].tree) if isinstance(node, ast.ExceptHandler)]
+    assert [handler.lineno for handler in handlers if swallows(handler)] == []

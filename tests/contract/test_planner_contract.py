@@ -1,0 +1,189 @@
+"""What every planner does, whatever its optimizer: outcomes, limits, continuity, determinism."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.lag_evaluator import LagEvaluator
+from mbrl_control.cadence import VirtualClock
+from mbrl_control.planning.command_history import CommandHistory
+from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
+from mbrl_control.planning.lag_model import LagModel
+from mbrl_control.planning.planner import Cycle, Planner, PlanningModel
+from mbrl_control.robot import Arm, forward_kinematics, load_arm
+from mbrl_control.signals import BeliefState, Goal, GoalKind, PlanOutcome
+
+MS = 1_000_000
+T0 = 1_790_000_000_000 * MS
+ROBOTS = Path(__file__).parents[2] / "sim/robots"
+
+
+class Bench:
+    """A planner with a virtual clock and an evaluator whose time and health can be set."""
+
+    def __init__(self, arm: Arm, config: PlannerConfig | None = None, seed: int = 0) -> None:
+        self.arm = arm
+        self.clock = VirtualClock(T0)
+        self.evaluator = SlowEvaluator(arm, self.clock)
+        self.planner = Planner(arm, config or PlannerConfig(), self.clock, np.random.default_rng(seed))
+        self.planner.use(PlanningModel(self.evaluator, self.evaluator.inner, "m/1", 0.02, 0.008, 3))
+        self.history = CommandHistory(arm.joints)
+        self.history.append(T0 - 5 * MS, np.zeros(arm.joints))
+        self.following = False
+        self.count = 0
+
+    def cycle(self, goal: Goal, at_ms: int) -> Cycle:
+        self.clock.sleep_until_ns(T0 + at_ms * MS)
+        self.count += 1
+        joints = self.arm.joints
+        belief = BeliefState(
+            T0 + (at_ms - 2) * MS, self.arm.home, np.zeros(joints), np.zeros((joints, 2, 2)), np.zeros(joints)
+        )
+        result = self.planner.plan(
+            self.count, T0 + (at_ms + 10) * MS, belief, self.history, goal, self.following, lateness_s=0.0
+        )
+        self.following = self.following or result.plan is not None
+        return result
+
+
+class SlowEvaluator:
+    """The analytic evaluator; each call takes ``call_ms`` of virtual time; ``broken`` makes costs NaN."""
+
+    def __init__(self, arm: Arm, clock: VirtualClock) -> None:
+        self.inner = LagEvaluator(arm, LagModel(arm.servo_lag_s, 0.02), np.zeros(arm.joints))
+        self.clock = clock
+        self.call_ms = 1
+        self.broken = False
+        self.batch_size, self.horizon, self.term_names = 32, 15, self.inner.term_names
+
+    def evaluate(self, *args):
+        self.clock.advance_ns(self.call_ms * MS)
+        scores = self.inner.evaluate(*args)
+        return replace(scores, cost=np.full_like(scores.cost, np.nan)) if self.broken else scores
+
+
+@pytest.fixture(params=["panda", "planar"])
+def arm(request) -> Arm:
+    return load_arm(ROBOTS / f"{request.param}.yaml")
+
+
+def test_plan_is_complete_feasible_and_on_the_grid(arm: Arm) -> None:
+    cycle = Bench(arm).cycle(_pose(arm), 0)
+    plan, report = cycle.plan, cycle.report
+    assert plan is not None
+    assert plan.outcome is report.outcome is PlanOutcome.OPTIMIZED
+    rows, joints = 16, arm.joints
+    assert plan.knots.shape == plan.position.shape == plan.velocity.shape == plan.effort.shape == (rows, joints)
+    assert plan.variance.shape == (rows, 3 * joints)
+    assert plan.epistemic.shape == plan.times.shape == (rows,)
+    assert all(np.isfinite(part).all() for part in (plan.knots, plan.position, plan.velocity, plan.variance))
+    assert plan.start_ns >= T0 + 10 * MS
+    assert (plan.start_ns + 8 * MS - plan.belief_stamp_ns) % (20 * MS) == 0
+    assert (np.abs(plan.knots) <= 0.5 * arm.velocity + 1e-9).all()
+    assert (np.abs(np.diff(plan.knots, axis=0)) <= arm.acceleration * 0.02).all()
+    assert report.best_cost == pytest.approx(sum(value for _, value in report.terms))
+    assert report.slack_s == pytest.approx(0.01 - report.total_s)
+
+
+def test_the_last_knot_leads_towards_the_goal(arm: Arm) -> None:
+    goal = _pose(arm)
+    plan = Bench(arm).cycle(goal, 0).plan
+    assert plan is not None
+    before, after = (np.linalg.norm(forward_kinematics(arm, q) - goal.position) for q in plan.position[[0, -1]])
+    assert after < before - 0.01
+
+
+def test_joint_goal(arm: Arm) -> None:
+    target = arm.home + 0.05
+    goal = Goal(T0, GoalKind.JOINT, np.zeros(3), target, 1)
+    plan = Bench(arm).cycle(goal, 0).plan
+    assert plan is not None
+    assert np.abs(plan.position[-1] - target).max() < 0.02
+
+
+def test_same_seed_same_plan(arm: Arm) -> None:
+    one, two = (Bench(arm, seed=3) for _ in range(2))
+    for at in (0, 20, 40):
+        first, second = one.cycle(_pose(arm), at).plan, two.cycle(_pose(arm), at).plan
+        assert first is not None
+        assert second is not None
+        np.testing.assert_array_equal(first.knots, second.knots)
+
+
+def test_a_plan_begins_with_the_command_already_on_its_way(arm: Arm) -> None:
+    bench = Bench(arm)
+    first, second = (bench.cycle(_pose(arm), at).plan for at in (0, 20))
+    assert first is not None
+    assert second is not None
+    at = (second.start_ns - first.start_ns) * 1e-9
+    expected = [np.interp(at, first.times, first.knots[:, j]) for j in range(arm.joints)]
+    np.testing.assert_allclose(second.knots[0], expected, atol=1e-9)
+    assert second.sequence == first.sequence + 1
+    assert second.epoch == first.epoch
+
+
+def test_best_so_far_when_the_budget_ends(arm: Arm) -> None:
+    bench = Bench(arm)
+    bench.evaluator.call_ms = 4
+    cycle = bench.cycle(_pose(arm), 0)
+    assert cycle.report.outcome is PlanOutcome.BUDGET_ENDED
+    assert cycle.report.iterations == 2
+    assert cycle.report.slack_s == pytest.approx(0.002)
+
+
+def test_a_late_cycle_shifts_the_last_plan_until_nothing_is_left(arm: Arm) -> None:
+    bench = Bench(arm)
+    good = bench.cycle(_pose(arm), 0).plan
+    assert good is not None
+    outcomes = []
+    for k in range(1, 20):
+        bench.clock.sleep_until_ns(T0 + (20 * k + 11) * MS)
+        cycle = bench.cycle(_pose(arm), 20 * k)
+        outcomes.append(cycle.report.outcome)
+        assert cycle.reason
+        if cycle.plan is not None:
+            assert cycle.plan.optimized_stamp_ns == good.optimized_stamp_ns
+            assert len(cycle.plan.times) < len(good.times)
+    assert outcomes[0] is PlanOutcome.SHIFTED
+    assert outcomes[-1] is PlanOutcome.FAILED
+
+
+def test_all_scores_invalid_is_a_failure_never_a_score(arm: Arm) -> None:
+    bench = Bench(arm)
+    bench.evaluator.broken = True
+    cycle = bench.cycle(_pose(arm), 0)
+    assert cycle.plan is None
+    assert cycle.report.outcome is PlanOutcome.FAILED
+    assert "non-finite" in cycle.reason
+
+
+def test_activation_begins_a_newer_epoch_and_forgets(arm: Arm) -> None:
+    bench = Bench(arm)
+    first = bench.cycle(_pose(arm), 0).plan
+    bench.clock.advance_ns(MS)
+    bench.planner.activate()
+    again = bench.cycle(_pose(arm), 40).plan
+    assert first is not None
+    assert again is not None
+    assert again.epoch > first.epoch
+    assert again.sequence == 1
+
+
+def test_misfit_settings_are_refused(arm: Arm) -> None:
+    with pytest.raises(PlannerConfigError, match="period_s"):
+        Bench(arm, PlannerConfig(period_s=0.013))
+    with pytest.raises(PlannerConfigError, match="reech"):
+        Bench(arm, PlannerConfig(pose_weights={"reech": 1.0}))
+
+
+def _pose(arm: Arm) -> Goal:
+    q = arm.home + 0.3 * (arm.box_upper - arm.home)
+    return Goal(T0, GoalKind.POSE, forward_kinematics(arm, q), arm.home, 1)
+
+
+def test_an_unplanned_kind_of_goal_is_a_named_failure(arm: Arm) -> None:
+    cycle = Bench(arm).cycle(replace(_pose(arm), kind=GoalKind.TRAJECTORY), 0)
+    assert cycle.plan is None
+    assert "TRAJECTORY" in cycle.reason

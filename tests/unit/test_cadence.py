@@ -1,0 +1,97 @@
+"""Deadlines on a virtual clock: exact times, overruns counted and skipped, never a burst."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mbrl_control.cadence import ANCHOR_VARIABLE, Cadence, SteadyClock, Tick, VirtualClock, run_at
+
+PERIOD = 5_000_000
+
+
+def test_on_time_steps_wake_at_start_plus_n_periods() -> None:
+    clock = VirtualClock(start_ns=17)
+    cadence = Cadence(PERIOD, clock)
+    ticks = [cadence.wait() for _ in range(4)]
+    assert ticks == [Tick(n, 17 + n * PERIOD, 0, 0) for n in (1, 2, 3, 4)]
+    assert cadence.missed == 0
+
+
+def test_work_shorter_than_a_period_never_drifts() -> None:
+    clock = VirtualClock()
+    cadence = Cadence(PERIOD, clock)
+    for n in range(1, 50):
+        assert cadence.wait().deadline_ns == n * PERIOD
+        clock.advance_ns(PERIOD - 1)
+
+
+def test_a_deadline_late_by_less_than_a_period_is_served_late() -> None:
+    clock = VirtualClock()
+    cadence = Cadence(PERIOD, clock)
+    cadence.wait()
+    clock.advance_ns(PERIOD + PERIOD // 4)
+    assert cadence.wait() == Tick(2, 2 * PERIOD, PERIOD // 4, 0)
+    assert cadence.missed == 0
+
+
+def test_a_long_stall_is_skipped_and_counted_without_a_burst() -> None:
+    clock = VirtualClock()
+    cadence = Cadence(PERIOD, clock)
+    cadence.wait()
+    clock.advance_ns(7 * PERIOD + 1)
+    tick = cadence.wait()
+    assert (tick.index, tick.skipped, tick.lateness_ns) == (8, 6, 1)
+    assert cadence.missed == 6
+    assert cadence.wait() == Tick(9, 9 * PERIOD, 0, 0)
+
+
+@given(st.lists(st.integers(0, 4 * PERIOD), min_size=1, max_size=60), st.integers(-(10**18), 10**18))
+def test_every_deadline_is_served_once_or_counted_as_missed(work: list[int], start_ns: int) -> None:
+    clock = VirtualClock(start_ns)
+    cadence = Cadence(PERIOD, clock)
+    last = 0
+    for spent in work:
+        tick = cadence.wait()
+        assert tick.index == last + 1 + tick.skipped
+        assert tick.deadline_ns == start_ns + tick.index * PERIOD
+        assert 0 <= tick.lateness_ns < PERIOD
+        assert clock.now_ns() == tick.deadline_ns + tick.lateness_ns
+        last = tick.index
+        clock.advance_ns(spent)
+    assert last == len(work) + cadence.missed
+
+
+def test_run_at_steps_while_alive_and_returns_the_missed() -> None:
+    clock = VirtualClock()
+    seen: list[int] = []
+
+    def step(tick: Tick) -> None:
+        seen.append(tick.index)
+        if tick.index == 2:
+            clock.advance_ns(3 * PERIOD + 1)
+
+    assert run_at(PERIOD, clock, step, lambda: len(seen) < 4) == 2
+    assert seen == [1, 2, 5, 6]
+
+
+@pytest.mark.parametrize("period", [0, -1])
+def test_a_period_must_be_positive(period: int) -> None:
+    with pytest.raises(ValueError, match="period must be positive"):
+        Cadence(period, VirtualClock())
+
+
+def test_a_virtual_clock_cannot_go_back() -> None:
+    clock = VirtualClock(100)
+    clock.sleep_until_ns(50)
+    assert clock.now_ns() == 100
+    with pytest.raises(ValueError, match="cannot go back"):
+        clock.advance_ns(-1)
+
+
+def test_processes_of_one_graph_share_the_anchor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ANCHOR_VARIABLE, "123456789")
+    assert SteadyClock().anchor_ns == SteadyClock().anchor_ns == 123456789
+    first, second = SteadyClock().now_ns(), SteadyClock().now_ns()
+    assert second >= first

@@ -1,0 +1,115 @@
+"""Risk, limits, kinematics, proposals and settings."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mbrl_control.planning.config import PlannerConfigError, load_config, read_config
+from mbrl_control.planning.kinematics import ToolKinematics
+from mbrl_control.planning.lag_model import LagModel
+from mbrl_control.planning.limits import KnotLimits, mean_actions, project
+from mbrl_control.planning.proposals import Corrector, approach, goal_posture
+from mbrl_control.planning.risk import Risk, aggregate
+from mbrl_control.robot import forward_kinematics, jacobian, load_arm
+
+ARM = load_arm(Path(__file__).parents[2] / "sim/robots/panda.yaml")
+LAG = LagModel(ARM.servo_lag_s, 0.02)
+LIMITS = KnotLimits(ARM.velocity * 0.5, ARM.acceleration * 0.018)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_risk_strategies_are_ordered(seed: int) -> None:
+    cost = np.random.default_rng(seed).normal(size=(5, 8))
+    mean, worst = aggregate(cost, Risk("mean")), aggregate(cost, Risk("worst"))
+    cvar = aggregate(cost, Risk("cvar", cvar_fraction=0.4))
+    assert (mean <= cvar + 1e-12).all()
+    assert (cvar <= worst + 1e-12).all()
+    assert (aggregate(cost, Risk("mean_std", std_weight=0.5)) >= mean).all()
+    np.testing.assert_allclose(aggregate(cost, Risk("cvar", cvar_fraction=1.0)), mean)
+    np.testing.assert_allclose(aggregate(cost, Risk("cvar", cvar_fraction=0.2)), worst)
+
+
+@pytest.mark.parametrize("name", ["mean", "worst", "cvar", "mean_std"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_non_finite_member_makes_the_worst_cost(name: str, bad: float) -> None:
+    cost = np.ones((5, 3))
+    cost[2, 1] = bad
+    assert aggregate(cost, Risk(name)).tolist() == [1.0, np.inf, 1.0]  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_projected_knots_keep_the_limits_and_feasible_ones_pass(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first = rng.uniform(-1.0, 1.0, 7) * LIMITS.velocity
+    knots = project(rng.normal(scale=3.0, size=(4, 15, 7)), first, LIMITS)
+    steps = np.diff(np.concatenate([np.broadcast_to(first, (4, 1, 7)), knots], axis=1), axis=1)
+    assert (np.abs(knots) <= LIMITS.velocity + 1e-12).all()
+    assert (np.abs(steps) <= LIMITS.step + 1e-12).all()
+    np.testing.assert_allclose(project(knots, first, LIMITS), knots, atol=1e-12)
+
+
+def test_mean_action_of_linear_knots() -> None:
+    actions = mean_actions(np.array([[[1.0], [3.0]]]), np.array([-1.0]))
+    assert actions[0, :, 0].tolist() == [0.0, 2.0]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_fast_kinematics_agree_with_the_arm_description(seed: int) -> None:
+    q = np.random.default_rng(seed).uniform(ARM.lower, ARM.upper)
+    tool, slope = ToolKinematics(ARM).tool_and_jacobian(q)
+    np.testing.assert_allclose(tool, forward_kinematics(ARM, q), atol=1e-12)
+    np.testing.assert_allclose(slope, jacobian(ARM, q), atol=1e-12)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_posture_meets_the_goal(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    start, goal = rng.uniform(ARM.box_lower, ARM.box_upper, (2, 7))
+    point = forward_kinematics(ARM, goal)
+    found = goal_posture(ToolKinematics(ARM), (ARM.lower, ARM.upper), start, point, ARM.home, 30, 0.05)
+    assert np.linalg.norm(forward_kinematics(ARM, found) - point) < 1e-3
+
+
+def test_approach_comes_to_the_target_without_overshoot() -> None:
+    target = ARM.home + 0.05
+    tracks = approach((ARM.home, np.zeros(7)), np.zeros(7), target, np.array([5.0, 15.0]), 60, LIMITS, LAG)
+    np.testing.assert_allclose(tracks.reference[1, -1], target, atol=1e-4)
+    assert (tracks.reference <= target + 1e-3).all()
+    np.testing.assert_allclose(project(tracks.knots, np.zeros(7), LIMITS), tracks.knots, atol=1e-12)
+
+
+def test_correction_removes_an_unknown_drift() -> None:
+    """One step of learning control cancels a constant drift that the nominal model does not have."""
+    drift = np.full(7, 0.05)
+
+    def rollout(knots: np.ndarray) -> np.ndarray:
+        position, velocity, rows = ARM.home, np.zeros(7), []
+        for action in mean_actions(knots[None], np.zeros(7))[0]:
+            position, velocity = LAG.advance(position, velocity, action + drift)
+            rows.append(position)
+        return np.array(rows)
+
+    knots = np.zeros((15, 7))
+    before = ARM.home - rollout(knots)
+    corrected = knots + Corrector(LAG, 15, 0.3).change(before[None])[0]
+    after = ARM.home - rollout(corrected)
+    assert np.abs(after[-5:]).max() < 0.05 * np.abs(before[-5:]).max()
+
+
+def test_settings_name_the_field_and_the_file(tmp_path: Path) -> None:
+    with pytest.raises(PlannerConfigError, match=r"'iteration'.*known fields: .*iterations"):
+        load_config({"iteration": 3})
+    path = tmp_path / "planner.yaml"
+    path.write_text("speed_scale: 1.5\n", encoding="utf-8")
+    with pytest.raises(PlannerConfigError, match=r"planner\.yaml: field 'speed_scale'"):
+        read_config(path)
+    path.write_text("- 3\n", encoding="utf-8")
+    with pytest.raises(PlannerConfigError, match="no mapping"):
+        read_config(path)
+    with pytest.raises(PlannerConfigError, match="cannot be read"):
+        read_config(tmp_path / "absent.yaml")
+    path.write_text("speed_scale: 0.25\n", encoding="utf-8")
+    assert read_config(path).speed_scale == 0.25
