@@ -6,10 +6,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 venv=${1:-$root/.venv}
 include=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 numpy=$("$venv/bin/python" -c 'import numpy; print(numpy.get_include())')
-grep -rlE '/opt/python/cp311-cp311' "$venv/share" --include='*.cmake' 2>/dev/null | while read -r file; do
-  sed -i -e "s#/opt/python/cp311-cp311/lib/python3.11/site-packages/numpy/_core/include#$numpy#g" \
-         -e "s#/opt/python/cp311-cp311/include/python3.11#$include#g" "$file"
-done
+find "$venv/share" -name '*.cmake' -exec grep -q /opt/python/cp311-cp311 {} \; -exec sed -i \
+  -e "s#/opt/python/cp311-cp311/lib/python3.11/site-packages/numpy/_core/include#$numpy#g" \
+  -e "s#/opt/python/cp311-cp311/include/python3.11#$include#g" {} +
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 export PATH="$venv/bin:$PATH"

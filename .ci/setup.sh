@@ -19,7 +19,7 @@ main() {
   check_prerequisites
   make_environment
   install_packages
-  .ci/build_messages.sh "$PWD/$venv"
+  build_messages
   pip_install --no-build-isolation --no-deps -e ros2_ws/src/mbrl_nodes
   echo "$wanted" >"$stamp"
   echo "set-up finished in $((SECONDS - started)) s, downloads included"
@@ -27,10 +27,14 @@ main() {
 
 fingerprint() { # of everything that decides what the environment holds
   {
-    sha256sum constraints.txt setup.py setup.cfg pyproject.toml .ci/setup.sh .ci/build_messages.sh
-    find ros2_ws/src -type f \( -path '*/mbrl_msgs/*' -o -name 'setup.*' -o -name pyproject.toml \) -print0 |
-      sort -z | xargs -0 sha256sum
+    messages_fingerprint
+    sha256sum constraints.txt {.,ros2_ws/src/mbrl_nodes}/{setup.py,setup.cfg,pyproject.toml} .ci/setup.sh
   } | sha256sum | cut -d' ' -f1
+}
+
+messages_fingerprint() {
+  find ros2_ws/src/mbrl_msgs .ci/build_messages.sh constraints.txt -type f -print0 | sort -z | xargs -0 sha256sum |
+    sha256sum | cut -d' ' -f1
 }
 
 find_python() { # python3.11, or a python3 that is one
@@ -84,6 +88,15 @@ install_packages() {
       echo "set-up: $torch_index did not answer; taking torch from the package index in use" >&2
   fi
   pip_install --no-build-isolation -e ".[$variant,ros,build,test]"
+}
+
+build_messages() { # the slow part: only when a definition, or a pinned version, changed
+  local wanted
+  wanted=$(messages_fingerprint)
+  if [[ ! -f $venv/.mbrl-messages || $(<"$venv/.mbrl-messages") != "$wanted" ]]; then
+    .ci/build_messages.sh "$PWD/$venv"
+    echo "$wanted" >"$venv/.mbrl-messages"
+  fi
 }
 
 pip_install() { $venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$@"; }

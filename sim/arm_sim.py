@@ -34,8 +34,8 @@ class TruthState:
 class ArmSim(Protocol):
     """A velocity-controlled arm that advances in fixed physics steps. Every call is made from one thread.
 
-    Time is ``start + step_count * period``. Commands act ``command delay`` after :meth:`command`, measurements become
-    readable ``sensor delay`` after their stamp; both are whole physics steps.
+    Time is that of the last :meth:`set_time` plus a period for each step since. Commands act ``command delay`` after
+    :meth:`command`, measurements become readable ``sensor delay`` after their stamp; both are whole physics steps.
     """
 
     @property
@@ -56,6 +56,10 @@ class ArmSim(Protocol):
 
     def reset(self, q: Array) -> None:
         """Arm at rest at ``q`` [J] rad, brakes released, command zero, delay lines empty. The payload stays."""
+        ...
+
+    def set_time(self, time_ns: int) -> None:
+        """Let the present step be at ``time_ns``; measurements from before are forgotten."""
         ...
 
     def command(self, velocity: Array) -> None:

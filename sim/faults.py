@@ -78,6 +78,9 @@ class FaultyArm:
     def reset(self, q: Array) -> None:
         self._inner.reset(q)
 
+    def set_time(self, time_ns: int) -> None:
+        self._inner.set_time(time_ns)
+
     def command(self, velocity: Array) -> None:
         self._inner.command(velocity)
 

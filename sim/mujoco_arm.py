@@ -7,15 +7,10 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_control.robot import Arm, ArmError, load_arm
 from mbrl_control.signals import Array, SensorSample
 from sim.arm_sim import CommandDelay, TruthState, checked_command, measure, whole_steps
-
-
-class RenderUnavailable(RuntimeError):
-    """This machine has no OpenGL for off-screen rendering; use ``sim.render.render_arm``, which needs none."""
 
 
 class MujocoArm:
@@ -25,11 +20,10 @@ class MujocoArm:
         self.arm: Arm = load_arm(arm_path)
         self._model = _load_model(Path(arm_path).with_suffix(".mjcf.xml"), self.arm)
         self._data = mujoco.MjData(self._model)
-        self._renderer: mujoco.Renderer | None = None
         self._generator = np.random.default_rng(seed)
         self._start_ns = start_ns
         self._steps = 0
-        self.period_ns = round(self._model.opt.timestep * 1e9)
+        self.period_ns: int = round(self._model.opt.timestep * 1e9)
         self._payload = self._model.body("payload").id
         self._tool = self._model.site(self.arm.tool_frame).id
         self._gravcomp = self._model.body_gravcomp.copy()
@@ -56,12 +50,17 @@ class MujocoArm:
         self._measured.clear()
         self._record()
 
+    def set_time(self, time_ns: int) -> None:
+        self._start_ns = time_ns - self._steps * self.period_ns
+        self._measured.clear()
+        self._record()
+
     def command(self, velocity: Array) -> None:
         self._held = checked_command(velocity, self.arm.joints)
 
     def brake(self, on: bool) -> None:
-        """Clamped: no servo, no gravity compensation (motor torque 0), and friction of at least ``brake_factor`` times
-        the gravity torque of the arm with its payload at the present pose, but not below ``brake_floor`` x effort limit.
+        """Clamp or release. Clamped means no servo and no gravity compensation (motor torque 0), and friction of
+        ``brake_factor`` x gravity torque of arm and payload at this pose, at least ``brake_floor`` x effort limit.
         """
         model = self._model
         self._brakes = on
@@ -110,18 +109,6 @@ class MujocoArm:
             brakes=self._brakes,
         )
 
-    def render(self, width: int, height: int) -> NDArray[np.uint8]:
-        """[height, width, 3] image of the present state.
-
-        Raises:
-            RenderUnavailable: MuJoCo finds no OpenGL here.
-        """
-        if self._renderer is None or (self._renderer.width, self._renderer.height) != (width, height):
-            self._renderer = _renderer(self._model, width, height)
-        mujoco.mj_forward(self._model, self._data)
-        self._renderer.update_scene(self._data, camera="view")
-        return self._renderer.render()
-
     def _record(self) -> None:
         data = self._data
         self._measured.append((self.time_ns, data.qpos.copy(), data.qvel.copy(), data.qfrc_actuator.copy()))
@@ -132,7 +119,8 @@ class MujocoArm:
         scratch.qpos[:] = self._data.qpos
         mujoco.mj_forward(self._model, scratch)
         gravity = np.abs(scratch.qfrc_bias)
-        return np.maximum(self.arm.brake_factor * gravity, self.arm.brake_floor * self.arm.effort)
+        torque: Array = np.maximum(self.arm.brake_factor * gravity, self.arm.brake_floor * self.arm.effort)
+        return torque
 
 
 def _load_model(path: Path, arm: Arm) -> mujoco.MjModel:
@@ -148,10 +136,3 @@ def _load_model(path: Path, arm: Arm) -> mujoco.MjModel:
     if names != arm.joint_names:
         raise ArmError(f"{path}: joints are {names}, the YAML names {arm.joint_names}; run `python -m sim.generate`")
     return model
-
-
-def _renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer:
-    try:
-        return mujoco.Renderer(model, height, width)
-    except Exception as error:  # each OpenGL platform fails with types of its own (EGLError, AttributeError, ...)
-        raise RenderUnavailable(f"no OpenGL for off-screen rendering ({type(error).__name__}); set MUJOCO_GL") from error

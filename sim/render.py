@@ -1,16 +1,19 @@
 """Pictures of an arm without OpenGL: analytic ray casting of its capsules over a checkered floor, in NumPy.
 
-Slower than a graphics card and plain to look at, but it works on every machine and is deterministic.
+Works on every machine and is deterministic. MuJoCo's own renderer is not used: where OpenGL is missing it can abort the
+whole process, which nothing can catch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
-from mbrl_control.robot import Arm, forward_kinematics, link_poses
+from mbrl_control.robot import Arm, ArmError, forward_kinematics, link_poses
 from mbrl_control.signals import Array
 
 SUN = np.array([0.35, -0.45, 0.82])
@@ -32,6 +35,20 @@ class Camera:
     target: tuple[float, float, float]
     """m, base frame: the point in the middle of the picture."""
     fovy_deg: float = 45.0
+
+
+def load_camera(arm_path: str | Path) -> Camera:
+    """The view that the arm's YAML names under ``camera``.
+
+    Raises:
+        ArmError: the YAML names none.
+    """
+    description = yaml.safe_load(Path(arm_path).read_text(encoding="utf-8"))
+    try:
+        view = description["camera"]
+        return Camera(tuple(view["position"]), tuple(view["target"]), float(view["fovy_deg"]))
+    except KeyError as error:
+        raise ArmError(f"{arm_path}: camera: {error} is missing; give position, target and fovy_deg") from error
 
 
 def render_arm(
@@ -91,18 +108,28 @@ def _draw_capsule(
 ) -> None:
     """Paint the rays that meet the capsule before anything drawn so far (in place)."""
     start, end, radius = capsule
+    near = _may_meet(origin, rays, capsule)
+    rays = rays[near]
     hit = np.minimum(_sphere(origin, rays, start, radius), _sphere(origin, rays, end, radius))
     if np.linalg.norm(end - start) > 0.0:
         hit = np.minimum(hit, _tube(origin, rays, capsule))
-    nearer = hit < depth
+    nearer = hit < depth[near]
     point = origin + hit[nearer, None] * rays[nearer]
     axis = end - start
     length = float(axis @ axis)
     share = np.clip((point - start) @ axis / length, 0.0, 1.0) if length > 0.0 else np.zeros(len(point))
     normal = (point - start - share[:, None] * axis) / radius
     light = 0.45 + 0.55 * np.clip(normal @ (SUN / np.linalg.norm(SUN)), 0.0, 1.0)
-    color[nearer] = light[:, None] * paint
-    depth[nearer] = hit[nearer]
+    pixels = near[nearer]
+    color[pixels] = light[:, None] * paint
+    depth[pixels] = hit[nearer]
+
+
+def _may_meet(origin: Array, rays: Array, capsule: tuple[Array, Array, float]) -> NDArray[np.intp]:
+    """Indices of the rays that meet the sphere around the capsule; the few that need the exact test."""
+    start, end, radius = capsule
+    bound = radius + 0.5 * float(np.linalg.norm(end - start))
+    return np.flatnonzero(np.isfinite(_sphere(origin, rays, 0.5 * (start + end), bound)))
 
 
 def _sphere(origin: Array, rays: Array, center: Array, radius: float) -> Array:

@@ -60,30 +60,25 @@ class TruthWriter:
     """Appends one record per physics step; hands them to the operating system every 100 ms of simulated time."""
 
     def __init__(self, path: str | Path, arm: Arm) -> None:
-        self._file = Path(path).open("xb", buffering=0)  # never over an older run's truth
+        self._file = Path(path).open("xb")  # noqa: SIM115  # "x": never over an older run; closed by close()
         header = {"format": FORMAT, "robot": arm.name, "joint_names": arm.joint_names, "robot_sha256": arm.sha256}
         self._file.write(json.dumps(header).encode() + b"\n")
+        self._file.flush()
         self._record = struct.Struct(f"<qq{3 * arm.joints + 5}d")
-        self._pending: list[bytes] = []
         self._flushed_ns: int | None = None
 
     def write(self, truth: TruthState) -> None:
         """Take one state; stamps must not decrease."""
         numbers = (*truth.position, *truth.velocity, *truth.effort, *truth.tool, truth.payload_mass, truth.brakes)
-        self._pending.append(self._record.pack(truth.stamp_ns, truth.step, *numbers))
+        self._file.write(self._record.pack(truth.stamp_ns, truth.step, *numbers))
         if self._flushed_ns is None:
             self._flushed_ns = truth.stamp_ns
         elif truth.stamp_ns - self._flushed_ns >= FLUSH_NS:
-            self.flush()
+            self._file.flush()
             self._flushed_ns = truth.stamp_ns
 
-    def flush(self) -> None:
-        """Hand everything written so far to the operating system."""
-        self._file.write(b"".join(self._pending))
-        self._pending.clear()
-
     def close(self) -> None:
-        self.flush()
+        """Hand the rest to the operating system and close."""
         self._file.close()
 
     def __enter__(self) -> TruthWriter:

@@ -1,10 +1,140 @@
-"""stub"""
+"""`mbrl-control models`: the bundles of a registry: list, show, verify, roll back, and the prior to start from."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-app = typer.Typer()
+if TYPE_CHECKING:
+    from mbrl_control.deployment.registry import Registry
+    from mbrl_control.robot import Arm
+
+app = typer.Typer(
+    help="Model bundles. Example: mbrl-control models list --robot panda --registry models", no_args_is_help=True
+)
+
+RobotOption = Annotated[str, typer.Option("--robot", help="Name of a shipped arm, or a YAML file.")]
+RegistryOption = Annotated[Path, typer.Option("--registry", help="Folder that holds <robot>/<version>/.")]
+MODELS = Path("models")
 
 
-@app.callback()
-def _g() -> None:
-    pass
+@app.command("list")
+def list_versions(
+    robot: RobotOption = "panda",
+    registry: RegistryOption = MODELS,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
+) -> None:
+    """Versions of one robot; the active one is marked.
+
+    Example: mbrl-control models list --robot panda --registry out/demo/registry
+    """
+    bundles = _registry(registry, robot)
+    versions, active = bundles.versions(), bundles.active()
+    if as_json:
+        typer.echo(json.dumps({"robot": bundles.robot, "versions": list(versions), "active": active}))
+        return
+    for version in versions:
+        typer.echo(f"{'*' if version == active else ' '} {bundles.robot}/{version}")
+    if not versions:
+        typer.echo(f"no bundle in {bundles.folder}")
+
+
+@app.command()
+def show(
+    version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
+    robot: RobotOption = "panda",
+    registry: RegistryOption = MODELS,
+) -> None:
+    """The checked manifest of a bundle, as JSON.
+
+    Example: mbrl-control models show 2 --robot panda --registry out/demo/registry
+    """
+    from mbrl_control.deployment.check import verify_bundle
+
+    bundles = _registry(registry, robot)
+    manifest = verify_bundle(bundles.path(_chosen(bundles, version)), _arm(robot).joint_names)
+    typer.echo(manifest.model_dump_json(indent=1))
+
+
+@app.command()
+def verify(
+    version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
+    robot: RobotOption = "panda",
+    registry: RegistryOption = MODELS,
+) -> None:
+    """Check hashes, sizes, names and shapes, then run both graphs against their golden case.
+
+    Example: mbrl-control models verify 2 --robot panda --registry out/demo/registry
+    """
+    from mbrl_control.deployment.check import read_bundle
+    from mbrl_control.deployment.evaluator import OnnxEvaluator, OnnxStepModel
+
+    bundles = _registry(registry, robot)
+    bundle = read_bundle(bundles.path(_chosen(bundles, version)), _arm(robot).joint_names)
+    OnnxEvaluator(bundle)
+    OnnxStepModel(bundle)
+    typer.echo(f"{bundle.path}: ok, {bundle.manifest.model_id}, manifest {bundle.manifest_sha256[:12]}")
+
+
+@app.command()
+def rollback(
+    version: Annotated[int | None, typer.Argument(help="Version; the one active before when left out.")] = None,
+    robot: RobotOption = "panda",
+    registry: RegistryOption = MODELS,
+) -> None:
+    """Make an earlier version active again; a running graph follows at its next cycle.
+
+    Example: mbrl-control models rollback 1 --robot panda --registry out/demo/registry
+    """
+    bundles = _registry(registry, robot)
+    if version is None:
+        version = bundles.rollback()
+    else:
+        bundles.activate(version)
+    typer.echo(json.dumps({"model_id": f"{bundles.robot}/{version}", "active": version}))
+
+
+@app.command()
+def prior(robot: RobotOption = "panda", registry: RegistryOption = MODELS) -> None:
+    """Export the nominal prior alone (nothing learned) as a new version and activate it.
+
+    Example: mbrl-control models prior --robot panda --registry out/models
+    """
+    from mbrl_control.deployment.bundle import prior_bundle
+    from mbrl_control.deployment.registry import Registry
+    from mbrl_control.replay.transitions import Grid
+
+    arm = _arm(robot)
+    bundles = Registry(registry, arm.name)
+    # Beliefs carry the time of measurement, so only the way of the command counts.
+    grid = Grid(delay_s=arm.command_delay_s)
+    path = prior_bundle(arm, bundles, grid.dt_ns * 1e-9, grid.delay_s, grid.history, time.time_ns())
+    version = int(path.name)
+    bundles.activate(version)
+    typer.echo(json.dumps({"model_id": f"{arm.name}/{version}", "path": str(path)}))
+
+
+def _arm(robot: str) -> Arm:
+    from mbrl_control.cli.locations import arm_file
+    from mbrl_control.robot import load_arm
+
+    return load_arm(arm_file(robot))
+
+
+def _registry(models: Path, robot: str) -> Registry:
+    from mbrl_control.deployment.registry import Registry
+
+    return Registry(models, _arm(robot).name)
+
+
+def _chosen(bundles: Registry, version: int | None) -> int:
+    from mbrl_control.cli.errors import UserError
+
+    chosen = bundles.active() if version is None else version
+    if chosen is None:
+        raise UserError(f"{bundles.folder}: active.json: no active version; name one of {list(bundles.versions())}")
+    return chosen

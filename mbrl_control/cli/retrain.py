@@ -1,5 +1,73 @@
-"""stub"""
+"""`mbrl-control retrain`: learn a new bundle from logs, at the lowest priority, and activate it if it is better."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mbrl_control.cli.errors import Refused
 
 
-def retrain() -> None:
-    pass
+def retrain(
+    log: Annotated[
+        list[Path], typer.Option("--log", help="MCAP log, also one being written; give several to learn from all.")
+    ],
+    registry: Annotated[Path, typer.Option("--registry", help="Folder that holds <robot>/<version>/.")] = Path(
+        "models"
+    ),
+    robot: Annotated[str, typer.Option("--robot", help="Name of a shipped arm, or a YAML file.")] = "panda",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the training.", min=0)] = 0,
+) -> None:
+    """Learn from logs; the new bundle is activated only when it beats the active one on held-out motion.
+
+    Runs at nice 19 with one thread. The last line is JSON. Exit status 1: refused, with the numbers.
+    Example: mbrl-control retrain --log out/demo/log.mcap --registry out/demo/registry --robot panda
+    """
+    from mbrl_control.cli.locations import arm_file
+    from mbrl_control.replay.blocks import TooLittleData
+    from mbrl_control.retrain import RetrainConfig, RetrainRefused, run_in_background
+    from mbrl_control.retrain import retrain as run
+    from mbrl_control.robot import load_arm
+
+    arm = load_arm(arm_file(robot))
+    config = RetrainConfig(tuple(log), registry, arm, created_ns=time.time_ns(), seed=seed, git_sha=source_commit())
+    run_in_background()
+    with _progress() as progress:
+        try:
+            result = run(config, progress)
+        except (RetrainRefused, TooLittleData) as error:
+            raise Refused(f"retrain: {error}") from error
+    typer.echo(json.dumps(asdict(result), default=str))
+
+
+def source_commit() -> str:
+    """Commit of the checkout this runs from, `unknown` outside one."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return "unknown"
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "unknown"  # a checkout copied to a machine without git
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """A bar on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda stage, share: bar.update(task, description=stage, completed=share)

@@ -6,6 +6,8 @@ used by iCEM (Pinneri et al., CoRL 2020, section 3.1). The spectral density fall
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from mbrl_control.signals import Array
@@ -23,17 +25,21 @@ def colored_noise(beta: float, batch: int, horizon: int, joints: int, generator:
     spectrum[..., 0] = spectrum[..., 0].real * np.sqrt(2.0)
     if horizon % 2 == 0:
         spectrum[..., -1] = spectrum[..., -1].real * np.sqrt(2.0)
-    noise = np.fft.irfft(spectrum, n=horizon, axis=-1) / _standard_deviation(scale, horizon)
+    noise = np.fft.irfft(spectrum, n=horizon, axis=-1)
     return np.ascontiguousarray(noise.transpose(0, 2, 1))
 
 
+@lru_cache(maxsize=8)
 def _amplitudes(beta: float, horizon: int) -> Array:
-    """Amplitude of each frequency of the real transform, [horizon // 2 + 1]."""
+    """Amplitude of each frequency [horizon // 2 + 1] of the real transform, for a unit variance in time."""
     if horizon < 2:
         raise ValueError(f"coloured noise needs a horizon of at least 2 steps, got {horizon}")
     frequency = np.fft.rfftfreq(horizon)
     frequency[0] = frequency[1]
-    return np.asarray(frequency ** (-beta / 2.0), dtype=np.float64)
+    scale = np.asarray(frequency ** (-beta / 2.0), dtype=np.float64)
+    scale /= _standard_deviation(scale, horizon)
+    scale.flags.writeable = False
+    return scale
 
 
 def _standard_deviation(scale: Array, horizon: int) -> float:

@@ -28,7 +28,7 @@ class PlannerConfig(BaseModel):
     """Share of the joints' rated speed that plans may use."""
     acceleration_scale: float = Field(0.9, gt=0.0, le=1.0)
     """Share of the acceleration limit; the rest is the guard's margin."""
-    iterations: int = Field(3, ge=1, le=64)
+    iterations: int = Field(2, ge=1, le=64)
     calls_per_iteration: int = Field(1, ge=1, le=16)
     """Evaluator calls (of its fixed batch) that make up one population."""
     elites: int = Field(6, ge=2, le=64)

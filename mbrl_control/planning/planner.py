@@ -24,7 +24,6 @@ from mbrl_control.rewards.names import TERM_NAMES, default_weights
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan, PlanOutcome, PlanReport
 
-
 _PLANNED_KINDS = (GoalKind.JOINT, GoalKind.POSE)
 
 

@@ -25,7 +25,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "replay": VALUES | {"episode_log"},
     "learning": VALUES | {"dynamics", "rewards", "planning", "replay"},
     "deployment": VALUES | {"dynamics", "rewards", "planning.protocol"},
-    "report": VALUES | {"episode_log", "replay", "deployment.bundle"},
+    "report": VALUES | {"episode_log", "replay", "deployment.check", "deployment.manifest", "cli.locations"},
     "retrain": VALUES | {"episode_log", "replay", "learning", "deployment", "dynamics", "rewards"},
 }
 """Below `mbrl_control`: what each part may import of the other parts."""
@@ -40,7 +40,9 @@ CONTROL = (
     "mbrl_control.deployment.evaluator",
     "mbrl_control.deployment.slot",
     "mbrl_control.deployment.registry",
-    "mbrl_control.deployment.bundle",
+    "mbrl_control.deployment.check",
+    "mbrl_control.deployment.manifest",
+    "mbrl_control.deployment.session",
     "mbrl_nodes",
 )
 OFFLINE = ("torch", "onnxscript", "mbrl_control.learning", "mbrl_control.retrain")

@@ -125,7 +125,7 @@ def test_a_plan_begins_with_the_command_already_on_its_way(arm: Arm) -> None:
 
 
 def test_best_so_far_when_the_budget_ends(arm: Arm) -> None:
-    bench = Bench(arm)
+    bench = Bench(arm, PlannerConfig(iterations=3))
     bench.evaluator.call_ms = 4
     cycle = bench.cycle(_pose(arm), 0)
     assert cycle.report.outcome is PlanOutcome.BUDGET_ENDED

@@ -57,9 +57,8 @@ class SimDriver(GraphNode):
         self.create_service(InjectFault, "sim/inject", self._on_fault)
 
     def start(self) -> None:
-        # Time between configure and activate is not made up: the simulated time jumps to now.
-        sim = self._require_sim()
-        sim.set_time(self.now_ns())
+        # Time while inactive is not made up: the simulated time jumps to now.
+        self._require_sim().set_time(self.now_ns())
         self.run_control(TICK_NS, self._tick)
 
     def stop(self) -> None:

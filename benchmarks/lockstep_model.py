@@ -1,0 +1,81 @@
+"""Planning models of the lockstep: the nominal prior alone, and an ensemble fitted to lockstep rows.
+
+Both are exported to ONNX in memory and run as the deployed bundles do, so scores and speed are the deployed ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from mbrl_control.deployment.export import export_rollout, export_step
+from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph, StepGraph
+from mbrl_control.deployment.session import Session
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.nominal import NominalPrior
+from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
+from mbrl_control.planning.planner import PlanningModel
+from mbrl_control.planning.protocol import Scores
+from mbrl_control.rewards.names import TERM_NAMES
+from mbrl_control.robot import Arm
+from mbrl_control.signals import Array, Transitions
+
+DT_S, PAST = 0.02, 3
+
+
+class GraphModel:
+    """RolloutEvaluator and StepModel over exported graphs."""
+
+    def __init__(self, ensemble: ProbabilisticEnsemble, arm: Arm, graph: GraphShape) -> None:
+        self.batch_size, self.horizon, self.term_names = graph.batch, graph.horizon, TERM_NAMES
+        self._members = ensemble.shape.members
+        self._rollout = Session(export_rollout(RolloutGraph(ensemble, arm, graph)), "lockstep rollout.onnx")
+        self._step = Session(export_step(StepGraph(ensemble)), "lockstep model.onnx")
+
+    def evaluate(self, state: Array, actions: Array, goal_position: Array, goal_joint: Array, weights: Array) -> Scores:
+        """See RolloutEvaluator."""
+        out = self._rollout.run(
+            {
+                "state": state,
+                "actions": actions,
+                "goal_position": goal_position,
+                "goal_joint": goal_joint,
+                "weights": weights,
+            }
+        )
+        return Scores(term_names=TERM_NAMES, **out)  # type: ignore[arg-type]
+
+    def step(self, state: Array, action: Array) -> Array:
+        """See StepModel: mean over the members."""
+        tiled = np.broadcast_to(state, (self._members, 1, len(state)))
+        out = self._step.run({"state": tiled, "action": action[None]})
+        return np.asarray(out["next_state"].mean(axis=0)[0], dtype=np.float64)
+
+
+def nominal_model(arm: Arm, delay_s: float) -> PlanningModel:
+    """The prior with a residual of zero."""
+    shape = EnsembleShape(1, arm.joints, PAST, 8)
+    ensemble = ProbabilisticEnsemble(shape, NominalPrior.of(arm, DT_S), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ensemble.w2.zero_()
+        ensemble.b2.zero_()
+    return _planning_model(ensemble, arm, delay_s, "nominal")
+
+
+def fitted_model(
+    rows: Transitions,
+    arm: Arm,
+    delay_s: float,
+    seed: int,
+    row_weights: Array | None = None,
+    warm_start: ProbabilisticEnsemble | None = None,
+) -> tuple[PlanningModel, FitResult]:
+    """An ensemble fitted to ``rows``."""
+    prior = NominalPrior.of(arm, DT_S)
+    result = fit(rows, prior, torch.Generator().manual_seed(seed), FitSettings(), row_weights, warm_start)
+    return _planning_model(result.ensemble, arm, delay_s, "fitted"), result
+
+
+def _planning_model(ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float, name: str) -> PlanningModel:
+    model = GraphModel(ensemble, arm, GraphShape())
+    return PlanningModel(model, model, name, DT_S, delay_s, PAST)

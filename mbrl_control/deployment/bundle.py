@@ -1,0 +1,152 @@
+"""Weights -> bundle: export, parity, golden values, manifest, card, written in one step."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from mbrl_control.deployment.check import CARD, GOLDEN, MANIFEST, ROLLOUT, STEP, WEIGHTS, read_bundle
+from mbrl_control.deployment.export import export_rollout, export_step
+from mbrl_control.deployment.files import write_folder
+from mbrl_control.deployment.manifest import Manifest, Scaling, Training
+from mbrl_control.deployment.parity import ParityReport, check_parity, rollout_cases, step_case
+from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph, StepGraph
+from mbrl_control.deployment.session import Session
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.nominal import NominalPrior
+from mbrl_control.rewards.names import TERM_NAMES
+from mbrl_control.robot import Arm
+
+_GOLDEN_CASE = -1
+_PRIOR_STD = (0.01, 0.1, 10.0)
+"""rad, rad/s, N m: stated by a prior as its spread, and marked as not meaningful."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What only the caller knows about a model."""
+
+    created_ns: int
+    """Wall time."""
+    delay_s: float
+    """Command to motion, estimated from the training log."""
+    training: Training | None = None
+    parents: tuple[str, ...] = ()
+    git_sha: str = "unknown"
+
+
+def write_bundle(
+    ensemble: ProbabilisticEnsemble, arm: Arm, registry: Registry, origin: Origin, graph: GraphShape | None = None
+) -> tuple[Path, ParityReport]:
+    """Export, check and store a new version (not activated); ParityError when the graphs differ from torch."""
+    graph = graph or GraphShape()
+    with torch.inference_mode():
+        step_graph, rollout_graph = StepGraph(ensemble).eval(), RolloutGraph(ensemble, arm, graph).eval()
+    step, rollout = export_step(step_graph), export_rollout(rollout_graph)
+    generator = np.random.default_rng(0)
+    parity = check_parity(step_graph, rollout_graph, step, rollout, arm, generator)
+    content = {
+        STEP: step,
+        ROLLOUT: rollout,
+        WEIGHTS: save_tensors({name: value.contiguous() for name, value in ensemble.state_dict().items()}),
+        GOLDEN: _golden(step, rollout, rollout_graph, arm, generator),
+    }
+    version = registry.take_version()
+    content[CARD] = _card(arm, version, origin, parity).encode()
+    manifest = _manifest(ensemble, arm, version, origin, graph, content)
+    content[MANIFEST] = manifest.model_dump_json(indent=1).encode()
+    write_folder(registry.path(version), content)
+    return registry.path(version), parity
+
+
+def prior_bundle(
+    arm: Arm, registry: Registry, dt_s: float, delay_s: float, history: int, created_ns: int, graph: GraphShape | None = None
+) -> Path:
+    """A bundle of the nominal prior alone: residual zero, one member, ``has_spread`` false."""
+    shape = EnsembleShape(members=1, joints=arm.joints, history=history, width=8)
+    ensemble = ProbabilisticEnsemble(shape, NominalPrior.of(arm, dt_s), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ensemble.w2.zero_()
+    ensemble.target_std = torch.tensor(_PRIOR_STD).repeat_interleave(arm.joints)
+    path, _ = write_bundle(ensemble, arm, registry, Origin(created_ns, delay_s), graph)
+    return path
+
+
+def load_weights(path: Path, joint_names: tuple[str, ...]) -> ProbabilisticEnsemble:
+    """The torch ensemble of a bundle, for a warm start or as a torch model; BundleError as `read_bundle`."""
+    bundle = read_bundle(path, joint_names)
+    manifest = bundle.manifest
+    shape = EnsembleShape(manifest.members, len(manifest.joint_names), manifest.history, manifest.width)
+    prior = NominalPrior(manifest.dt_s, manifest.lag_s)
+    ensemble = ProbabilisticEnsemble(shape, prior, torch.Generator().manual_seed(0))
+    ensemble.load_state_dict(load_tensors(bundle.content[WEIGHTS]))
+    return ensemble.eval()
+
+
+def _manifest(
+    ensemble: ProbabilisticEnsemble,
+    arm: Arm,
+    version: int,
+    origin: Origin,
+    graph: GraphShape,
+    content: dict[str, bytes],
+) -> Manifest:
+    scaling = {name: tuple(getattr(ensemble, name).tolist()) for name in Scaling.model_fields}
+    return Manifest(
+        robot=arm.name,
+        version=version,
+        created=datetime.fromtimestamp(origin.created_ns * 1e-9, UTC).isoformat(timespec="seconds"),
+        joint_names=arm.joint_names,
+        dt_s=ensemble.prior.dt_s,
+        delay_s=origin.delay_s,
+        lag_s=ensemble.prior.lag_s,
+        history=ensemble.shape.history,
+        batch=graph.batch,
+        horizon=graph.horizon,
+        members=ensemble.shape.members,
+        width=ensemble.shape.width,
+        has_spread=origin.training is not None,
+        term_names=TERM_NAMES,
+        scaling=Scaling(**scaling),
+        training=origin.training,
+        arm_sha256=arm.sha256,
+        parents=origin.parents,
+        git_sha=origin.git_sha,
+        files={name: hashlib.sha256(data).hexdigest() for name, data in content.items()},
+    )
+
+
+def _golden(step: bytes, rollout: bytes, graph: RolloutGraph, arm: Arm, generator: np.random.Generator) -> bytes:
+    """One random case with the outputs of the exported graphs, as arrays ``<graph>.<name>``."""
+    case = rollout_cases(arm, graph, generator)[_GOLDEN_CASE]
+    first = step_case(case, graph.shape.members)
+    named = {"rollout": case | Session(rollout, ROLLOUT).run(case), "step": first | Session(step, STEP).run(first)}
+    file = io.BytesIO()
+    arrays = {f"{kind}.{name}": value for kind, values in named.items() for name, value in values.items()}
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def _card(arm: Arm, version: int, origin: Origin, parity: ParityReport) -> str:
+    """For people; programs read the manifest."""
+    lines = [f"# {arm.name}/{version}", "", f"- delay: {origin.delay_s * 1e3:.1f} ms"]
+    lines.append(f"- parity with torch: step {parity.step:.1e}, rollout {parity.rollout:.1e}")
+    lines.append(f"- parents: {', '.join(origin.parents) or 'none'}; source: {origin.git_sha}")
+    if origin.training is None:
+        return "\n".join([*lines, "- nominal prior only: its spread means nothing", ""])
+    training = origin.training
+    lines.append(f"- {training.rows} rows; held-out NLL {training.holdout_nll:.3f}; 90 % covers {training.coverage_90:.3f}")
+    lines += ["", "| steps | dq rad/s | nominal | q rad | nominal |", "|---|---|---|---|---|"]
+    for row in training.k_step:
+        values = (row.velocity, row.nominal_velocity, row.position, row.nominal_position)
+        lines.append(f"| {row.steps} | " + " | ".join(f"{value:.2e}" for value in values) + " |")
+    return "\n".join([*lines, ""])

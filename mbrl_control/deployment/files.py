@@ -1,0 +1,49 @@
+"""Files that are either whole or absent after a crash."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+
+def write_folder(target: Path, content: dict[str, bytes]) -> None:
+    """Write all files into a hidden neighbour and rename it to ``target``; FileExistsError when target exists."""
+    if target.exists():
+        raise FileExistsError(f"{target}: exists already; a bundle is never overwritten")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))
+    try:
+        for name, data in content.items():
+            _write_synced(draft / name, data)
+        draft.chmod(0o755)
+        _sync_folder(draft)
+        draft.rename(target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def replace_file(target: Path, data: bytes) -> None:
+    """Replace ``target`` in one step."""
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    _write_synced(draft, data)
+    draft.replace(target)
+    _sync_folder(target.parent)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

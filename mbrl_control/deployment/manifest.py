@@ -1,0 +1,90 @@
+"""`manifest.json`: everything a control process must know about a bundle, and nothing it may guess."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Positive = Annotated[int, Field(ge=1, le=4096)]
+FORMAT = 1
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class KStep(_Frozen):
+    """Held-out open-loop error at step ``steps``, SI, beside the prior alone."""
+
+    steps: Positive
+    position: FiniteFloat
+    velocity: FiniteFloat
+    nominal_position: FiniteFloat
+    nominal_velocity: FiniteFloat
+
+
+class Scaling(_Frozen):
+    """Normalizer and variance bounds; already folded into the graphs, stored for readers."""
+
+    feature_mean: tuple[FiniteFloat, ...]
+    feature_std: tuple[FiniteFloat, ...]
+    target_mean: tuple[FiniteFloat, ...]
+    target_std: tuple[FiniteFloat, ...]
+    min_log_variance: tuple[FiniteFloat, ...]
+    max_log_variance: tuple[FiniteFloat, ...]
+
+
+class Training(_Frozen):
+    """Where the weights come from and how good they are on held-out rows."""
+
+    log_sha256: tuple[Sha256, ...]
+    rows: Annotated[int, Field(ge=1)]
+    holdout_nll: FiniteFloat
+    coverage_90: Annotated[FiniteFloat, Field(ge=0.0, le=1.0)]
+    k_step: tuple[KStep, ...]
+
+
+class Manifest(_Frozen):
+    """Checked description of one bundle."""
+
+    format: Literal[1] = FORMAT
+    robot: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
+    version: Positive
+    created: str
+    """ISO 8601, UTC."""
+    joint_names: tuple[str, ...]
+    units: Literal["rad, rad/s, N m, m, s"] = "rad, rad/s, N m, m, s"
+    command_interface: Literal["velocity"] = "velocity"
+    dt_s: Annotated[FiniteFloat, Field(gt=0.0, le=1.0)]
+    delay_s: Annotated[FiniteFloat, Field(ge=0.0, le=1.0)]
+    """Command to motion, estimated from the training log."""
+    lag_s: tuple[FiniteFloat, ...]
+    history: Positive
+    batch: Positive
+    horizon: Positive
+    members: Positive
+    width: Positive
+    has_spread: bool
+    """False: prior only, the spread is not meaningful."""
+    term_names: tuple[str, ...]
+    scaling: Scaling
+    training: Training | None
+    arm_sha256: tuple[Sha256, Sha256]
+    """Arm description and URDF."""
+    parents: tuple[str, ...]
+    """Model ids whose weights this one started from."""
+    git_sha: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{40}|unknown)$")]
+    files: dict[str, Sha256]
+    """SHA-256 of every other file of the bundle."""
+
+    @property
+    def model_id(self) -> str:
+        """robot/version, as on the wire."""
+        return f"{self.robot}/{self.version}"
+
+    @property
+    def holdout_nll(self) -> float:
+        """Nats per row; NaN without training."""
+        return float("nan") if self.training is None else self.training.holdout_nll

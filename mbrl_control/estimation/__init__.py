@@ -1,0 +1,1 @@
+"""Sensor samples to a belief at measurement time."""

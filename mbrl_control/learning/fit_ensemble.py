@@ -1,0 +1,243 @@
+"""Fits the probabilistic ensemble to transitions of one arm, on one torch thread.
+
+Members differ by initial weights and by the order of their batches (deep ensembles, Lakshminarayanan et al. 2017).
+The loss is the Gaussian NLL weighted by variance^beta, beta = 0.5 (Seitzer et al. 2022, arXiv:2203.09168): the plain
+NLL neglects the mean where it believes in noise, and a reach is decided by the mean.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.nominal import NominalPrior
+from mbrl_control.dynamics.normalizer import Normalizer, raw_features
+from mbrl_control.learning.errors import DataError
+from mbrl_control.signals import Array, Transitions
+
+_BETA = 0.5
+_BOUND_PENALTY = 0.01
+_LEAST_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """How long and how hard to train."""
+
+    trained_members: int = 7
+    elites: int = 5
+    width: int = 128
+    epochs: int = 60
+    batch_size: int = 256
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-5
+    patience: int = 10
+    """Epochs without a better held-out NLL before the fit ends."""
+    holdout: float = 0.1
+    """Share of rows held out, in blocks of ``holdout_block`` neighbours."""
+    holdout_block: int = 50
+    max_seconds: float = 60.0
+    """A fit cut off here is usable but not reproducible; `FitResult.cut_off` says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """The elites and what the fit saw."""
+
+    ensemble: ProbabilisticEnsemble
+    holdout_rows: NDArray[np.int64]
+    holdout_nll: float
+    """Nats per row (sum over outputs, targets in units of their std), mean over elites."""
+    epochs: int
+    seconds: float
+    cut_off: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    features: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+
+
+def fit(
+    transitions: Transitions,
+    prior: NominalPrior,
+    generator: torch.Generator,
+    settings: FitSettings | None = None,
+    row_weights: Array | None = None,
+    warm_start: ProbabilisticEnsemble | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> FitResult:
+    """Train on all rows but the held-out blocks; ``row_weights`` [N] > 0 (newest regime up), ``progress(epoch, nll)``.
+
+    ``warm_start`` continues from a parent, with the parent's normalizer: its weights mean nothing under another one.
+    Raises DataError for too few, non-finite or badly weighted rows.
+    """
+    settings = settings or FitSettings()
+    _check(transitions, row_weights)
+    started, threads = time.monotonic(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        ensemble = _initial(transitions, prior, generator, settings, warm_start)
+        held = holdout_rows(transitions, settings, generator)
+        train, test = _split(_rows(ensemble, transitions, row_weights), held)
+        epochs, cut_off = _train(ensemble, train, test, generator, settings, started, progress)
+        nll = _member_nll(ensemble, test)
+        elites = torch.argsort(nll)[: settings.elites]
+    finally:
+        torch.set_num_threads(threads)
+    chosen = ensemble.select(sorted(int(member) for member in elites)).eval()
+    seconds = time.monotonic() - started
+    return FitResult(chosen, held, float(nll[elites].mean()), epochs, seconds, cut_off)
+
+
+def holdout_rows(
+    transitions: Transitions, settings: FitSettings, generator: torch.Generator
+) -> NDArray[np.int64]:
+    """Rows of whole blocks of neighbours: single rows would be known from the rows beside them."""
+    blocks = np.arange(len(transitions)) // settings.holdout_block
+    count = int(blocks[-1]) + 1
+    chosen = torch.randperm(count, generator=generator)[: max(1, round(settings.holdout * count))].numpy()
+    return np.flatnonzero(np.isin(blocks, chosen))
+
+
+def model_tensors(transitions: Transitions) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """q, dq, commands [N, (K+1)J] and outputs (q', dq', effort) [N, 3J], float64."""
+    commands = np.concatenate([transitions.history.reshape(len(transitions), -1), transitions.action], axis=1)
+    outputs = np.concatenate([transitions.next_position, transitions.next_velocity, transitions.next_effort], axis=1)
+    arrays = (transitions.position, transitions.velocity, commands, outputs)
+    return tuple(torch.from_numpy(np.ascontiguousarray(a, dtype=np.float64)) for a in arrays)  # type: ignore[return-value]
+
+
+def _initial(
+    transitions: Transitions,
+    prior: NominalPrior,
+    generator: torch.Generator,
+    settings: FitSettings,
+    warm_start: ProbabilisticEnsemble | None,
+) -> ProbabilisticEnsemble:
+    """Fresh members, or the parent's, repeated and slightly shaken up to the trained number."""
+    history, joints = transitions.history.shape[1:]
+    if warm_start is not None:
+        parent = warm_start.shape
+        if (parent.joints, parent.history) != (joints, history):
+            raise DataError(f"warm_start: made for J={parent.joints}, K={parent.history}, rows have J={joints}, K={history}")
+        members = [member % parent.members for member in range(settings.trained_members)]
+        ensemble = warm_start.select(members)
+        with torch.no_grad():
+            for weights in (ensemble.w0, ensemble.w1, ensemble.w2):
+                weights += 0.02 * weights.std() * torch.randn(weights.shape, generator=generator)
+        return ensemble
+    shape = EnsembleShape(settings.trained_members, joints, history, settings.width)
+    ensemble = ProbabilisticEnsemble(shape, prior, generator)
+    position, velocity, commands, outputs = model_tensors(transitions)
+    mixed = raw_features(position, velocity, commands) @ ensemble.mixing.double()
+    ensemble.set_normalizer(Normalizer.of(mixed, _residual(prior, position, velocity, commands, outputs)))
+    return ensemble
+
+
+def _residual(
+    prior: NominalPrior, position: torch.Tensor, velocity: torch.Tensor, commands: torch.Tensor, outputs: torch.Tensor
+) -> torch.Tensor:
+    """[N, 3J]; float64, because q' minus its prior loses seven digits of q."""
+    joints = position.shape[1]
+    expected = torch.cat(prior.step(position, velocity, commands[:, -joints:]), dim=1)
+    return torch.cat([outputs[:, : 2 * joints] - expected, outputs[:, 2 * joints :]], dim=1)
+
+
+def _rows(ensemble: ProbabilisticEnsemble, transitions: Transitions, row_weights: Array | None) -> _Rows:
+    position, velocity, commands, outputs = model_tensors(transitions)
+    residual = _residual(ensemble.prior, position, velocity, commands, outputs)
+    targets = (residual - ensemble.target_mean.double()) / ensemble.target_std.double()
+    features = ensemble.scaled_features(position.float(), velocity.float(), commands.float())
+    weights = torch.ones(len(transitions)) if row_weights is None else torch.from_numpy(row_weights).float()
+    return _Rows(features, targets.float(), weights / weights.mean())
+
+
+def _split(rows: _Rows, held: NDArray[np.int64]) -> tuple[_Rows, _Rows]:
+    mask = torch.zeros(len(rows.weights), dtype=torch.bool)
+    mask[torch.from_numpy(held)] = True
+    return tuple(_Rows(rows.features[m], rows.targets[m], rows.weights[m]) for m in (~mask, mask))  # type: ignore[return-value]
+
+
+def _train(
+    ensemble: ProbabilisticEnsemble,
+    train: _Rows,
+    test: _Rows,
+    generator: torch.Generator,
+    settings: FitSettings,
+    started: float,
+    progress: Callable[[int, float], None] | None,
+) -> tuple[int, bool]:
+    """Adam with a cosine rate and early stopping; leaves the best weights in ``ensemble``. -> epochs, cut off."""
+    optimizer = torch.optim.AdamW(
+        ensemble.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
+    best_nll, best_epoch, best, epoch = math.inf, 0, ensemble.state_dict(), 0
+    while epoch < settings.epochs and epoch - best_epoch < settings.patience:
+        if time.monotonic() - started > settings.max_seconds:
+            break
+        _epoch(ensemble, optimizer, train, generator, settings.batch_size)
+        schedule.step()
+        epoch += 1
+        nll = float(_member_nll(ensemble, test).mean())
+        if nll < best_nll:
+            best_nll, best_epoch = nll, epoch
+            best = {name: value.clone() for name, value in ensemble.state_dict().items()}
+        if progress is not None:
+            progress(epoch, nll)
+    if not math.isfinite(best_nll):
+        raise DataError("fit: the held-out NLL never became finite; look for outliers in the rows or lower learning_rate")
+    ensemble.load_state_dict(best)
+    return epoch, time.monotonic() - started > settings.max_seconds
+
+
+def _epoch(
+    ensemble: ProbabilisticEnsemble,
+    optimizer: torch.optim.Optimizer,
+    train: _Rows,
+    generator: torch.Generator,
+    batch_size: int,
+) -> None:
+    members, count = ensemble.shape.members, len(train.weights)
+    order = torch.stack([torch.randperm(count, generator=generator) for _ in range(members)])
+    for batch in order.split(min(batch_size, count), dim=1):
+        mean, variance = ensemble.heads(train.features[batch])
+        nll = _nll(mean, variance, train.targets[batch]) * variance.detach() ** _BETA
+        spread = ensemble.max_log_variance.sum() - ensemble.min_log_variance.sum()
+        loss = (nll.mean(-1) * train.weights[batch]).mean(1).sum() + _BOUND_PENALTY * spread
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+
+def _nll(mean: torch.Tensor, variance: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return 0.5 * ((mean - target).square() / variance + variance.log() + math.log(2.0 * math.pi))
+
+
+def _member_nll(ensemble: ProbabilisticEnsemble, rows: _Rows) -> torch.Tensor:
+    """[E] nats per row."""
+    with torch.no_grad():
+        mean, variance = ensemble.heads(rows.features.expand(ensemble.shape.members, -1, -1))
+        return _nll(mean, variance, rows.targets).sum(-1).mean(-1)
+
+
+def _check(transitions: Transitions, row_weights: Array | None) -> None:
+    if len(transitions) < _LEAST_ROWS:
+        raise DataError(f"transitions: {len(transitions)} rows; collect at least {_LEAST_ROWS}")
+    for name in ("position", "velocity", "history", "action", "next_position", "next_velocity", "next_effort"):
+        if not np.isfinite(getattr(transitions, name)).all():
+            raise DataError(f"transitions.{name}: holds non-finite numbers; drop those rows")
+    if row_weights is not None and (
+        row_weights.shape != (len(transitions),) or not np.isfinite(row_weights).all() or (row_weights <= 0).any()
+    ):
+        raise DataError(f"row_weights: give {len(transitions)} positive finite numbers")

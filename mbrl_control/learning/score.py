@@ -1,0 +1,87 @@
+"""How good a fitted model is: calibration and k-step errors, beside the prior alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
+from mbrl_control.learning.errors import DataError
+from mbrl_control.signals import Array, Transitions
+
+_NINETY = 1.6448536269514722
+"""Half width of the central 90 % of a unit Gaussian."""
+
+
+@dataclass(frozen=True, slots=True)
+class KStepError:
+    """Open-loop prediction from a true state with the true commands; RMS over rows and joints at step k."""
+
+    steps: int
+    position: float
+    """rad, ensemble mean."""
+    velocity: float
+    """rad/s, ensemble mean."""
+    nominal_position: float
+    """rad, prior alone."""
+    nominal_velocity: float
+    """rad/s, prior alone."""
+    windows: int
+
+
+def coverage_90(ensemble: ProbabilisticEnsemble, transitions: Transitions, rows: NDArray[np.int64]) -> float:
+    """Share of held-out numbers inside the central 90 % of the mixture's Gaussian; 0.9 is calibrated."""
+    with torch.inference_mode():
+        _, mean, variance = ensemble(*_inputs(ensemble, transitions, rows))
+    total = variance.mean(0) + mean.var(0, unbiased=False)
+    fields = (transitions.next_position, transitions.next_velocity, transitions.next_effort)
+    truth = torch.from_numpy(np.concatenate([field[rows] for field in fields], axis=1))
+    inside = (truth - mean.mean(0)).abs() <= _NINETY * total.sqrt()
+    return float(inside.double().mean())
+
+
+def k_step_errors(
+    ensemble: ProbabilisticEnsemble,
+    transitions: Transitions,
+    rows: NDArray[np.int64],
+    steps: tuple[int, ...] = (1, 5, 15),
+) -> tuple[KStepError, ...]:
+    """Errors from those of ``rows`` whose next max(steps) rows lie in one segment; DataError when there are none."""
+    longest = max(steps)
+    starts = rows[rows + longest <= len(transitions)]
+    starts = starts[transitions.segment[starts] == transitions.segment[starts + longest - 1]]
+    if len(starts) == 0:
+        raise DataError(f"rows: no gapless run of {longest} rows to score; keep longer segments")
+    joints = ensemble.shape.joints
+    state, _ = _inputs(ensemble, transitions, starts)
+    position, velocity = state[0, :, :joints].double(), state[0, :, joints : 2 * joints].double()
+    errors = []
+    with torch.inference_mode():
+        for step in range(longest):
+            now = starts + step
+            action = torch.from_numpy(transitions.action[now])
+            state, mean, _ = ensemble(state, action.float())
+            position, velocity = ensemble.prior.step(position, velocity, action)
+            if step + 1 in steps:
+                predicted = mean.mean(0).numpy()
+                q, dq = predicted[:, :joints], predicted[:, joints : 2 * joints]
+                truth = (transitions.next_position[now], transitions.next_velocity[now])
+                pairs = zip((q, dq, position.numpy(), velocity.numpy()), truth * 2, strict=True)
+                errors.append(KStepError(step + 1, *(_rms(a - b) for a, b in pairs), windows=len(starts)))
+    return tuple(errors)
+
+
+def _inputs(
+    ensemble: ProbabilisticEnsemble, transitions: Transitions, rows: NDArray[np.int64]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    history = transitions.history[rows].reshape(len(rows), -1)
+    state = np.concatenate([transitions.position[rows], transitions.velocity[rows], history], axis=1)
+    carried = torch.from_numpy(state).float().expand(ensemble.shape.members, -1, -1)
+    return carried, torch.from_numpy(transitions.action[rows]).float()
+
+
+def _rms(error: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(error))))

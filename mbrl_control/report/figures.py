@@ -1,0 +1,92 @@
+"""Every figure of a demo run from its log and truth file (and the counts of the reference runs beside them)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mbrl_control.report.errors import ReportError
+from mbrl_control.report.limits import limit_violations, protective_stops
+from mbrl_control.report.reach import PHASES, WINDOW_S, reach_errors_mm, summary
+from mbrl_control.report.run_data import RunData
+from mbrl_control.report.timing import (
+    Excess,
+    excess_over_reference,
+    goal_windows,
+    late_cycles,
+    missed_near,
+    missed_ticks,
+    rate_hz,
+    stalls,
+    swap_times,
+)
+from mbrl_control.report.truth import Truth
+from mbrl_control.robot import Arm
+
+
+def figures(folder: Path, run: RunData, truth: Truth, arm: Arm) -> dict[str, Any]:
+    """JSON-ready figures; `valid` and `invalid_reasons` say whether they may be quoted."""
+    result: dict[str, Any] = {f"reach_mm_{p}": summary(reach_errors_mm(run.goals, truth, p)) for p in PHASES}
+    late, cycles = late_cycles(run.cycles, goal_windows(run.cycles.stamp_ns, run.goals, WINDOW_S))
+    missed, ticks = missed_ticks(run.ticks)
+    planner = _against_reference(folder / "reference_planner.json", late, cycles)
+    guard = _against_reference(folder / "reference_guard.json", missed, ticks)
+    swaps = swap_times(run.plans)
+    swap_planner = missed_near(run.cycles.index, run.cycles.stamp_ns, swaps)
+    swap_guard = missed_near(run.ticks.index, run.ticks.stamp_ns, swaps)
+    violations = limit_violations(truth, run.ticks, arm)
+    reasons = _doubts(result, truth, arm, {"planner": planner, "guard": guard})
+    return result | {
+        "plan_rate_hz": rate_hz(run.plans.stamp_ns, goal_windows(run.plans.stamp_ns, run.goals, WINDOW_S)),
+        "guard_rate_hz": rate_hz(run.ticks.stamp_ns, np.ones(len(run.ticks.stamp_ns), dtype=np.bool_)),
+        "late_raw": late,
+        "planner_cycles": cycles,
+        "missed_raw": missed,
+        "guard_ticks": ticks,
+        "stalls": stalls(run.ticks.stamp_ns, run.sensor_ns),
+        "excess_late": None if planner is None else planner.excess,
+        "excess_missed": None if guard is None else guard.excess,
+        "reference_planner": None if planner is None else asdict(planner),
+        "reference_guard": None if guard is None else asdict(guard),
+        "swaps": len(swaps),
+        "swap_missed_ticks": swap_planner + swap_guard,
+        "limit_violations": sum(violations.values()),
+        "limit_violations_by_kind": violations,
+        "guard_stops": protective_stops(run.ticks),
+        "valid": not reasons,
+        "invalid_reasons": reasons,
+    }
+
+
+def _against_reference(path: Path, raw: int, cycles: int) -> Excess | None:
+    """None without a reference file: the run is then not valid, but the raw counts stand."""
+    if not path.is_file():
+        return None
+    try:
+        counts = json.loads(path.read_text(encoding="utf-8"))
+        late, total = int(counts["late"]), int(counts["cycles"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ReportError(f"{path}: cycles, late: not two whole numbers; measure the reference again") from error
+    if total <= 0 or late < 0:
+        raise ReportError(f"{path}: cycles: {total} with {late} late makes no reference; measure it again")
+    return excess_over_reference(raw, cycles, late, total)
+
+
+def _doubts(reach: dict[str, Any], truth: Truth, arm: Arm, references: dict[str, Excess | None]) -> list[str]:
+    reasons = [f"{name}: no finite error of every target" for name, value in reach.items() if value["median"] is None]
+    if len({value["targets"] for value in reach.values()}) > 1:
+        reasons.append("phases have different numbers of targets")
+    if truth.robot_sha256 != tuple(arm.sha256):
+        reasons.append(f"arm description of {arm.name} is not the one the simulator ran with")
+    if np.any(np.diff(truth.step) != 1):
+        reasons.append("truth file lacks simulator steps")
+    for name, excess in references.items():
+        if excess is None:
+            reasons.append(f"{name}: no reference was measured")
+        elif not excess.valid:
+            reasons.append(f"{name}: reference bound above 1 % of the cycles (machine too noisy)")
+    return reasons

@@ -1,0 +1,74 @@
+"""Writes report.json, report.md and the plots of a run's folder; can be run again at any time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mbrl_control.cli.locations import arm_file
+from mbrl_control.report.figures import figures
+from mbrl_control.report.plots import plot_cycles, plot_spread, plot_tracking
+from mbrl_control.report.reach import PHASES
+from mbrl_control.report.run_data import read_run
+from mbrl_control.report.truth import read_truth
+from mbrl_control.robot import load_arm
+
+
+def write_report(folder: Path, arm_path: Path | None = None) -> dict[str, Any]:
+    """Compute every figure of ``folder`` (log.mcap, truth.bin) and write the report into it; return the figures.
+
+    ``arm_path`` defaults to the shipped arm of the name in the truth file. ReportError or LogError when the
+    folder holds no run.
+    """
+    truth = read_truth(folder / "truth.bin")
+    arm = load_arm(arm_path or arm_file(truth.robot))
+    run = read_run(folder / "log.mcap")
+    result = figures(folder, run, truth, arm)
+    plot_tracking(run, truth, folder / "tracking.png")
+    plot_spread(run, folder / "spread.png")
+    plot_cycles(run, folder / "cycles.png")
+    (folder / "report.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(_markdown(truth.robot, result), encoding="utf-8")
+    return result
+
+
+def _markdown(robot: str, result: dict[str, Any]) -> str:
+    lines = [f"# Demo run: {robot}", "", _verdict(result), "", "## Reach error of the tool, mm (simulator truth)", ""]
+    lines += ["| phase | median | p95 | max | targets |", "|---|---|---|---|---|"]
+    for phase in PHASES:
+        reach = result[f"reach_mm_{phase}"]
+        lines.append(
+            f"| {phase} | " + " | ".join(_number(reach[k]) for k in ("median", "p95", "max", "targets")) + " |"
+        )
+    lines += ["", "## Timing and limits", "", "| figure | value |", "|---|---|"]
+    shown = (
+        "plan_rate_hz guard_rate_hz late_raw planner_cycles excess_late missed_raw guard_ticks excess_missed stalls "
+        "swaps swap_missed_ticks limit_violations guard_stops"
+    )
+    lines += [f"| {key} | {_number(result[key])} |" for key in shown.split()]
+    lines += ["", "| reference | late | cycles | 95 % bound, scaled |", "|---|---|---|---|"]
+    for name in ("reference_planner", "reference_guard"):
+        reference = result[name] or {"reference_late": None, "reference_cycles": None, "bound": None}
+        values = (reference[k] for k in ("reference_late", "reference_cycles", "bound"))
+        lines.append(f"| {name} | " + " | ".join(_number(v) for v in values) + " |")
+    lines += [
+        "",
+        "![tool error](tracking.png)",
+        "![spread and innovation](spread.png)",
+        "![cycle times](cycles.png)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    if result["valid"]:
+        return "The run is valid."
+    return "The run is NOT valid: " + "; ".join(result["invalid_reasons"]) + "."
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.2f}"

@@ -1,0 +1,157 @@
+"""What the figures need of a log, as arrays in the order of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_control.episode_log.reader import LogReader, stamp_ns
+from mbrl_control.episode_log.schema import (
+    BELIEF,
+    GOAL,
+    JOINT_STATES,
+    MODEL_STATUS,
+    PLAN,
+    PLANNER_REPORT,
+    SAFE_COMMAND,
+)
+from mbrl_control.report.errors import ReportError
+from mbrl_control.signals import Array, PlanOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class GoalEvent:
+    """A goal of the demo: label `<phase>/<index>`."""
+
+    stamp_ns: int
+    phase: str
+    index: int
+    position: Array
+    """[3] m, base frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cycles:
+    """[N] planner cycles."""
+
+    stamp_ns: NDArray[np.int64]
+    index: NDArray[np.int64]
+    on_time: NDArray[np.bool_]
+    """A plan with a newly finished iteration was there at the deadline."""
+    total_s: Array
+    slack_s: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """[N] plans of the planner (none of the collector)."""
+
+    stamp_ns: NDArray[np.int64]
+    model_id: tuple[str, ...]
+    start_ns: NDArray[np.int64]
+    step_s: Array
+    """[N] s from knot 0 to knot 1."""
+    velocity: Array
+    """[N, J] rad/s predicted one step after knot 0."""
+    epistemic: Array
+    """[N] rad/s, mean over the horizon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """[N] ticks of the guard."""
+
+    stamp_ns: NDArray[np.int64]
+    index: NDArray[np.int64]
+    state: NDArray[np.int64]
+    applied: Array
+    """[N, J] rad/s."""
+    drives_enabled: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """One run's log."""
+
+    goals: tuple[GoalEvent, ...]
+    cycles: Cycles
+    plans: Plans
+    ticks: Ticks
+    sensor_ns: NDArray[np.int64]
+    """Stamps of joint_states."""
+    belief_ns: NDArray[np.int64]
+    belief_velocity: Array
+    """[B, J] rad/s."""
+    delay_s: dict[str, float]
+    """Command delay by model id."""
+
+
+def read_run(path: Path) -> RunData:
+    """Read the log of a run once. ReportError when a needed topic is empty, LogError when it is no log."""
+    topics = (BELIEF, GOAL, JOINT_STATES, MODEL_STATUS, PLAN, PLANNER_REPORT, SAFE_COMMAND)
+    found = LogReader(path).decoded(topics)
+    for topic in (BELIEF, GOAL, JOINT_STATES, PLAN, PLANNER_REPORT, SAFE_COMMAND):
+        if not found[topic]:
+            raise ReportError(f"{path}: {topic.name}: holds no message; give the log of a whole run")
+    beliefs = found[BELIEF]
+    return RunData(
+        goals=tuple(goal for m in found[GOAL] if (goal := _goal(m)) is not None),
+        cycles=_cycles(found[PLANNER_REPORT]),
+        plans=_plans([m for m in found[PLAN] if m.outcome != PlanOutcome.EXCITATION]),
+        ticks=_ticks(found[SAFE_COMMAND]),
+        sensor_ns=np.array([stamp_ns(m.header.stamp) for m in found[JOINT_STATES]], dtype=np.int64),
+        belief_ns=_stamps(beliefs),
+        belief_velocity=np.array([m.velocity for m in beliefs], dtype=np.float64),
+        delay_s={m.model_id: float(m.delay) for m in found[MODEL_STATUS]},
+    )
+
+
+def _stamps(messages: list[Any]) -> NDArray[np.int64]:
+    return np.array([stamp_ns(m.stamp) for m in messages], dtype=np.int64)
+
+
+def _goal(message: Any) -> GoalEvent | None:
+    """A goal that the demo did not label (an operator's) is no target of a phase."""
+    phase, separator, index = message.label.rpartition("/")
+    if not separator or not index.isdecimal():
+        return None
+    return GoalEvent(stamp_ns(message.stamp), phase, int(index), np.array(message.position, dtype=np.float64))
+
+
+def _cycles(messages: list[Any]) -> Cycles:
+    finished = (PlanOutcome.OPTIMIZED, PlanOutcome.BUDGET_ENDED)
+    slack = np.array([m.slack for m in messages], dtype=np.float64)
+    optimized = np.array([m.outcome in finished and m.iterations > 0 for m in messages], dtype=np.bool_)
+    return Cycles(
+        stamp_ns=_stamps(messages),
+        index=np.array([m.cycle for m in messages], dtype=np.int64),
+        on_time=optimized & (slack >= 0.0),
+        total_s=np.array([m.total for m in messages], dtype=np.float64),
+        slack_s=slack,
+    )
+
+
+def _plans(messages: list[Any]) -> Plans:
+    joints = len(messages[0].joint_names) if messages else 0
+    return Plans(
+        stamp_ns=_stamps(messages),
+        model_id=tuple(m.model_id for m in messages),
+        start_ns=np.array([stamp_ns(m.start) for m in messages], dtype=np.int64),
+        step_s=np.array([m.times[1] for m in messages], dtype=np.float64),
+        velocity=np.array([m.velocity[joints : 2 * joints] for m in messages], dtype=np.float64),
+        epistemic=np.array([np.mean(m.epistemic) for m in messages], dtype=np.float64),
+    )
+
+
+def _ticks(messages: list[Any]) -> Ticks:
+    return Ticks(
+        stamp_ns=_stamps(messages),
+        index=np.array([m.tick for m in messages], dtype=np.int64),
+        state=np.array([m.state for m in messages], dtype=np.int64),
+        applied=np.array([m.applied for m in messages], dtype=np.float64),
+        drives_enabled=np.array([m.drives_enabled for m in messages], dtype=np.bool_),
+    )

@@ -1,0 +1,102 @@
+"""Rates, late and missed cycles, stalls, and their excess over what the machine itself does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from mbrl_control.report.run_data import Cycles, GoalEvent, Plans, Ticks
+
+STALL_NS = 20_000_000
+SWAP_WINDOW_NS = 1_000_000_000
+MAX_BOUND_SHARE = 0.01
+CONFIDENCE = 0.95
+
+Bools = NDArray[np.bool_]
+Stamps = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Raw count against the reference's upper bound, scaled to equal cycles."""
+
+    raw: int
+    cycles: int
+    reference_late: int
+    reference_cycles: int
+    bound: float
+    excess: float
+    valid: bool
+    """False: the bound exceeds 1 % of the cycles, so the machine was too noisy to tell."""
+
+
+def goal_windows(stamp_ns: Stamps, goals: tuple[GoalEvent, ...], window_s: float) -> Bools:
+    """[N] which stamps lie in the window of a target."""
+    starts = np.sort(np.array([g.stamp_ns for g in goals], dtype=np.int64))
+    if len(starts) == 0:
+        return np.zeros(len(stamp_ns), dtype=np.bool_)
+    before = np.searchsorted(starts, stamp_ns, side="right") - 1
+    return np.asarray((before >= 0) & (stamp_ns - starts[np.maximum(before, 0)] <= round(window_s * 1e9)))
+
+
+def rate_hz(stamp_ns: Stamps, inside: Bools) -> float | None:
+    """Mean rate of consecutive stamps that both lie inside; None with fewer than two."""
+    both = inside[1:] & inside[:-1]
+    duration = float(np.diff(stamp_ns)[both].sum()) * 1e-9
+    return float(both.sum()) / duration if duration > 0.0 else None
+
+
+def skipped(index: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[N] deadline numbers missing before each one; a smaller number is a restart of the node and misses none."""
+    steps = np.diff(index, prepend=index[:1])
+    return np.where(steps > 1, steps - 1, 0)
+
+
+def late_cycles(cycles: Cycles, inside: Bools) -> tuple[int, int]:
+    """(late, all) planner cycles inside: skipped ones and those without a newly optimized plan in time."""
+    gaps = int(skipped(cycles.index)[inside].sum())
+    return gaps + int((~cycles.on_time[inside]).sum()), gaps + int(inside.sum())
+
+
+def missed_ticks(ticks: Ticks) -> tuple[int, int]:
+    """(missed, all) guard ticks of the whole log."""
+    gaps = int(skipped(ticks.index).sum())
+    return gaps, gaps + len(ticks.index)
+
+
+def stalls(tick_ns: Stamps, sensor_ns: Stamps) -> int:
+    """Gaps over 20 ms of the guard's ticks during which the joint states had a gap over 20 ms too."""
+    first, last = _gap_edges(tick_ns)
+    sensor_first, sensor_last = _gap_edges(sensor_ns)
+    return sum(bool(np.any((sensor_first < b) & (sensor_last > a))) for a, b in zip(first, last, strict=True))
+
+
+def excess_over_reference(raw: int, cycles: int, reference_late: int, reference_cycles: int) -> Excess:
+    """Excess over the exact one-sided 95 % Poisson bound of the reference (Garwood 1936: chi-square quantile)."""
+    upper = float(chi2.ppf(CONFIDENCE, 2 * (reference_late + 1))) / 2.0
+    bound = upper * cycles / reference_cycles
+    return Excess(
+        raw, cycles, reference_late, reference_cycles, bound, max(0.0, raw - bound), bound <= MAX_BOUND_SHARE * cycles
+    )
+
+
+def swap_times(plans: Plans) -> Stamps:
+    """[W] stamps of the first plan of another model."""
+    changed = [i for i in range(1, len(plans.model_id)) if plans.model_id[i] != plans.model_id[i - 1]]
+    return plans.stamp_ns[changed]
+
+
+def missed_near(index: NDArray[np.int64], stamp_ns: Stamps, moments: Stamps) -> int:
+    """Deadline numbers missing within 1 s of any of the moments."""
+    if len(moments) == 0:
+        return 0
+    near = np.min(np.abs(stamp_ns[:, None] - moments[None, :]), axis=1) <= SWAP_WINDOW_NS
+    return int(skipped(index)[near].sum())
+
+
+def _gap_edges(stamp_ns: Stamps) -> tuple[Stamps, Stamps]:
+    gap = np.flatnonzero(np.diff(stamp_ns) > STALL_NS)
+    return stamp_ns[gap], stamp_ns[gap + 1]

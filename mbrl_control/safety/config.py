@@ -1,0 +1,124 @@
+"""The guard's own limits and parameters, checked when they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mbrl_control.robot import Arm
+from mbrl_control.signals import Array
+
+MAX_AGE_S = 0.2
+"""No age limit may be set looser than this, whatever the periods."""
+
+
+class GuardError(ValueError):
+    """A configuration or request the guard refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLimits:
+    """Joint limits in the arm's order; the guard never takes them from a plan."""
+
+    joint_names: tuple[str, ...]
+    lower: Array
+    """[J] rad."""
+    upper: Array
+    """[J] rad."""
+    velocity: Array
+    """[J] rad/s, rated."""
+    acceleration: Array
+    """[J] rad/s^2."""
+    jerk: Array
+    """[J] rad/s^3."""
+    lag_s: Array
+    """[J] s, time constant of the velocity servo."""
+
+    def __post_init__(self) -> None:
+        joints = (len(self.joint_names),)
+        for name in ("lower", "upper", "velocity", "acceleration", "jerk", "lag_s"):
+            value = getattr(self, name)
+            if value.shape != joints or not np.isfinite(value).all():
+                raise GuardError(f"GuardLimits.{name}: give {joints[0]} finite numbers, got {value}")
+        for name in ("velocity", "acceleration", "jerk"):
+            if (getattr(self, name) <= 0.0).any():
+                raise GuardError(f"GuardLimits.{name}: every joint needs a positive limit")
+        if (self.lower >= self.upper).any() or (self.lag_s < 0.0).any():
+            raise GuardError("GuardLimits: lower must be below upper and lag_s not negative")
+
+
+def limits_of(arm: Arm) -> GuardLimits:
+    """The limits in an arm description."""
+    return GuardLimits(
+        arm.joint_names, arm.lower, arm.upper, arm.velocity, arm.acceleration, arm.jerk, arm.servo_lag_s
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GuardConfig:
+    """Times in s, angles in rad; every value finite and positive. Read-only while the guard runs."""
+
+    tick_s: float = 0.005
+    plan_period_s: float = 0.02
+    state_period_s: float = 0.004
+    command_delay_s: float = 0.008
+    """Command sent until motion begins, plus measured until received: distance covered unseen."""
+    plan_brake_periods: float = 2.5
+    """By receive time; by the plan's own stamps one period more, as planning takes its time."""
+    plan_latch_periods: float = 5.0
+    shifted_limit: int = 2
+    """More SHIFTED plans in a row than this hold."""
+    state_hold_periods: float = 5.0
+    state_latch_periods: float = 15.0
+    future_s: float = 0.005
+    """A stamp further ahead than this is refused: a future stamp would look fresh for ever."""
+    start_early_s: float = 0.1
+    start_late_s: float = 0.06
+    """A plan must start within [received - start_late_s, received + start_early_s]."""
+    fresh_plans: int = 10
+    pose_tolerance: float = 0.05
+    """Predicted against measured position of the first command."""
+    excess_factor: float = 1.5
+    """Knots beyond this many rated velocities reject the plan."""
+    rejection_limit: int = 3
+    rejection_window_s: float = 1.0
+    position_margin: float = 0.02
+    braking_reserve: float = 0.85
+    """Part of acceleration and jerk that the stopping distance counts on; the rest absorbs noise."""
+    hold_gain: float = 10.0
+    """1/s."""
+    hold_speed: float = 0.2
+    """rad/s."""
+    standstill_speed: float = 0.05
+    """rad/s, measured."""
+    lost_speed: float = 0.3
+    """rad/s; faster than this in a protective stop means standstill is lost."""
+    lost_distance: float = 0.1
+    """From the pose held."""
+    hold_limit: int = 3
+    hold_window_s: float = 10.0
+    hold_recovery_s: float = 1.0
+    clear_s: float = 0.5
+    ramp_s: float = 0.5
+    payload_scale: float = 0.5
+    operators: tuple[str, ...] = ("operator",)
+    """Who may arm, start, reset and declare a payload."""
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if name != "operators" and not (np.isfinite(value) and value > 0):
+                raise GuardError(f"GuardConfig.{name} = {value}: give a finite positive number")
+        if self.tick_s > self.plan_period_s / 2.0 + 1e-12:
+            raise GuardError(f"GuardConfig.tick_s = {self.tick_s}: at most half the plan period")
+        if self.plan_latch_periods <= self.plan_brake_periods + 1.0:
+            raise GuardError("GuardConfig.plan_latch_periods must exceed plan_brake_periods + 1")
+        if self.state_latch_periods <= self.state_hold_periods:
+            raise GuardError("GuardConfig.state_latch_periods must exceed state_hold_periods")
+        if self.plan_latch_periods * self.plan_period_s > MAX_AGE_S:
+            raise GuardError(f"GuardConfig.plan_latch_periods: more than {MAX_AGE_S} s; lower it")
+        if self.state_latch_periods * self.state_period_s > MAX_AGE_S:
+            raise GuardError(f"GuardConfig.state_latch_periods: more than {MAX_AGE_S} s; lower it")
+        if self.braking_reserve > 1.0 or self.payload_scale > 1.0:
+            raise GuardError("GuardConfig.braking_reserve and payload_scale are parts of 1")

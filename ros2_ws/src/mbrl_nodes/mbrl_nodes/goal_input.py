@@ -1,0 +1,53 @@
+"""The goal in force: the newest one sent after the last arming, else the posture found when it was asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+from mbrl_msgs.msg import Goal as GoalMsg
+
+from mbrl_control.robot import Arm
+from mbrl_control.signals import BeliefState, Goal, GoalKind
+from mbrl_nodes.convert import JointNameError, goal_from_msg
+from mbrl_nodes.runtime import LATCHED_QOS, GraphNode
+
+
+class GoalInput:
+    """Subscription of one node; ``in_force`` belongs to the control thread."""
+
+    def __init__(self, node: GraphNode, arm: Arm) -> None:
+        self.refused = 0
+        self._node, self._arm = node, arm
+        self._goal: Goal | None = None
+        self._hold: Goal | None = None
+        node.create_subscription(GoalMsg, "goal", self._on_goal, LATCHED_QOS)
+
+    def forget(self) -> None:
+        """Nothing asked so far counts."""
+        self._goal = self._hold = None
+
+    def in_force(self, armed_ns: int, belief: BeliefState) -> Goal:
+        """An arming discards every goal stamped earlier; without a goal the arm stays where it is."""
+        goal = self._goal
+        if goal is not None and goal.stamp_ns >= armed_ns:
+            return goal
+        if self._hold is None or self._hold.stamp_ns < armed_ns:
+            # Sequence 0 is no sender's: they count from 1.
+            self._hold = Goal(belief.stamp_ns, GoalKind.JOINT, np.zeros(3), belief.position, 0)
+        return self._hold
+
+    def _on_goal(self, message: GoalMsg) -> None:
+        try:
+            goal = goal_from_msg(message, self._arm.joint_names)
+        except (JointNameError, ValueError) as error:
+            self._refuse(str(error))
+            return
+        if message.frame_id != self._arm.base_frame:
+            self._refuse(f"goal.frame_id: '{message.frame_id}'; send it in '{self._arm.base_frame}'")
+        elif not (np.isfinite(goal.position).all() and np.isfinite(goal.joint).all()):
+            self._refuse("goal: not finite; send finite numbers")
+        else:
+            self._goal = goal
+
+    def _refuse(self, reason: str) -> None:
+        self.refused += 1
+        self._node.get_logger().error(f"goal refused: {reason}")

@@ -1,0 +1,129 @@
+"""Plans at a fixed rate with the announced bundle: belief, applied commands and goal in; plan and report out.
+
+A newly announced bundle loads in a thread of its own; the switch is between two cycles. Without a goal the
+planner holds the posture it found when the guard was armed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from mbrl_msgs.msg import ModelStatus, PlannerReport
+from mbrl_msgs.msg import Plan as PlanMsg
+
+from mbrl_control.cadence import Tick
+from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.evaluator import DeployedModel, load_model
+from mbrl_control.deployment.slot import ModelSlot
+from mbrl_control.planning.config import PlannerConfig, read_config
+from mbrl_control.planning.planner import Cycle, Planner, PlanningModel
+from mbrl_control.robot import load_arm
+from mbrl_nodes.convert import plan_to_msg, report_to_msg
+from mbrl_nodes.goal_input import GoalInput
+from mbrl_nodes.plan_inputs import PlanInputs
+from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS, GraphNode, run
+
+
+class MpcPlanner(GraphNode):
+    """One control thread; callbacks only hand over values."""
+
+    def __init__(self) -> None:
+        super().__init__("mpc_planner")
+        self.declare("arm", "", "arm description YAML")
+        self.declare("settings", "", "planner settings YAML; empty: defaults")
+        self.declare("seed", 0, "seed of the random samples", (0, 2**31 - 1))
+        self._slot: ModelSlot | None = None
+        self._counts = {"cycles": 0, "skipped": 0, "failed": 0, "refused_models": 0}
+
+    def setup(self) -> None:
+        self._arm = load_arm(self.get_parameter("arm").value)
+        settings = self.get_parameter("settings").value
+        self._config = read_config(Path(settings)) if settings else PlannerConfig()
+        generator = np.random.default_rng(self.get_parameter("seed").value)
+        self._planner = Planner(self._arm, self._config, self.graph_clock, generator)
+        self._plans = self.create_publisher(PlanMsg, "plan", STATE_QOS)
+        self._reports = self.create_publisher(PlannerReport, "planner_report", STATE_QOS)
+        self._inputs = PlanInputs(self, self._arm)
+        self._goals = GoalInput(self, self._arm)
+        self.create_subscription(ModelStatus, "model_status", self._on_model, LATCHED_QOS)
+
+    def start(self) -> None:
+        self._planner.activate()
+        self._goals.forget()
+        self.run_control(round(self._config.period_s * 1e9), self._tick)
+
+    def diagnose(self) -> dict[str, str]:
+        model = "none" if self._slot is None else self._slot.current.model_id
+        return {"model": model, "refused_goals": str(self._goals.refused)} | {
+            name: str(value) for name, value in self._counts.items()
+        }
+
+    def _tick(self, tick: Tick) -> None:
+        belief = self._inputs.take()
+        self._counts["skipped"] += tick.skipped
+        self._swap()
+        if belief is None or self._slot is None:
+            return
+        cycle = self._planner.plan(
+            tick.index,
+            tick.deadline_ns + round(self._config.period_s * 0.5e9),
+            belief,
+            self._inputs.history,
+            self._goals.in_force(self._inputs.armed_ns, belief),
+            self._inputs.following,
+            tick.lateness_ns * 1e-9,
+        )
+        self._publish(cycle, tick)
+
+    def _publish(self, cycle: Cycle, tick: Tick) -> None:
+        sequence = 0
+        if cycle.plan is not None:
+            self._plans.publish(plan_to_msg(cycle.plan))
+            sequence = cycle.plan.sequence
+        self._counts["cycles"] += 1
+        self._counts["failed"] += cycle.plan is None
+        self._reports.publish(report_to_msg(cycle.report, self.now_ns(), sequence, tick.skipped, cycle.reason))
+
+    def _on_model(self, message: ModelStatus) -> None:
+        if message.status != ModelStatus.ACTIVE:
+            return
+        if self._slot is not None:
+            self._slot.request(Path(message.path))
+            return
+        try:
+            # The first one is loaded here: there is nothing yet that this could delay.
+            first = load_model(Path(message.path), self._arm.joint_names)
+        except BundleError as error:
+            self._refuse_model(str(error))
+            return
+        self._planner.use(_planning_model(first))
+        self._slot = ModelSlot(first, self._arm.joint_names)
+
+    def _swap(self) -> None:
+        result = None if self._slot is None else self._slot.swap()
+        if result is None or self._slot is None:
+            return
+        if result.refused:
+            self._refuse_model(result.refused)
+            return
+        self._planner.use(_planning_model(self._slot.current))
+
+    def _refuse_model(self, reason: str) -> None:
+        self._counts["refused_models"] += 1
+        self.get_logger().error(f"model refused: {reason}")
+
+
+def _planning_model(model: DeployedModel) -> PlanningModel:
+    manifest = model.manifest
+    return PlanningModel(
+        model.rollout, model.step_model, model.model_id, manifest.dt_s, manifest.delay_s, manifest.history
+    )
+
+
+def main() -> None:
+    run(MpcPlanner)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Every dynamics model answers alike: torch and ONNX, trained weights and prior."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mbrl_control.deployment.bundle import Origin, load_weights, write_bundle
+from mbrl_control.deployment.evaluator import DeployedModel, load_model
+from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.rollout_graph import GraphShape
+from mbrl_control.dynamics.adapters import TorchDynamics
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.nominal import NominalPrior
+from mbrl_control.dynamics.protocol import DynamicsModel
+from mbrl_control.robot import Arm, load_arm
+
+ARM = Path(__file__).parents[2] / "sim" / "robots" / "planar.yaml"
+
+
+@pytest.fixture(scope="module")
+def arm() -> Arm:
+    return load_arm(ARM)
+
+
+@pytest.fixture(scope="module")
+def folder(arm: Arm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    generator = torch.Generator().manual_seed(3)
+    ensemble = ProbabilisticEnsemble(EnsembleShape(3, arm.joints, 3, 16), NominalPrior.of(arm, 0.02), generator)
+    ensemble.target_std = torch.tensor([0.001, 0.02, 2.0]).repeat_interleave(arm.joints)
+    ensemble.feature_mean = torch.randn(ensemble.shape.features, generator=generator) * 0.1
+    ensemble.feature_std = torch.rand(ensemble.shape.features, generator=generator) + 0.5
+    registry = Registry(tmp_path_factory.mktemp("models"), arm.name)
+    path, _ = write_bundle(ensemble, arm, registry, Origin(0, 0.01), GraphShape(4, 6))
+    return path
+
+
+@pytest.fixture
+def deployed(arm: Arm, folder: Path) -> DeployedModel:
+    return load_model(folder, arm.joint_names)
+
+
+@pytest.fixture(params=["torch", "onnx"])
+def model(request: pytest.FixtureRequest, arm: Arm, folder: Path, deployed: DeployedModel) -> DynamicsModel:
+    return TorchDynamics(load_weights(folder, arm.joint_names)) if request.param == "torch" else deployed.step_model
+
+
+def _state(arm: Arm, members: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    state = generator.normal(size=5 * arm.joints) * 0.3
+    return np.tile(state, (members, 1, 1)), generator.normal(size=(1, arm.joints)) * 0.3
+
+
+def test_carried_state_holds_the_mean_and_the_shifted_history(model: DynamicsModel, arm: Arm) -> None:
+    state, action = _state(arm, model.members)
+    out, joints = model.predict(state, action), arm.joints
+    assert out.mean.shape == out.variance.shape == (model.members, 1, 3 * joints)
+    np.testing.assert_allclose(out.state[..., : 2 * joints], out.mean[..., : 2 * joints])
+    np.testing.assert_allclose(out.state[..., 2 * joints : 4 * joints], state[..., 3 * joints :], atol=1e-6)
+    np.testing.assert_allclose(out.state[:, 0, 4 * joints :], np.tile(action, (model.members, 1)), atol=1e-6)
+    assert (out.variance > 0).all()
+
+
+def test_wrong_shape_is_refused(model: DynamicsModel, arm: Arm) -> None:
+    state, action = _state(arm, model.members)
+    with pytest.raises(ValueError, match="shape|fit"):
+        model.predict(state[..., 1:], action)
+
+
+def test_rollout_is_repeated_steps_of_the_torch_model(arm: Arm, folder: Path, deployed: DeployedModel) -> None:
+    model, joints = TorchDynamics(load_weights(folder, arm.joint_names)), arm.joints
+    state, _ = _state(arm, 1)
+    actions = np.random.default_rng(1).normal(size=(4, 6, joints)) * 0.4
+    weights = np.ones(len(deployed.rollout.term_names))
+    scores = deployed.rollout.evaluate(state[0, 0], actions, np.zeros(3), arm.home, weights)
+    carried = np.tile(state, (model.members, 4, 1))
+    for step in range(6):
+        out = model.predict(carried, actions[:, step])
+        carried = out.state
+        mean = np.concatenate([scores.position[:, step], scores.velocity[:, step], scores.effort[:, step]], axis=1)
+        np.testing.assert_allclose(mean, out.mean.mean(0), atol=1e-5)
+        spread = np.sqrt(out.mean[..., joints : 2 * joints].var(0).mean(-1))
+        np.testing.assert_allclose(scores.epistemic[:, step], spread, atol=2e-6)
+        noise = np.sqrt(out.variance[..., joints : 2 * joints].mean((0, 2)))
+        np.testing.assert_allclose(scores.aleatoric[:, step], noise, atol=2e-6)
+    np.testing.assert_allclose(scores.terms.sum(0), scores.cost.mean(0), rtol=1e-5)
+
+
+def test_run_side_imports_no_torch() -> None:
+    code = "import sys, mbrl_control.deployment.slot; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,88 @@
+"""The fit on systems whose answer is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.nominal import NominalPrior
+from mbrl_control.learning.errors import DataError
+from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
+from mbrl_control.learning.score import coverage_90, k_step_errors
+from mbrl_control.signals import Transitions
+
+PRIOR = NominalPrior(0.02, (0.03,))
+SETTINGS = FitSettings(trained_members=3, elites=2, width=32, epochs=40, batch_size=128)
+NOISE = 0.01
+
+
+def _friction_arm(rows: int) -> Transitions:
+    """Prior plus dry friction, with Gaussian noise of NOISE rad/s that enters the state."""
+    generator = np.random.default_rng(0)
+    commands = np.cumsum(generator.normal(size=rows + 3)) * 0.05
+    commands = np.sin(commands) * 0.5
+    q, dq = np.zeros(rows + 1), np.zeros(rows + 1)
+    alpha, gain = PRIOR.alpha.item(), PRIOR.gain.item()
+    for row in range(rows):
+        command, friction = commands[row + 3], 0.05 * np.tanh(dq[row] / 0.02)
+        q[row + 1] = q[row] + 0.02 * command + gain * (dq[row] - command) - 0.01 * friction
+        dq[row + 1] = dq[row] - alpha * (dq[row] - command) - friction + NOISE * generator.normal()
+    history = np.stack([commands[index : index + rows] for index in range(3)], axis=1)[..., None]
+    zeros = np.zeros(rows, dtype=np.int64)
+    column = [value[:, None] for value in (q[:-1], dq[:-1], commands[3:], q[1:], dq[1:], 2.0 * np.tanh(dq[:-1] / 0.02))]
+    return Transitions(column[0], column[1], history, *column[2:], np.arange(rows) * 20_000_000, zeros, zeros)
+
+
+@pytest.fixture(scope="module")
+def rows() -> Transitions:
+    return _friction_arm(1500)
+
+
+@pytest.fixture(scope="module")
+def result(rows: Transitions) -> FitResult:
+    return fit(rows, PRIOR, torch.Generator().manual_seed(0), SETTINGS)
+
+
+def test_one_step_error_falls_to_the_noise(result: FitResult, rows: Transitions) -> None:
+    (one,) = k_step_errors(result.ensemble, rows, result.holdout_rows, (1,))
+    assert one.velocity < 1.25 * NOISE
+    assert one.velocity < 0.5 * one.nominal_velocity
+
+
+def test_predicted_variance_is_the_noise(result: FitResult, rows: Transitions) -> None:
+    state = torch.tensor([0.0, 0.3, 0.3, 0.3, 0.3]).expand(2, 1, -1)
+    _, _, variance = result.ensemble(state, torch.tensor([[0.3]]))
+    assert float(variance[..., 1].mean()) == pytest.approx(NOISE**2, rel=0.5)
+    assert 0.8 < coverage_90(result.ensemble, rows, result.holdout_rows) <= 1.0
+
+
+def test_members_disagree_more_far_from_the_data(result: FitResult) -> None:
+    near = torch.tensor([0.0, 0.2, 0.2, 0.2, 0.2]).expand(2, 1, -1)
+    with torch.no_grad():
+        spreads = [float(result.ensemble(x, x[0, :, -1:])[1][..., 1].std(0)) for x in (near, near * 20.0)]
+    assert spreads[1] > 3.0 * spreads[0]
+
+
+def test_same_seed_same_weights_and_warm_start_begins_where_the_parent_ended(rows: Transitions) -> None:
+    settings = FitSettings(trained_members=2, elites=2, width=8, epochs=2)
+    first, second = (fit(rows, PRIOR, torch.Generator().manual_seed(5), settings) for _ in range(2))
+    for name, value in first.ensemble.state_dict().items():
+        assert torch.equal(value, second.ensemble.state_dict()[name])
+    warm = fit(rows, PRIOR, torch.Generator().manual_seed(5), settings, warm_start=first.ensemble)
+    assert warm.holdout_nll < first.holdout_nll
+
+
+def test_bad_rows_are_refused(rows: Transitions) -> None:
+    with pytest.raises(DataError, match="row_weights"):
+        fit(rows, PRIOR, torch.Generator(), SETTINGS, row_weights=np.zeros(len(rows)))
+    with pytest.raises(DataError, match="at least"):
+        fit(_friction_arm(20), PRIOR, torch.Generator(), SETTINGS)
+
+
+def test_variance_bounds_are_the_softplus_bounds_of_pets() -> None:
+    ensemble = ProbabilisticEnsemble(EnsembleShape(1, 1, 1, 4), PRIOR, torch.Generator().manual_seed(0))
+    raw = torch.linspace(-30.0, 30.0, 61)[:, None].expand(-1, 3)
+    softplus = torch.nn.functional.softplus
+    bounded = ensemble.max_log_variance - softplus(ensemble.max_log_variance - raw)
+    bounded = ensemble.min_log_variance + softplus(bounded - ensemble.min_log_variance)
+    torch.testing.assert_close(ensemble.bounded_variance(raw), bounded.exp())

@@ -1,0 +1,115 @@
+"""The verbs over a registry, on real prior bundles of the two-link arm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mbrl_control.cli import main as cli
+from mbrl_control.cli import retrain as retrain_verb
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(arguments))
+    printed = capsys.readouterr()
+    return int(ended.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two prior bundles of the planar arm, the second one active."""
+    folder = tmp_path_factory.mktemp("registry")
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="0"):
+            cli.main(["models", "prior", "--robot", "planar", "--registry", str(folder)])
+    return folder
+
+
+def test_list_verify_roll_back_and_forth(registry: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ("--robot", "planar", "--registry", str(registry))
+    status, out, _ = run(capsys, "models", "list", *where, "--json")
+    assert (status, json.loads(out)) == (0, {"robot": "planar", "versions": [1, 2], "active": 2})
+    assert run(capsys, "models", "verify", *where)[0] == 0
+    status, out, _ = run(capsys, "models", "rollback", *where)
+    assert (status, json.loads(out)["model_id"]) == (0, "planar/1")
+    status, out, _ = run(capsys, "models", "show", *where)
+    manifest = json.loads(out)
+    assert (manifest["version"], manifest["has_spread"]) == (1, False)
+    assert run(capsys, "models", "rollback", "2", *where)[0] == 0
+    assert "* planar/2" in run(capsys, "models", "list", *where)[1]
+
+
+def test_a_damaged_bundle_is_refused_by_file(
+    registry: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "planar" / "1"
+    copy.mkdir(parents=True)
+    for path in (registry / "planar" / "1").iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    with (copy / "rollout.onnx").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\xff")
+    status, _, err = run(capsys, "models", "verify", "1", "--robot", "planar", "--registry", str(tmp_path))
+    assert status == 2
+    assert "rollout.onnx" in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("models", "verify", "9"), ("models", "rollback", "9"), ("models", "show", "x"), ("models", "show", "-1")],
+    ids=" ".join,
+)
+def test_a_version_that_is_not_there_exits_2(
+    registry: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    status, _, err = run(capsys, *arguments, "--robot", "planar", "--registry", str(registry))
+    assert (status, bool(err)) == (2, True)
+
+
+def test_another_robots_name_is_an_error_that_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "models", "list", "--robot", "nobody")
+    assert status == 2
+    assert "planar" in err
+
+
+def test_robot_check_prints_every_joint(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "robot", "check", "planar")
+    assert status == 0
+    assert "shoulder" in out
+    assert "elbow" in out
+
+
+def test_retrain_refusals_exit_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from mbrl_control import retrain as library
+
+    def worse(*_: object) -> None:
+        raise library.RetrainRefused("candidate 2.0e-2 rad, active 1.0e-2 rad")
+
+    monkeypatch.setattr(library, "retrain", worse)
+    monkeypatch.setattr(library, "run_in_background", lambda: None)
+    status, out, err = run(capsys, "retrain", "--log", str(tmp_path / "a.mcap"), "--robot", "planar")
+    assert (status, out) == (1, "")
+    assert "2.0e-2" in err
+
+
+def test_retrain_needs_a_readable_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from mbrl_control import retrain as library
+
+    monkeypatch.setattr(library, "run_in_background", lambda: None)  # would lower this test process for good
+    missing = tmp_path / "missing.mcap"
+    status, _, err = run(capsys, "retrain", "--log", str(missing), "--robot", "planar", "--registry", str(tmp_path))
+    assert status == 2
+    assert str(missing) in err
+
+
+def test_the_commit_is_a_hash_or_unknown() -> None:
+    commit = retrain_verb.source_commit()
+    assert commit == "unknown" or (len(commit) == 40 and int(commit, 16) >= 0)

@@ -1,0 +1,116 @@
+"""Retraining start to end on the log of a synthetic arm that differs from its nominal prior."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mbrl_control.cli.locations import arm_file
+from mbrl_control.deployment.bundle import prior_bundle
+from mbrl_control.deployment.check import verify_bundle
+from mbrl_control.deployment.registry import Registry
+from mbrl_control.learning.fit_ensemble import FitSettings
+from mbrl_control.replay.blocks import TooLittleData
+from mbrl_control.replay.transitions import Grid, transitions_from_streams
+from mbrl_control.retrain import (
+    RetrainConfig,
+    RetrainRefused,
+    Score,
+    gate,
+    regime_weights,
+    retrain,
+)
+from mbrl_control.robot import load_arm
+from tests.unit.synthetic_log import T0_NS, Arm, arm_streams, write_streams
+
+QUICK = FitSettings(trained_members=3, elites=2, width=24, epochs=20)
+USELESS = FitSettings(trained_members=3, elites=2, width=24, epochs=1, learning_rate=1.0)
+"""One epoch at an absurd rate: finite, but thrown far off."""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> RetrainConfig:
+    folder = tmp_path_factory.mktemp("retrain")
+    log = folder / "first.mcap"
+    write_streams(log, arm_streams(Arm(delay_ms=12, lag_ms=(70.0, 90.0)), 80.0, np.random.default_rng(2)))
+    arm = load_arm(arm_file("planar"))
+    registry = Registry(folder / "models", arm.name)
+    prior = prior_bundle(arm, registry, 0.02, 0.01, 3, T0_NS)
+    registry.activate(int(prior.name))
+    return RetrainConfig((log,), folder / "models", arm, T0_NS, fit=QUICK)
+
+
+@pytest.mark.timeout(300)
+def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainConfig) -> None:
+    stages: list[str] = []
+    registry = Registry(config.models, config.arm.name)
+
+    with pytest.raises(RetrainRefused, match="nominal"):
+        retrain(replace(config, fit=USELESS))
+    assert registry.versions() == (1,)
+
+    first = retrain(config, lambda stage, share: stages.append(stage))
+    assert first.model_id == "planar/2"
+    assert registry.active() == 2
+    assert first.reference_id == "nominal"
+    assert first.candidate.position_15 < 0.5 * first.reference.position_15
+    assert abs(first.delay_s - 0.012) <= 1e-3
+    assert list(dict.fromkeys(stages)) == ["reading", "fitting", "judging", "exporting"]
+    manifest = verify_bundle(first.path, config.arm.joint_names)
+    assert manifest.training is not None
+    assert [row.steps for row in manifest.training.k_step] == [1, 5, 15]
+    assert 0.5 < manifest.training.coverage_90 <= 1.0
+
+    # A changed arm: the active bundle is wrong there, so one that learns from the new log passes.
+    changed = config.models.parent / "changed.mcap"
+    write_streams(
+        changed,
+        arm_streams(
+            Arm(delay_ms=12, lag_ms=(130.0, 40.0)), 80.0, np.random.default_rng(3), start_ns=T0_NS + 200_000_000_000
+        ),
+    )
+    both = replace(config, logs=(changed, *config.logs))
+    second = retrain(both)
+    assert (second.model_id, second.reference_id) == ("planar/3", "planar/2")
+    assert second.candidate.position_15 < second.reference.position_15
+    assert verify_bundle(second.path, config.arm.joint_names).parents == ("planar/2",)
+
+
+def test_short_logs_and_foreign_arms_are_refused(config: RetrainConfig, tmp_path: Path) -> None:
+    short = tmp_path / "short.mcap"
+    write_streams(short, arm_streams(Arm(), 20.0, np.random.default_rng(4)))
+    with pytest.raises(TooLittleData, match="newest regime"):
+        retrain(replace(config, logs=(short,)))
+    foreign = tmp_path / "foreign.mcap"
+    write_streams(foreign, replace(arm_streams(Arm(), 3.0, np.random.default_rng(4)), joint_names=("a", "b")))
+    with pytest.raises(ValueError, match=r"foreign\.mcap: belief\.joint_names"):
+        retrain(replace(config, logs=(foreign,)))
+    with pytest.raises(ValueError, match="--log"):
+        retrain(replace(config, logs=()))
+
+
+def test_newest_regime_carries_ninety_percent() -> None:
+    streams = replace(arm_streams(Arm(), 30.0, np.random.default_rng(5)), payload_ns=np.array([T0_NS + 20_000_000_000]))
+    rows = transitions_from_streams([streams], Grid(0.012))
+    weights = regime_weights(rows)
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights[rows.session == 1].sum() / weights.sum() == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "nll"),
+    [
+        (Score(1.1, 1.0), -5.0),
+        (Score(0.9, 1.1), -5.0),
+        (Score(float("nan"), 1.0), -5.0),
+        (Score(0.9, float("nan")), -5.0),
+        (Score(0.9, 1.0), float("inf")),
+    ],
+)
+def test_worse_or_non_finite_candidates_never_pass(candidate: Score, nll: float) -> None:
+    gate(Score(0.9, 1.0), Score(1.0, 1.0), "nominal", -5.0)
+    with pytest.raises(RetrainRefused, match="refused"):
+        gate(candidate, Score(1.0, 1.0), "nominal", nll)
