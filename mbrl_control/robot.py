@@ -115,8 +115,7 @@ def load_arm(path: str | Path) -> Arm:
     """Read ``<arm>.yaml`` and the URDF of the same stem beside it.
 
     Raises:
-        ArmError: a file is missing or unreadable, a field is missing, has the wrong length, is not finite or
-            contradicts another one.
+        ArmError: a file is missing or unreadable; a field is missing, malformed or contradicts another one.
     """
     source = YamlFile(Path(path))
     urdf = UrdfFile(source.path.with_suffix(".urdf"))

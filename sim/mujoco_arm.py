@@ -90,9 +90,12 @@ class MujocoArm:
             raise ValueError(f"payload: mass {mass} kg at {offset} m; give a finite mass >= 0 and three finite metres")
         self._model.body_mass[self._payload] = mass
         self._model.body_pos[self._payload] = offset
-        # On a scratch state: mj_setConst leaves the reference pose in the one it is given.
+        # On a scratch state: mj_setConst leaves the reference pose in the one it is given. With compensation on:
+        # mj_setConst counts the compensated bodies, and with none counted compensation would stay off for good.
+        self._model.body_gravcomp[:] = self._gravcomp
         mujoco.mj_setConst(self._model, mujoco.MjData(self._model))
         if self._brakes:
+            self._model.body_gravcomp[:] = 0.0
             self._model.dof_frictionloss[:] = self._brake_torque()
 
     def truth(self) -> TruthState:

@@ -17,8 +17,10 @@ import typer
 
 from mbrl_control.cli.demo_view import DemoView
 from mbrl_control.cli.locations import arm_file, launch_file
+from mbrl_control.cli.reference import run_references
 from mbrl_control.cli.session import Session, new_folder, run_verb
 from mbrl_control.cli.task_client import TaskClient
+from mbrl_control.deployment.registry import Registry
 from mbrl_control.robot import Arm, load_arm, sample_targets
 
 SPEED_SCALE = 0.5
@@ -67,7 +69,9 @@ def run_demo(options: DemoOptions, view: DemoView) -> None:
     session = Session(options.folder, arm_file(options.robot), arm.name, options.seed, SPEED_SCALE)
     targets = draw_targets(arm, options, view)
     view.say("exporting the prior-only bundle (no learning): phase nominal")
-    prior = json.loads(run_verb(["models", "prior", "--robot", str(session.arm), "--registry", str(session.registry)]))["model_id"]
+    prior = json.loads(run_verb(["models", "prior", "--robot", str(session.arm), "--registry", str(session.registry)]))[
+        "model_id"
+    ]
     with session.graph(launch_file("graph.yaml")) as graph:
         graph.start(on_ready=view.ready)
         scheduling = {name: node.scheduling for name, node in graph.nodes.items()}
@@ -75,10 +79,15 @@ def run_demo(options: DemoOptions, view: DemoView) -> None:
             learn_and_relearn(session, task, targets, prior, view)
             task.run(do="hold")
         measure_reference(session, graph, view)
-    session.write("run.json", {"robot": arm.name, "seed": options.seed, "demo_s": time.monotonic() - begin, "scheduling": scheduling})
+    session.write(
+        "run.json",
+        {"robot": arm.name, "seed": options.seed, "demo_s": time.monotonic() - begin, "scheduling": scheduling},
+    )
 
 
-def learn_and_relearn(session: Session, task: TaskClient, targets: list[list[float]], prior: str, view: DemoView) -> None:
+def learn_and_relearn(
+    session: Session, task: TaskClient, targets: list[list[float]], prior: str, view: DemoView
+) -> None:
     """The five phases in order."""
 
     def reach(phase: str) -> None:
@@ -124,20 +133,34 @@ def measure_reference(session: Session, graph: Any, view: DemoView) -> None:
     """The same CPU work per cycle on recorded inputs, without ROS, in the planner's and the guard's place."""
     graph.stop_node("mpc_planner")
     graph.stop_node("guard")
+    bundle = active_bundle(session)
     with view.progress("reference", REFERENCE_S) as on_event:
-        from mbrl_control.cli.reference import run_references
+        run_references(session, graph, bundle, REFERENCE_S, on_event)
 
-        run_references(session, graph, REFERENCE_S, on_event)
+
+def active_bundle(session: Session) -> Path:
+    """Folder of the bundle in use."""
+    registry = Registry(session.registry, session.robot)
+    version = registry.active()
+    assert version is not None, "the demo has just used it"
+    return registry.path(version)
 
 
 def draw_targets(arm: Arm, options: DemoOptions, view: DemoView) -> list[list[float]]:
     """The same targets for every phase, drawn and shown before anything moves."""
-    reach = 0.3 * float(np.linalg.norm(arm.tool_reach)) if arm.name.startswith("planar") else 0.25
-    _, positions = sample_targets(arm, options.targets, reach, np.random.default_rng(options.seed))
+    _, positions = sample_targets(arm, options.targets, target_distance(arm), np.random.default_rng(options.seed))
     rows: list[list[float]] = positions.tolist()
     (options.folder / "targets.json").write_text(json.dumps(rows) + "\n")
     view.targets(rows)
     return rows
+
+
+def target_distance(arm: Arm) -> float:
+    """Least distance of consecutive targets, m: 0.25, of a planar two-link arm 0.3 of its reach."""
+    if arm.joints > 2:
+        return 0.25
+    links = [frame.origin_translation for frame in arm.chain[1:]] + [arm.tool_translation]
+    return 0.3 * float(sum(np.linalg.norm(link) for link in links))
 
 
 def make_report(folder: Path) -> dict[str, Any]:

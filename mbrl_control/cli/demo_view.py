@@ -62,5 +62,12 @@ class DemoView:
             reach = figures[f"reach_mm_{phase}"]
             table.add_row(phase, *(f"{reach[key]:.2f}" for key in ("median", "p95", "max")))
         self._console.print(table)
-        for key in ("plan_rate_hz", "guard_rate_hz", "excess_late", "excess_missed", "swap_missed_ticks", "limit_violations"):
+        for key in (
+            "plan_rate_hz",
+            "guard_rate_hz",
+            "excess_late",
+            "excess_missed",
+            "swap_missed_ticks",
+            "limit_violations",
+        ):
             self._console.print(f"{key:>20}  {figures[key]}")

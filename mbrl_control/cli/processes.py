@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 
 from mbrl_control.cadence import ANCHOR_VARIABLE, SteadyClock
+from mbrl_control.scheduling import PRIORITY_VARIABLE
 
 _PR_SET_PDEATHSIG = 1
 _STATES = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
@@ -139,7 +140,9 @@ class Graph:
         for node in self.nodes.values():
             code = node.process.poll()
             if code is not None:
-                raise GraphError(f"{node.spec.name} ended with status {code}; last lines of {node.log}:\n{_tail(node.log)}")
+                raise GraphError(
+                    f"{node.spec.name} ended with status {code}; last lines of {node.log}:\n{_tail(node.log)}"
+                )
 
     def stop(self) -> None:
         """Stop every node, last started first; escalate only for one that does not end."""
@@ -157,20 +160,22 @@ class Graph:
 
     def _spawn(self, spec: NodeSpec) -> NodeProcess:
         params = self.folder / f"{spec.name}.params.yaml"
-        values = {"autostart": spec.state, **self._parameters.get("*", {}), **self._parameters.get(spec.name, {})}
+        values = {"autostart": spec.state, **self._parameters.get(spec.name, {})}
         params.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
         command = [sys.executable, "-m", f"mbrl_nodes.{spec.name}", "--ros-args", "-r", f"__ns:=/{self.namespace}"]
         if self._params_file is not None:
             command += ["--params-file", str(self._params_file)]
         command += ["--params-file", str(params)]
         log = self.folder / f"{spec.name}.log"
-        process = spawn(command, self.environment | {"MBRL_PRIORITY": str(spec.priority)}, log.open("w"))
+        process = spawn(command, self.environment | {PRIORITY_VARIABLE: str(spec.priority)}, log.open("w"))
         node = NodeProcess(spec, process, log)
         threading.Thread(target=_follow, args=(node,), daemon=True).start()
         return node
 
 
-def spawn(command: list[str], environment: Mapping[str, str], stderr: Any, stdin: int | None = subprocess.DEVNULL) -> subprocess.Popen[str]:
+def spawn(
+    command: list[str], environment: Mapping[str, str], stderr: Any, stdin: int | None = subprocess.DEVNULL
+) -> subprocess.Popen[str]:
     """A child in its own session that is told to end when this process dies, however it dies."""
     libc = ctypes.CDLL(None, use_errno=True)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mbrl_control.cli.processes import Graph, GraphError, free_domain, load_graph
 
 
@@ -42,20 +44,27 @@ class Session:
     def nodes(self) -> Path:
         return self.folder / "nodes"
 
+    @property
+    def planner_settings(self) -> Path:
+        return self.folder / "planner.yaml"
+
     def parameters(self, dry_run: bool = False) -> dict[str, dict[str, Any]]:
-        """Parameters of every node; "*" goes to all."""
-        return {
-            "*": {"arm": str(self.arm)},
+        """Parameters of every node."""
+        arm = {"arm": str(self.arm)}
+        own: dict[str, dict[str, Any]] = {
             "data_logger": {"path": str(self.log)},
             "sim_driver": {"truth_file": str(self.truth), "seed": self.seed},
             "command_relay": {"dry_run": dry_run},
             "guard": {"speed_scale": self.speed_scale},
-            "dynamics_model": {"registry": str(self.registry)},
-            "mpc_planner": {"seed": self.seed, "speed_scale": self.speed_scale},
+            "dynamics_model": {"models": str(self.registry)},
+            "mpc_planner": {"seed": self.seed, "settings": str(self.planner_settings)},
             "collector": {"seed": self.seed, "speed_scale": self.speed_scale},
+            "state_estimator": {},
         }
+        return {name: values if name == "data_logger" else arm | values for name, values in own.items()}
 
     def graph(self, graph_file: Path, dry_run: bool = False) -> Graph:
+        self.planner_settings.write_text(yaml.safe_dump({"speed_scale": self.speed_scale}))
         domain = None if "ROS_DOMAIN_ID" in os.environ else free_domain()
         return Graph(load_graph(graph_file), self.robot, self.nodes, self.parameters(dry_run), domain=domain)
 
@@ -75,10 +84,14 @@ def new_folder(folder: Path) -> Path:
 def run_verb(arguments: Sequence[str], log: Path | None = None) -> str:
     """Run another verb of this command line as a child; return its last line. A failure raises with its words."""
     command = [sys.executable, "-m", "mbrl_control.cli.main", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=None if log is None else subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=None if log is None else subprocess.STDOUT, text=True, check=False
+    )
     if log is not None:
         log.write_text(done.stdout)
     lines = done.stdout.strip().splitlines()
     if done.returncode != 0:
-        raise GraphError(f"`mbrl-control {' '.join(arguments[:2])}` ended with status {done.returncode}: {' | '.join(lines[-3:])}")
+        raise GraphError(
+            f"`mbrl-control {' '.join(arguments[:2])}` ended with status {done.returncode}: {' | '.join(lines[-3:])}"
+        )
     return lines[-1] if lines else ""

@@ -20,7 +20,9 @@ from mbrl_control.robot import load_arm
 def up(
     robot: Annotated[str, typer.Option(help="arm: panda, planar or a YAML file")] = "panda",
     out: Annotated[Path | None, typer.Option(help="new folder for log, truth file and bundles")] = None,
-    registry: Annotated[Path | None, typer.Option(help="registry whose active bundle is used (default: a new one, prior only)")] = None,
+    registry: Annotated[
+        Path | None, typer.Option(help="registry whose active bundle is used (default: a new one, prior only)")
+    ] = None,
     graph: Annotated[Path | None, typer.Option(help="graph description (default: launch/graph.yaml)")] = None,
     speed_scale: Annotated[float, typer.Option(help="cap on the rated speeds", min=0.01, max=1.0)] = 0.5,
     seed: Annotated[int, typer.Option(help="seed of simulator and planner", min=0)] = 0,
@@ -46,7 +48,9 @@ def up(
         signal.signal(number, end)
     with session.graph(graph or launch_file("graph.yaml"), dry_run) as running:
         running.start(on_ready=view.ready)
-        view.say(f"graph is active in /{arm.name}; the arm is IDLE until an operator arms it. Ctrl-C ends it. Files: {folder}")
+        view.say(
+            f"graph active in /{arm.name}; the arm is IDLE until an operator arms it. Ctrl-C ends it. Files: {folder}"
+        )
         while not ended.wait(0.2):
             running.check()
     view.say("stopped")

@@ -69,7 +69,13 @@ def write_bundle(
 
 
 def prior_bundle(
-    arm: Arm, registry: Registry, dt_s: float, delay_s: float, history: int, created_ns: int, graph: GraphShape | None = None
+    arm: Arm,
+    registry: Registry,
+    dt_s: float,
+    delay_s: float,
+    history: int,
+    created_ns: int,
+    graph: GraphShape | None = None,
 ) -> Path:
     """A bundle of the nominal prior alone: residual zero, one member, ``has_spread`` false."""
     shape = EnsembleShape(members=1, joints=arm.joints, history=history, width=8)
@@ -144,7 +150,9 @@ def _card(arm: Arm, version: int, origin: Origin, parity: ParityReport) -> str:
     if origin.training is None:
         return "\n".join([*lines, "- nominal prior only: its spread means nothing", ""])
     training = origin.training
-    lines.append(f"- {training.rows} rows; held-out NLL {training.holdout_nll:.3f}; 90 % covers {training.coverage_90:.3f}")
+    lines.append(
+        f"- {training.rows} rows; held-out NLL {training.holdout_nll:.3f}; 90 % covers {training.coverage_90:.3f}"
+    )
     lines += ["", "| steps | dq rad/s | nominal | q rad | nominal |", "|---|---|---|---|---|"]
     for row in training.k_step:
         values = (row.velocity, row.nominal_velocity, row.position, row.nominal_position)

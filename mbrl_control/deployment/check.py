@@ -51,7 +51,9 @@ def read_bundle(path: Path, joint_names: tuple[str, ...]) -> CheckedBundle:
     if extra:
         raise BundleError(f"{path / min(extra)}: does not belong to a bundle (external data is refused); remove it")
     if set(manifest.files) != set(FILES):
-        raise BundleError(f"{path / MANIFEST}: files: names {sorted(manifest.files)}, expected {sorted(FILES)}; export again")
+        raise BundleError(
+            f"{path / MANIFEST}: files: names {sorted(manifest.files)}, expected {sorted(FILES)}; export again"
+        )
     content = {name: _read(path, name) for name in FILES}
     for name, data in content.items():
         if hashlib.sha256(data).hexdigest() != manifest.files[name]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from mbrl_control.deployment.check import GOLDEN, ROLLOUT, STEP, CheckedBundle, read_bundle
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.manifest import Manifest
 from mbrl_control.deployment.session import Float32, Session, worst_difference
 from mbrl_control.dynamics.protocol import Prediction
 from mbrl_control.planning.protocol import Scores

@@ -13,6 +13,7 @@ import warnings
 import onnx
 import torch
 from torch import nn
+from torch.jit._trace import TracerWarning
 
 from mbrl_control.deployment.rollout_graph import (
     ROLLOUT_INPUTS,
@@ -30,7 +31,13 @@ _OPSET = 20
 def rollout_inputs(graph: RolloutGraph) -> tuple[torch.Tensor, ...]:
     """Zeros of the shapes of `ROLLOUT_INPUTS`."""
     joints = graph.shape.joints
-    shapes = ((graph.shape.state,), (graph.graph.batch, graph.graph.horizon, joints), (3,), (joints,), (len(TERM_NAMES),))
+    shapes = (
+        (graph.shape.state,),
+        (graph.graph.batch, graph.graph.horizon, joints),
+        (3,),
+        (joints,),
+        (len(TERM_NAMES),),
+    )
     return tuple(torch.zeros(shape) for shape in shapes)
 
 
@@ -55,11 +62,11 @@ def _export(
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=TracerWarning)
         torch.onnx.export(
             graph.eval(),
             inputs,
-            file,
+            file,  # type: ignore[arg-type]  # the TorchScript exporter writes to streams too
             input_names=list(input_names),
             output_names=list(output_names),
             opset_version=_OPSET,
@@ -67,4 +74,5 @@ def _export(
         )
     model = onnx.load_from_string(file.getvalue())
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content

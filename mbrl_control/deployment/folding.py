@@ -62,8 +62,8 @@ def _first_layer(ensemble: ProbabilisticEnsemble, weights: dict[str, torch.Tenso
     scaled = weights["w0"] / weights["feature_std"][:, None]
     mixed = ensemble.mixing.double() @ scaled
     bias = weights["b0"] - (weights["feature_mean"] @ scaled)[:, None, :]
-    motion, friction, commands = mixed.split([2 * joints, joints, mixed.shape[1] - 3 * joints], dim=1)
-    motion = motion * motion_scale(joints)[:, None]
+    motion = mixed[:, : 2 * joints] * motion_scale(joints)[:, None]
+    friction, commands = mixed[:, 2 * joints : 3 * joints], mixed[:, 3 * joints :]
     return torch.cat([motion, torch.zeros_like(friction), friction, commands, bias], dim=1).mT
 
 

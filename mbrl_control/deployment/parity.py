@@ -51,7 +51,7 @@ def check_parity(
 
 
 def rollout_cases(arm: Arm, graph: RolloutGraph, generator: np.random.Generator) -> list[dict[str, Float32]]:
-    """Zeros, both limits at full speed into them, commands a quarter beyond them from states as far out, and random states."""
+    """Zeros, both limits at full speed into them, a state and commands a quarter beyond them, and random states."""
     batch, horizon, history = graph.graph.batch, graph.graph.horizon, graph.shape.history
     shape = (batch, horizon, len(arm.joint_names))
 
@@ -68,7 +68,10 @@ def rollout_cases(arm: Arm, graph: RolloutGraph, generator: np.random.Generator)
 
     zeros = np.zeros_like(arm.home)
     cases = [case(zeros, zeros, zeros), case(arm.lower, -arm.velocity, -arm.velocity)]
-    cases += [case(arm.upper, arm.velocity, arm.velocity), case(1.25 * arm.upper, 1.25 * arm.velocity, -1.25 * arm.velocity)]
+    cases += [
+        case(arm.upper, arm.velocity, arm.velocity),
+        case(1.25 * arm.upper, 1.25 * arm.velocity, -1.25 * arm.velocity),
+    ]
     for _ in range(_RANDOM):
         actions = generator.uniform(-1.0, 1.0, shape) * arm.velocity
         cases.append(case(generator.uniform(arm.lower, arm.upper), actions[0, 0], actions))
@@ -101,6 +104,8 @@ def _worst(
         expected = torch_outputs(graph, case, inputs, outputs)
         name, value = worst_difference(session.run({k: case[k] for k in inputs}), expected, outputs)
         if value > TOLERANCE:
-            raise ParityError(f"{name}: differs by {value:.2e} in case {index}, allowed {TOLERANCE:.0e}; report the model")
+            raise ParityError(
+                f"{name}: differs by {value:.2e} in case {index}, allowed {TOLERANCE:.0e}; report the model"
+            )
         worst = max(worst, value)
     return worst

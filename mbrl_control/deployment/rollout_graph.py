@@ -43,6 +43,17 @@ class GraphShape:
 class _Folded(nn.Module):
     """Holds folded weights as buffers and the step both graphs share."""
 
+    first: torch.Tensor
+    hidden: torch.Tensor
+    hidden_bias: torch.Tensor
+    last: torch.Tensor
+    direct: torch.Tensor
+    variance_scale: torch.Tensor
+    variance_floor: torch.Tensor
+    unit: torch.Tensor
+    per_unit: torch.Tensor
+    one: torch.Tensor
+
     def __init__(self, ensemble: ProbabilisticEnsemble, batch: int) -> None:
         super().__init__()
         self.shape, self.prior = ensemble.shape, ensemble.prior
@@ -86,6 +97,12 @@ class StepGraph(_Folded):
 class RolloutGraph(_Folded):
     """state [S], actions [B, H, J], goal_position [3], goal_joint [J], weights [T] -> `ROLLOUT_OUTPUTS`."""
 
+    lower: torch.Tensor
+    upper: torch.Tensor
+    decay: torch.Tensor
+    moved: torch.Tensor
+    past: torch.Tensor
+
     def __init__(self, ensemble: ProbabilisticEnsemble, arm: Arm, graph: GraphShape) -> None:
         super().__init__(ensemble, graph.batch)
         self.graph, self.chain = graph, ToolChain.of(arm)
@@ -105,7 +122,7 @@ class RolloutGraph(_Folded):
         joints = self.shape.joints
         commands = actions.permute(1, 2, 0)
         means, raw = self._simulate(state, commands)
-        position, velocity, _ = means.split(joints, dim=2)
+        position, velocity, _ = means.chunk(3, dim=2)
         rollout = Rollout(
             self._distance_squared(position, goal_position),
             position,
@@ -120,7 +137,7 @@ class RolloutGraph(_Folded):
         mean, between = _moments(means)
         noise = self.noise(raw).mean(1)
         spreads = [_root_mean(value[:, joints : 2 * joints]) for value in (between, noise)]
-        parts = mean.permute(2, 0, 1).split(joints, dim=-1)
+        parts = mean.permute(2, 0, 1).chunk(3, dim=-1)
         variance = between + self._accumulated(noise)
         return terms.sum(0), *spreads, terms.mean(1), *parts, variance.permute(2, 0, 1)
 
@@ -152,7 +169,7 @@ class RolloutGraph(_Folded):
 
     def _accumulated(self, noise: torch.Tensor) -> torch.Tensor:
         """One-step variances [H, 3J, B] -> variances after the steps so far, by the nominal response."""
-        position, velocity, effort = noise.split(self.shape.joints, dim=1)
+        position, velocity, effort = noise.chunk(3, dim=1)
         shaken = velocity.transpose(0, 1)
         summed = torch.matmul(self.past, position.transpose(0, 1)) + torch.matmul(self.moved, shaken)
         settled = torch.matmul(self.decay, shaken)

@@ -83,7 +83,9 @@ class ModelSlot:
         try:
             loaded: DeployedModel | BundleError = self._load(path, self._joint_names)
         except Exception as error:  # a thread has no caller: every failure must reach swap()
-            loaded = error if isinstance(error, BundleError) else BundleError(f"{path}: {type(error).__name__}: {error}")
+            loaded = (
+                error if isinstance(error, BundleError) else BundleError(f"{path}: {type(error).__name__}: {error}")
+            )
         with self._lock:
             if ticket == self._ticket:
                 self._ready = loaded

@@ -45,6 +45,12 @@ class EnsembleShape:
 class ProbabilisticEnsemble(nn.Module):
     """Prior plus learned residual of position and velocity, and effort; members batched in one matmul."""
 
+    feature_mean: torch.Tensor
+    feature_std: torch.Tensor
+    target_mean: torch.Tensor
+    target_std: torch.Tensor
+    mixing: torch.Tensor
+
     def __init__(self, shape: EnsembleShape, prior: NominalPrior, generator: torch.Generator) -> None:
         super().__init__()
         self.shape, self.prior = shape, prior

@@ -37,7 +37,8 @@ class NominalPrior:
     @property
     def alpha(self) -> torch.Tensor:
         """[J] share of the velocity error that one step removes, float64."""
-        return torch.tensor([1.0 if lag == 0.0 else -math.expm1(-self.dt_s / lag) for lag in self.lag_s]).double()
+        shares = [1.0 if lag == 0.0 else -math.expm1(-self.dt_s / lag) for lag in self.lag_s]
+        return torch.tensor(shares, dtype=torch.float64)
 
     @property
     def gain(self) -> torch.Tensor:
@@ -72,5 +73,5 @@ class NominalPrior:
         age = step[:, None] - step[None, :]
         past = (age >= 0).double()
         decay = past * (1.0 - self.alpha)[:, None, None] ** age.clamp(min=0)
-        moved = past * torch.tensor(self.lag_s).double()[:, None, None] * (1.0 - decay)
+        moved = past * torch.tensor(self.lag_s, dtype=torch.float64)[:, None, None] * (1.0 - decay)
         return decay**2, moved**2, past

@@ -99,9 +99,7 @@ def fit(
     return FitResult(chosen, held, float(nll[elites].mean()), epochs, seconds, cut_off)
 
 
-def holdout_rows(
-    transitions: Transitions, settings: FitSettings, generator: torch.Generator
-) -> NDArray[np.int64]:
+def holdout_rows(transitions: Transitions, settings: FitSettings, generator: torch.Generator) -> NDArray[np.int64]:
     """Rows of whole blocks of neighbours: single rows would be known from the rows beside them."""
     blocks = np.arange(len(transitions)) // settings.holdout_block
     count = int(blocks[-1]) + 1
@@ -129,12 +127,14 @@ def _initial(
     if warm_start is not None:
         parent = warm_start.shape
         if (parent.joints, parent.history) != (joints, history):
-            raise DataError(f"warm_start: made for J={parent.joints}, K={parent.history}, rows have J={joints}, K={history}")
+            raise DataError(
+                f"warm_start: made for J={parent.joints}, K={parent.history}, rows have J={joints}, K={history}"
+            )
         members = [member % parent.members for member in range(settings.trained_members)]
         ensemble = warm_start.select(members)
         with torch.no_grad():
             for weights in (ensemble.w0, ensemble.w1, ensemble.w2):
-                weights += 0.02 * weights.std() * torch.randn(weights.shape, generator=generator)
+                weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
         return ensemble
     shape = EnsembleShape(settings.trained_members, joints, history, settings.width)
     ensemble = ProbabilisticEnsemble(shape, prior, generator)
@@ -196,7 +196,9 @@ def _train(
         if progress is not None:
             progress(epoch, nll)
     if not math.isfinite(best_nll):
-        raise DataError("fit: the held-out NLL never became finite; look for outliers in the rows or lower learning_rate")
+        raise DataError(
+            "fit: the held-out NLL never became finite; look for outliers in the rows or lower learning_rate"
+        )
     ensemble.load_state_dict(best)
     return epoch, time.monotonic() - started > settings.max_seconds
 
@@ -210,13 +212,14 @@ def _epoch(
 ) -> None:
     members, count = ensemble.shape.members, len(train.weights)
     order = torch.stack([torch.randperm(count, generator=generator) for _ in range(members)])
-    for batch in order.split(min(batch_size, count), dim=1):
+    for start in range(0, count, batch_size):
+        batch = order[:, start : start + batch_size]
         mean, variance = ensemble.heads(train.features[batch])
         nll = _nll(mean, variance, train.targets[batch]) * variance.detach() ** _BETA
         spread = ensemble.max_log_variance.sum() - ensemble.min_log_variance.sum()
         loss = (nll.mean(-1) * train.weights[batch]).mean(1).sum() + _BOUND_PENALTY * spread
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
 
 

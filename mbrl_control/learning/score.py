@@ -69,8 +69,9 @@ def k_step_errors(
                 predicted = mean.mean(0).numpy()
                 q, dq = predicted[:, :joints], predicted[:, joints : 2 * joints]
                 truth = (transitions.next_position[now], transitions.next_velocity[now])
-                pairs = zip((q, dq, position.numpy(), velocity.numpy()), truth * 2, strict=True)
-                errors.append(KStepError(step + 1, *(_rms(a - b) for a, b in pairs), windows=len(starts)))
+                q_error, dq_error = _rms(q - truth[0]), _rms(dq - truth[1])
+                nominal_q, nominal_dq = _rms(position.numpy() - truth[0]), _rms(velocity.numpy() - truth[1])
+                errors.append(KStepError(step + 1, q_error, dq_error, nominal_q, nominal_dq, len(starts)))
     return tuple(errors)
 
 

@@ -29,6 +29,8 @@ class PlannerConfig(BaseModel):
     acceleration_scale: float = Field(0.9, gt=0.0, le=1.0)
     """Share of the acceleration limit; the rest is the guard's margin."""
     iterations: int = Field(2, ge=1, le=64)
+    reserve_s: float = Field(0.001, ge=0.0, le=0.01)
+    """Kept free before the deadline for assembling and publishing the plan."""
     calls_per_iteration: int = Field(1, ge=1, le=16)
     """Evaluator calls (of its fixed batch) that make up one population."""
     elites: int = Field(6, ge=2, le=64)

@@ -51,6 +51,8 @@ class Settings:
     noise_beta: float
     spread_floor: float
     risk: Risk
+    reserve_ns: int
+    """Kept free at the end of the budget for assembling and publishing the plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class Result:
     iterations: int
     finished_ns: int
     """Time at which the last iteration was done."""
+    slowest_ns: int
+    """Longest iteration."""
 
 
 class AllScoresInvalid(ValueError):
@@ -111,11 +115,14 @@ def optimize(
     clock: Clock,
     deadline_ns: int,
     generator: np.random.Generator,
+    expected_ns: int = 0,
 ) -> Result | None:
     """Minimize risk-weighted cost over knots until the iterations or the budget end.
 
-    ``warm`` [W, H, J] are the shifted elites of the last cycle, best first (W may be 0). Returns None when
-    the budget ended before the first iteration. Raises AllScoresInvalid.
+    ``warm`` [W, H, J] are the shifted elites of the last cycle, best first (W may be 0). A further iteration
+    begins only when the longest of this cycle, and ``expected_ns``, still fits before the deadline: a plan
+    that comes late is worth less than one iteration less. Returns None when the budget ended before the
+    first iteration. Raises AllScoresInvalid.
     """
     size = settings.calls_per_iteration * problem.evaluator.batch_size
     mean, std = _initial(problem, warm)
@@ -123,20 +130,22 @@ def optimize(
     population: Population | None = None
     best: Best | None = None
     slowest = done = 0
-    began = finished = clock.now_ns()
-    while done < settings.iterations and finished < deadline_ns and finished + slowest <= deadline_ns:
+    finished = clock.now_ns()
+    while done < settings.iterations and finished < deadline_ns:
+        if done > 0 and finished + max(slowest, expected_ns) + settings.reserve_ns > deadline_ns:
+            break
         informed = [warm, mean[None], propose(population)] if done == 0 else [mean[None], propose(population)]
         samples = _fill(np.concatenate(informed), mean, std, size, settings.noise_beta, generator)
         population, best = _score(project(samples, problem.first_knot, problem.limits), problem, settings.risk, best)
         kept = _keep(kept, population, settings.elites)
         mean, std = _update(mean, std, kept.knots, settings)
-        done, began, finished = done + 1, finished, clock.now_ns()
-        slowest = max(slowest, finished - began)
+        began, finished = finished, clock.now_ns()
+        done, slowest = done + 1, max(slowest, finished - began)
     if kept is None:
         return None
     if best is None:
         raise AllScoresInvalid(f"all {size * done} sequences have a non-finite cost")
-    return Result(best, kept.knots, done, finished)
+    return Result(best, kept.knots, done, finished, slowest)
 
 
 def _initial(problem: Problem, warm: Array) -> tuple[Array, Array]:

@@ -76,8 +76,10 @@ class Planner:
             config.noise_beta,
             config.spread_floor,
             config.risk_strategy(),
+            round(config.reserve_s * 1e9),
         )
         self._model: PlanningModel | None = None
+        self._iteration_ns = 0
         self.activate()
 
     def activate(self) -> None:
@@ -171,9 +173,13 @@ class Planner:
             self._proposer.spread(pose[0]),
         )
         warm = self._warm_start(start)
-        result = optimize(problem, warm, propose, self._settings, self._clock, deadline_ns, self._generator)
+        result = optimize(
+            problem, warm, propose, self._settings, self._clock, deadline_ns, self._generator, self._iteration_ns
+        )
         if result is not None:
             self._elites, self._elites_start_ns = result.elites, start.start_ns
+            # A maximum that forgets within a second: preemption comes in bursts.
+            self._iteration_ns = max(result.slowest_ns, round(0.97 * self._iteration_ns))
         return result
 
     def _warm_start(self, start: StartState) -> Array:

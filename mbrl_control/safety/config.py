@@ -50,9 +50,7 @@ class GuardLimits:
 
 def limits_of(arm: Arm) -> GuardLimits:
     """The limits in an arm description."""
-    return GuardLimits(
-        arm.joint_names, arm.lower, arm.upper, arm.velocity, arm.acceleration, arm.jerk, arm.servo_lag_s
-    )
+    return GuardLimits(arm.joint_names, arm.lower, arm.upper, arm.velocity, arm.acceleration, arm.jerk, arm.servo_lag_s)
 
 
 @dataclass(frozen=True, slots=True)

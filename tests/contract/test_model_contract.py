@@ -66,7 +66,7 @@ def test_carried_state_holds_the_mean_and_the_shifted_history(model: DynamicsMod
 
 def test_wrong_shape_is_refused(model: DynamicsModel, arm: Arm) -> None:
     state, action = _state(arm, model.members)
-    with pytest.raises(ValueError, match="shape|fit"):
+    with pytest.raises(ValueError, match=r"shape|fit"):
         model.predict(state[..., 1:], action)
 
 

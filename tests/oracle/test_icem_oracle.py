@@ -80,7 +80,7 @@ def _run(evaluator, first, iterations):
         KnotLimits(np.ones(JOINTS), np.full(JOINTS, 0.2)),
         np.full(JOINTS, 0.5),
     )
-    settings = Settings(iterations, 1, 6, 0.1, 2.0, 0.005, Risk("mean"))
+    settings = Settings(iterations, 1, 6, 0.1, 2.0, 0.005, Risk("mean"), 0)
     nothing = np.zeros((0, HORIZON, JOINTS))
     clock = VirtualClock()
     return optimize(problem, nothing, lambda _: nothing, settings, clock, 1_000_000, np.random.default_rng(0))

@@ -80,6 +80,18 @@ def test_a_payload_makes_the_servo_droop_and_taking_it_off_ends_that(make: Make)
     assert np.abs(sim.truth().velocity).max() < 1e-3
 
 
+def test_a_payload_attached_under_brakes_acts_as_one_attached_free(make: Make) -> None:
+    free, braked = make(0), make(0)
+    free.attach_payload(1.0, np.zeros(3))
+    braked.brake(True)
+    braked.attach_payload(1.0, np.zeros(3))
+    braked.brake(False)
+    run(free, 200)
+    run(braked, 200)
+    np.testing.assert_allclose(braked.truth().position, free.truth().position, atol=1e-9)
+    np.testing.assert_allclose(braked.truth().effort, free.truth().effort, atol=1e-6)
+
+
 def test_a_velocity_step_is_a_delay_and_then_about_first_order(make: Make) -> None:
     sim = make(0)
     sim.command(0.1 * sim.arm.velocity)

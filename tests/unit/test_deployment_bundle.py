@@ -102,9 +102,11 @@ def test_prior_rollout_is_the_prior_and_reaches_are_distances(arm: Arm, copy: Pa
         q, dq = q + 0.02 * action + gain * (dq - action), dq - alpha * (dq - action)
         np.testing.assert_allclose(scores.position[2, step], q, atol=1e-5)
         np.testing.assert_allclose(scores.velocity[2, step], dq, atol=1e-5)
-    distance = np.linalg.norm(forward_kinematics(arm, q)[:3, 3] - goal)
+    distance = np.linalg.norm(forward_kinematics(arm, q) - goal)
     assert scores.cost[0, 2] == pytest.approx(np.hypot(distance, 0.005) - 0.005, abs=1e-5)
-    np.testing.assert_allclose(model.step_model.step(state, actions[2, 0])[: arm.joints], scores.position[2, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        model.step_model.step(state, actions[2, 0])[: arm.joints], scores.position[2, 0], atol=1e-6
+    )
 
 
 def test_wrong_shape_is_an_error(arm: Arm, copy: Path) -> None:
@@ -135,7 +137,8 @@ def test_slot_swaps_between_cycles_and_keeps_the_previous(arm: Arm, models: Path
     slot.request(models / arm.name / "2").join()
     assert slot.current is first
     result = slot.swap()
-    assert result is not None and (result.model_id, result.refused) == (f"{arm.name}/2", "")
+    assert result is not None
+    assert (result.model_id, result.refused) == (f"{arm.name}/2", "")
     assert slot.previous is first
     assert slot.rollback().model_id == first.model_id
 
@@ -145,7 +148,8 @@ def test_slot_keeps_serving_when_a_bundle_is_refused(arm: Arm, models: Path) -> 
     slot = ModelSlot(first, arm.joint_names)
     slot.request(models / arm.name / "9").join()
     result = slot.swap()
-    assert result is not None and "9" in result.refused
+    assert result is not None
+    assert "9" in result.refused
     assert slot.current is first
 
 

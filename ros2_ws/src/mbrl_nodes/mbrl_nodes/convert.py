@@ -66,10 +66,12 @@ def sample_from_joint_state(msg: JointState, joint_names: Sequence[str]) -> Sens
     count = len(msg.name)
     if len(msg.position) != count or len(msg.velocity) != count:
         raise JointNameError(
-            f"joint_states: {count} names, {len(msg.position)} positions, {len(msg.velocity)} velocities; all must agree"
+            f"joint_states: {count} names, {len(msg.position)} positions and {len(msg.velocity)} velocities must agree"
         )
     effort = vector(msg.effort)[order] if len(msg.effort) == count else np.full(len(order), np.nan)
-    return SensorSample(ns_from_stamp(msg.header.stamp), vector(msg.position)[order], vector(msg.velocity)[order], effort)
+    return SensorSample(
+        ns_from_stamp(msg.header.stamp), vector(msg.position)[order], vector(msg.velocity)[order], effort
+    )
 
 
 def sample_to_joint_state(sample: SensorSample, joint_names: Sequence[str], frame_id: str) -> JointState:

@@ -32,7 +32,6 @@ class DataLogger(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("data_logger")
-        self.declare("arm", "", "arm description file; not read here, given to every node of the graph")
         self.declare("path", "", "new MCAP file to write")
         self._queue: deque[tuple[str, bytes, int]] = deque()
         self._writer: LogWriter | None = None

@@ -31,7 +31,7 @@ class DemoTask(GraphNode):
     def __init__(self) -> None:
         super().__init__("demo_task")
         self.arm = load_arm(self.declare("arm", "", "arm description YAML"))
-        self.operator = OperatorClient(self, "demo")
+        self.operator = OperatorClient(self, "operator")
         self.sequence = 0
         self.model_id = ""
         self.goals = self.create_publisher(GoalMsg, "goal", LATCHED_QOS)

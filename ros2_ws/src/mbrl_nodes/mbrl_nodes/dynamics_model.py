@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from mbrl_msgs.msg import ModelStatus
+
 from mbrl_control.cadence import Tick
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import DeployedModel, load_model
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.robot import Arm, load_arm
-from mbrl_msgs.msg import ModelStatus
 from mbrl_nodes.convert import stamp_from_ns
 from mbrl_nodes.runtime import LATCHED_QOS, GraphNode, run
 
@@ -68,7 +69,9 @@ class DynamicsModelNode(GraphNode):
         try:
             model = load_model(path, self._arm.joint_names)
             if model.model_id != model_id:
-                raise BundleError(f"{path}/manifest.json: version: says {model.model_id}, lies in {model_id}; move it back")
+                raise BundleError(
+                    f"{path}/manifest.json: version: says {model.model_id}, lies in {model_id}; move it back"
+                )
         except BundleError as error:
             self._reject(model_id, path, str(error))
             return

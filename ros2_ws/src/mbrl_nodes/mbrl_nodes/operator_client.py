@@ -1,4 +1,4 @@
-"""What an operator does, as blocking calls from a thread beside the executor: arm, start, reset, hold, payload, lifecycle."""
+"""What an operator does, as blocking calls from a thread beside the executor: arm, start, hold, payload, lifecycle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ class OperatorClient:
         self._operator_id = operator_id
         self.status = SafetyStatus()
         node.create_subscription(SafetyStatus, "safety_status", self._on_status, LATCHED_QOS)
-        self._requests = {name: node.create_client(OperatorRequest, f"guard/{name}") for name in ("arm", "start", "reset")}
+        self._requests = {
+            name: node.create_client(OperatorRequest, f"guard/{name}") for name in ("arm", "start", "reset")
+        }
         self._hold = node.create_client(Trigger, "guard/hold")
         self._declare = node.create_client(DeclarePayload, "guard/declare_payload")
         self._attach = node.create_client(AttachPayload, "sim/attach_payload")

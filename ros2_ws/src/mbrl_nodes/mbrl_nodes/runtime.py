@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-import os
 import sys
 import threading
 import traceback
@@ -26,9 +25,8 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from mbrl_control.cadence import SteadyClock, Tick, run_at
+from mbrl_control.scheduling import take_priority
 from mbrl_nodes.convert import stamp_from_ns
-
-PRIORITY_VARIABLE = "MBRL_PRIORITY"
 
 STATE_QOS = QoSProfile(reliability=ReliabilityPolicy.BEST_EFFORT, history=HistoryPolicy.KEEP_LAST, depth=1)
 COMMAND_QOS = QoSProfile(reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=1)
@@ -75,7 +73,12 @@ class GraphNode(LifecycleNode):
         return {}
 
     def declare(
-        self, name: str, default: Any, description: str, bounds: tuple[float, float] | None = None, read_only: bool = True
+        self,
+        name: str,
+        default: Any,
+        description: str,
+        bounds: tuple[float, float] | None = None,
+        read_only: bool = True,
     ) -> Any:
         """Declare a described, bounded parameter and return its value."""
         descriptor = ParameterDescriptor(description=description, read_only=read_only)
@@ -141,35 +144,30 @@ class GraphNode(LifecycleNode):
 
     def autostart(self) -> bool:
         """Go as far as the parameter says; tell the parent process by one JSON line on standard output."""
-        target = self.get_parameter("autostart").value
-        ok = target == "none" or self.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        # A parameter file is free text to rclpy: a misspelt name would silently do nothing.
+        unknown = sorted(set(self._parameter_overrides) - set(self._parameters))
+        if unknown:
+            self.get_logger().error(f"unknown parameters {unknown}; this node has {sorted(self._parameters)}")
+        target = self.get_parameter("autostart").value if not unknown else ""
+        ok = target == "none" or (
+            target in ("configure", "activate") and self.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        )
         if ok and target == "activate":
             ok = self.trigger_activate() == TransitionCallbackReturn.SUCCESS
-        state = {"none": "unconfigured", "configure": "inactive", "activate": "active"}[target] if ok else "failed"
+        states = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
+        state = states[target] if ok else "failed"
         print(json.dumps({"node": self.get_name(), "state": state, "priority": self.priority}), flush=True)
         return ok
 
     def _publish_diagnostics(self) -> None:
         values = self.diagnose()
-        status = DiagnosticStatus(level=DiagnosticStatus.OK, name=f"{self.get_name()}: node", hardware_id=self.get_namespace())
+        status = DiagnosticStatus(
+            level=DiagnosticStatus.OK, name=f"{self.get_name()}: node", hardware_id=self.get_namespace()
+        )
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         message = DiagnosticArray(status=[status])
         message.header.stamp = stamp_from_ns(self.now_ns())
         self._diagnostics.publish(message)
-
-
-def take_priority() -> str:
-    """Ask for SCHED_FIFO at the priority of the environment; say what is in force. Never required."""
-    wanted = int(os.environ.get(PRIORITY_VARIABLE, "0"))
-    if os.sched_getscheduler(0) == os.SCHED_FIFO:
-        return f"SCHED_FIFO {os.sched_getparam(0).sched_priority}"
-    if wanted <= 0:
-        return "SCHED_OTHER"
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(wanted))
-    except PermissionError:
-        return f"SCHED_OTHER (SCHED_FIFO {wanted} not permitted)"
-    return f"SCHED_FIFO {wanted}"
 
 
 def run(factory: Callable[[], GraphNode]) -> None:

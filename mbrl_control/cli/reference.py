@@ -1,0 +1,186 @@
+"""Reference runs: the planner's and the guard's CPU work per cycle on recorded inputs, without ROS.
+
+They run at the same policy and priority in the place of the stopped node while the other processes go on. What is
+late here is the machine's doing, so only the excess over it is the graph's. Run as a child process:
+``python -m mbrl_control.cli.reference planner|guard FOLDER SECONDS ARM BUNDLE``; its last line is JSON.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mbrl_control.cadence import Cadence, SteadyClock, Tick
+from mbrl_control.cli.processes import Graph, GraphError, spawn
+from mbrl_control.cli.replayed_inputs import Recording, record, shift_plan
+from mbrl_control.cli.session import Session
+from mbrl_control.deployment.evaluator import load_model
+from mbrl_control.planning.command_history import CommandHistory
+from mbrl_control.planning.config import PlannerConfig
+from mbrl_control.planning.planner import Planner, PlanningModel
+from mbrl_control.robot import Arm, load_arm
+from mbrl_control.safety.config import GuardConfig, limits_of
+from mbrl_control.safety.guard_core import GuardCore
+from mbrl_control.safety.state_machine import Event
+from mbrl_control.scheduling import PRIORITY_VARIABLE, take_priority
+from mbrl_control.signals import BeliefState, OperatorState, PlanOutcome, SensorSample
+
+Step = Callable[[Tick], bool]
+"""One cycle; True when it was late."""
+KINDS = ("planner", "guard")
+PERIODS_NS = {"planner": 20_000_000, "guard": 5_000_000}
+NODES = {"planner": "mpc_planner", "guard": "guard"}
+_TOWARDS_RUNNING = {
+    OperatorState.IDLE: Event.ARM,
+    OperatorState.ARMED: Event.START,
+    OperatorState.PROTECTIVE_STOP: Event.RESET,
+}
+
+
+def run_references(session: Session, graph: Graph, bundle: Path, seconds: float, on_event: Any) -> None:
+    """Both at once, each in its node's place; writes reference_planner.json and reference_guard.json."""
+    children = {}
+    for kind in KINDS:
+        priority = next(spec.priority for spec in graph.specs if spec.name == NODES[kind])
+        arguments = [kind, str(session.folder), str(seconds), str(session.arm), str(bundle)]
+        command = [sys.executable, "-m", "mbrl_control.cli.reference", *arguments]
+        with (session.nodes / f"reference_{kind}.log").open("w") as log:
+            children[kind] = spawn(command, graph.environment | {PRIORITY_VARIABLE: str(priority)}, log)
+    begin = time.monotonic()
+    while any(child.poll() is None for child in children.values()):
+        on_event({"event": "excited", "seconds": min(seconds, time.monotonic() - begin)})
+        graph.check()
+        time.sleep(0.2)
+    for kind, child in children.items():
+        output, _ = child.communicate()
+        if child.returncode != 0:
+            raise GraphError(f"reference of the {kind} ended with status {child.returncode}; see {session.nodes}")
+        session.write(f"reference_{kind}.json", json.loads(output.splitlines()[-1]))
+
+
+def main() -> None:
+    """Process entry."""
+    kind, folder, seconds, arm_file, bundle = sys.argv[1:6]
+    arm = load_arm(Path(arm_file))
+    # The log is read at normal priority: only the measured loop stands in the node's place.
+    recording = record(Path(folder) / "log.mcap")
+    clock = SteadyClock()
+    if kind == "planner":
+        step = _PlannerReference(arm, Path(bundle), recording, clock).step
+    else:
+        step = _GuardReference(arm, recording, clock).step
+    scheduling = take_priority()
+    sys.setswitchinterval(5e-4)
+    gc.collect()
+    gc.freeze()
+    print(json.dumps(_measure(step, PERIODS_NS[kind], float(seconds), clock) | {"scheduling": scheduling}), flush=True)
+
+
+def _measure(step: Step, period_ns: int, seconds: float, clock: SteadyClock) -> dict[str, int]:
+    """Deadlines given up count as late, as they do in the graph."""
+    cadence, late, done = Cadence(period_ns, clock), 0, 0
+    end = clock.now_ns() + round(seconds * 1e9)
+    while clock.now_ns() < end:
+        late += step(cadence.wait())
+        done += 1
+    return {"cycles": done + cadence.missed, "late": late + cadence.missed}
+
+
+class _Replay:
+    """Maps now to the recording, which repeats; stamps are shifted so that ages are as recorded."""
+
+    def __init__(self, recording: Recording, clock: SteadyClock) -> None:
+        self._length_ns = recording.end_ns - recording.begin_ns
+        self._recording = recording
+        self._begin_ns = clock.now_ns()
+        self.round = -1
+
+    def locate(self, now_ns: int) -> tuple[int, bool]:
+        """(offset to add to recorded stamps, whether a new round of the recording begins)."""
+        number = (now_ns - self._begin_ns) // self._length_ns
+        fresh, self.round = number != self.round, number
+        return self._begin_ns + number * self._length_ns - self._recording.begin_ns, fresh
+
+
+class _PlannerReference:
+    """What mpc_planner does in a tick, less the messages."""
+
+    def __init__(self, arm: Arm, bundle: Path, recording: Recording, clock: SteadyClock) -> None:
+        self._joints, self._recording, self._clock = arm.joints, recording, clock
+        self._config = PlannerConfig()
+        self._planner = Planner(arm, self._config, clock, np.random.default_rng(0))
+        model = load_model(bundle, arm.joint_names)
+        manifest = model.manifest
+        timing = (manifest.dt_s, manifest.delay_s, manifest.history)
+        self._planner.use(PlanningModel(model.rollout, model.step_model, model.model_id, *timing))
+        self._replay = _Replay(recording, clock)
+        self._history, self._next = CommandHistory(arm.joints), 0
+
+    def step(self, tick: Tick) -> bool:
+        offset, fresh = self._replay.locate(self._clock.now_ns())
+        if fresh:
+            self._planner.activate()
+            self._history, self._next = CommandHistory(self._joints), 0
+        recorded_ns = self._clock.now_ns() - offset
+        commands, goals = self._recording.commands, self._recording.goals
+        while self._next < len(commands) and commands[self._next][0] <= recorded_ns:
+            stamp, velocity = commands[self._next]
+            self._history.append(stamp + offset, velocity)
+            self._next += 1
+        belief = _newest_belief(self._recording, recorded_ns, offset)
+        goal = next((goal for goal in reversed(goals) if goal.stamp_ns <= recorded_ns), goals[0])
+        deadline = tick.deadline_ns + round(self._config.period_s * 0.5e9)
+        plan = self._planner.plan(tick.index, deadline, belief, self._history, goal, True).plan
+        optimized = plan is not None and plan.outcome in (PlanOutcome.OPTIMIZED, PlanOutcome.BUDGET_ENDED)
+        return not optimized or self._clock.now_ns() > deadline
+
+
+def _newest_belief(recording: Recording, recorded_ns: int, offset: int) -> BeliefState:
+    index = max(0, int(np.searchsorted(recording.belief_ns, recorded_ns, side="right")) - 1)
+    belief = recording.beliefs[index]
+    return replace(belief, stamp_ns=belief.stamp_ns + offset)
+
+
+class _GuardReference:
+    """What the guard does in a tick with an arm that runs: newest sample, newest plan, one command."""
+
+    def __init__(self, arm: Arm, recording: Recording, clock: SteadyClock) -> None:
+        self._recording, self._clock = recording, clock
+        self._core = GuardCore(limits_of(arm), GuardConfig(), np.random.default_rng(0))
+        self._replay = _Replay(recording, clock)
+        self._next = self._sequence = 0
+
+    def step(self, tick: Tick) -> bool:
+        now = self._clock.now_ns()
+        offset, fresh = self._replay.locate(now)
+        if fresh:
+            self._next = 0
+        recorded_ns = now - offset
+        while self._next < len(self._recording.plans) and self._recording.plan_ns[self._next] <= recorded_ns:
+            self._sequence += 1
+            self._core.receive_plan(shift_plan(self._recording.plans[self._next], offset, 1, self._sequence), now)
+            self._next += 1
+        self._core.tick(now, _newest_sample(self._recording, recorded_ns, offset), now)
+        event = _TOWARDS_RUNNING.get(self._core.state)
+        if event is not None:
+            self._core.request(event, "operator", self._core.status().challenge, now)
+        # A guard tick is never late by itself: only deadlines given up count.
+        return False
+
+
+def _newest_sample(recording: Recording, recorded_ns: int, offset: int) -> SensorSample:
+    index = max(0, int(np.searchsorted(recording.sample_ns, recorded_ns, side="right")) - 1)
+    sample = recording.samples[index]
+    return replace(sample, stamp_ns=sample.stamp_ns + offset)
+
+
+if __name__ == "__main__":
+    main()

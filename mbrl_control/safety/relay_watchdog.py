@@ -1,0 +1,69 @@
+"""Watchdog of the command relay: when the guard falls silent, ramp to zero, go silent, latch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mbrl_control.safety.config import GuardLimits
+from mbrl_control.signals import Array, SafeCommand
+
+TIMEOUT_NS = 20_000_000
+"""Fixed: the watchdog can be neither switched off nor loosened."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayState:
+    """What the relay remembers. ``last`` [J] rad/s is None while nothing was ever sent."""
+
+    last: Array | None = None
+    epoch: int = -1
+    sequence: int = 0
+    heard_ns: int = 0
+    ramped_ns: int = 0
+    """Time of the newest step of the ramp."""
+    publishing: bool = False
+    ramping: bool = False
+    latched: bool = False
+    trips: int = 0
+
+
+def receive(
+    state: RelayState, command: SafeCommand, limits: GuardLimits, now_ns: int
+) -> tuple[RelayState, Array | None]:
+    """State and velocities [J] rad/s to publish now, or None for silence.
+
+    A command of another epoch (arming) clears the latch. An old sequence, a non-finite command or one
+    beyond the rated velocity is not sent and does not feed the watchdog.
+    """
+    if command.applied.shape != limits.velocity.shape or not np.isfinite(command.applied).all():
+        return state, None
+    if (np.abs(command.applied) > limits.velocity * (1.0 + 1e-6)).any():
+        return state, None
+    if command.epoch < state.epoch or (command.epoch == state.epoch and command.sequence <= state.sequence):
+        return state, None
+    armed = command.epoch > state.epoch
+    blocked = (state.latched or state.ramping) and not armed
+    heard = replace(state, epoch=command.epoch, sequence=command.sequence, heard_ns=now_ns)
+    if blocked:
+        return heard, None
+    if not command.drives_enabled:
+        return replace(heard, publishing=False, ramping=False, latched=False, last=None), None
+    return replace(heard, publishing=True, ramping=False, latched=False, last=command.applied), command.applied
+
+
+def watch(state: RelayState, limits: GuardLimits, now_ns: int) -> tuple[RelayState, Array | None]:
+    """To be called at least every 5 ms: after 20 ms of silence the next step of the ramp to zero [J]."""
+    last = state.last
+    if not state.publishing or last is None:
+        return state, None
+    if not state.ramping:
+        if now_ns - state.heard_ns <= TIMEOUT_NS:
+            return state, None
+        state = replace(state, ramping=True, latched=True, trips=state.trips + 1, ramped_ns=state.heard_ns + TIMEOUT_NS)
+    if not last.any():
+        return replace(state, publishing=False, ramping=False), None
+    step = limits.acceleration * (now_ns - state.ramped_ns) * 1e-9
+    last = np.copysign(np.maximum(np.abs(last) - step, 0.0), last)
+    return replace(state, last=last, ramped_ns=now_ns), last
