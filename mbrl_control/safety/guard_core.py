@@ -52,7 +52,7 @@ class GuardCore:
         self._plans = PlanTrack(limits, config)
         self._machine = Machine(epoch=first_epoch)
         zeros = np.zeros(len(limits.joint_names))
-        self._rest = Motion(zeros, zeros)
+        self._rest = Motion(zeros, zeros, zeros)
         self._motion = self._rest
         self._hold = Hold()
         self._sample: SensorSample | None = None
@@ -222,7 +222,7 @@ class GuardCore:
             stage = limited.stage
             reason = f"{self._limits.joint_names[limited.joint]}: {stage.name.lower()}, factor {limited.factor:.3f}"
         rate = (limited.command - self._motion.command) / self._config.tick_s
-        self._motion = Motion(limited.command, rate)
+        self._motion = Motion(limited.command, rate, request)
         return self._command(request, stage, reason, sequence, True, now_ns)
 
     def _scale(self, now_ns: int) -> float:

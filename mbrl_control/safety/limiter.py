@@ -32,6 +32,8 @@ class Motion:
     """[J] rad/s."""
     acceleration: Array
     """[J] rad/s^2, of the last step between two commands."""
+    request: Array
+    """[J] rad/s, what was asked for when ``command`` was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,11 @@ class Limiter:
             self.jerk_ceiling(ahead, rate),
         ]
         lower, upper = _intersect(ceilings)
-        brake = np.minimum(np.maximum(self._braking(motion.command), lower), upper)
+        brake = motion.command + self._approach(-motion.command)
+        brake = np.minimum(np.maximum(brake, lower), upper)
+        # Where the request was met, its own change is followed exactly; a lag behind it is closed so that the
+        # acceleration is let out in time, else a low jerk limit would carry the command past the request.
+        request = motion.command + (request - motion.request) + self._approach(motion.request - motion.command)
         command, factor, joint = _towards(brake, request, lower, upper)
         if joint < 0:
             return Limited(command, factor, Stage.NONE, joint)
@@ -119,7 +125,8 @@ class Limiter:
         unseen = (self._delay + age_s) * np.maximum(np.maximum(ahead, moving), 0.0)
         way = np.maximum(self._ends - SIGNS * position - self._lag * np.maximum(moving, 0.0) - unseen, 0.0)
         high = np.minimum(self._rated, ahead + self._acceleration * self._dt)
-        if (self._stopping_distance(high, ahead) <= way).all():
+        free = self._stopping_distance(high, ahead) <= way
+        if free.all():
             return np.broadcast_to(self._rated, ahead.shape)
         # With no speed towards the limit, or no acceleration away from it, the distance is zero.
         low = np.minimum(ahead, 0.0)
@@ -128,12 +135,12 @@ class Limiter:
             admissible = self._stopping_distance(middle, ahead) <= way
             low = np.where(admissible, middle, low)
             high = np.where(admissible, high, middle)
-        return low
+        return np.where(free, self._rated, low)
 
     def _stopping_distance(self, command: Array, ahead: Array) -> Array:
         """[2, J] rad covered after ``command``: one tick, the jerk ramp to full braking, then braking to rest."""
         acceleration, jerk = self._sure_acceleration, self._sure_jerk
-        rate = np.minimum(np.maximum((command - ahead) / self._dt, -acceleration), acceleration)
+        rate = np.maximum((command - ahead) / self._dt, -acceleration)
         peak = np.maximum(command + np.maximum(rate, 0.0) ** 2 / (2.0 * jerk), 0.0)
         distance: Array = peak * ((rate + acceleration) / jerk + self._dt) + peak**2 / (2.0 * acceleration)
         return distance
@@ -143,11 +150,10 @@ class Limiter:
         result: Array = np.sqrt(self._jerk_step**2 + 2.0 * self._jerk * gap) - self._jerk_step
         return result
 
-    def _braking(self, command: Array) -> Array:
-        """[J] rad/s: next command on the way to rest, without running past zero."""
-        speed = np.abs(command)
-        change = np.minimum(self._acceleration, self._let_out(speed)) * self._dt
-        result: Array = np.copysign(np.maximum(speed - change, 0.0), command)
+    def _approach(self, gap: Array) -> Array:
+        """[J] rad/s: step of one tick towards a speed that is ``gap`` away, without running past it."""
+        step = np.minimum(self._acceleration, self._let_out(np.abs(gap))) * self._dt
+        result: Array = np.copysign(step, gap)
         return result
 
 
