@@ -9,14 +9,18 @@ PRIORITY_VARIABLE = "MBRL_PRIORITY"
 
 
 def take_priority() -> str:
-    """Ask for SCHED_FIFO at the priority of the environment for this thread and all it starts."""
+    """Ask for SCHED_FIFO at the priority of the environment for all threads of this process (later ones inherit)."""
     wanted = int(os.environ.get(PRIORITY_VARIABLE, "0"))
-    if os.sched_getscheduler(0) == os.SCHED_FIFO:
-        return f"SCHED_FIFO {os.sched_getparam(0).sched_priority}"
     if wanted <= 0:
         return "SCHED_OTHER"
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(wanted))
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(wanted))
     except PermissionError:
         return f"SCHED_OTHER (SCHED_FIFO {wanted} not permitted)"
     return f"SCHED_FIFO {wanted}"
+
+
+def give_up_priority() -> None:
+    """Back to normal scheduling for the calling thread only: work that must not disturb the control thread."""
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

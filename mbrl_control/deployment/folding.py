@@ -18,8 +18,12 @@ from mbrl_control.dynamics.normalizer import FRICTION_SPEED
 class FoldedWeights:
     """float32; ``W`` the hidden width, ``F = 4J + (K+1)J + 1`` rows: motion, tanh of it, commands, one."""
 
+    scaling: torch.Tensor
+    """[G, F] rows -> G scaled features, not yet saturated; offsets in the last column."""
     first: torch.Tensor
-    """[E, W, F], bias in the last column."""
+    """[E, W, G]."""
+    first_bias: torch.Tensor
+    """[E, W, 1]."""
     hidden: torch.Tensor
     """[E, W, W]."""
     hidden_bias: torch.Tensor
@@ -40,7 +44,9 @@ def fold(ensemble: ProbabilisticEnsemble) -> FoldedWeights:
     high, low, std = weights["max_log_variance"], weights["min_log_variance"], weights["target_std"]
     last, last_bias = _output_layer(ensemble, weights)
     folded = (
-        _first_layer(ensemble, weights),
+        _scaling(ensemble, weights),
+        weights["w0"].mT,
+        weights["b0"].mT,
         weights["w1"].mT,
         weights["b1"].mT,
         last.mT,
@@ -56,15 +62,14 @@ def motion_scale(joints: int) -> torch.Tensor:
     return torch.cat([torch.ones(joints), torch.full((joints,), FRICTION_SPEED)]).double()
 
 
-def _first_layer(ensemble: ProbabilisticEnsemble, weights: dict[str, torch.Tensor]) -> torch.Tensor:
-    """[E, W, F]; the tanh of the positions gets zero columns: cheaper than a slice in the loop."""
+def _scaling(ensemble: ProbabilisticEnsemble, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+    """[G, F] mixing and normalizer; the tanh of the positions gets zero columns: cheaper than a slice in the loop."""
     joints = ensemble.shape.joints
-    scaled = weights["w0"] / weights["feature_std"][:, None]
-    mixed = ensemble.mixing.double() @ scaled
-    bias = weights["b0"] - (weights["feature_mean"] @ scaled)[:, None, :]
-    motion = mixed[:, : 2 * joints] * motion_scale(joints)[:, None]
-    friction, commands = mixed[:, 2 * joints : 3 * joints], mixed[:, 3 * joints :]
-    return torch.cat([motion, torch.zeros_like(friction), friction, commands, bias], dim=1).mT
+    mixed = ensemble.mixing.double() / weights["feature_std"]
+    offset = -weights["feature_mean"] / weights["feature_std"]
+    motion = mixed[: 2 * joints] * motion_scale(joints)[:, None]
+    friction, commands = mixed[2 * joints : 3 * joints], mixed[3 * joints :]
+    return torch.cat([motion, torch.zeros_like(friction), friction, commands, offset[None]]).mT
 
 
 def _output_layer(

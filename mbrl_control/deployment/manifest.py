@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1, le=4096)]
-FORMAT = 1
 
 
 class _Frozen(BaseModel):
@@ -49,7 +48,7 @@ class Training(_Frozen):
 class Manifest(_Frozen):
     """Checked description of one bundle."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     robot: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
     version: Positive
     created: str

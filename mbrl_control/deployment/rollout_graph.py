@@ -1,7 +1,7 @@
 """The two deployed graphs: one step of every member, and the planner's scored rollout. No randomness inside.
 
 The rollout propagates each member's own mean (trajectory sampling TS-infinity of PETS, Chua et al. 2018, without
-the sampling): disagreement of the members is the epistemic spread. The loop over the horizon holds twelve operations
+the sampling): disagreement of the members is the epistemic spread. The loop over the horizon holds some fifteen operations
 a step; kinematics, spread and costs follow once, over all poses. Layout inside: [H, E, rows, B].
 """
 
@@ -15,6 +15,7 @@ from torch import nn
 from mbrl_control.deployment.folding import FoldedWeights, fold, motion_scale
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.kinematics import ToolChain, tool_position
+from mbrl_control.dynamics.normalizer import FEATURE_LIMIT
 from mbrl_control.rewards.terms import TERMS, Rollout
 from mbrl_control.robot import Arm
 
@@ -43,7 +44,9 @@ class GraphShape:
 class _Folded(nn.Module):
     """Holds folded weights as buffers and the step both graphs share."""
 
+    scaling: torch.Tensor
     first: torch.Tensor
+    first_bias: torch.Tensor
     hidden: torch.Tensor
     hidden_bias: torch.Tensor
     last: torch.Tensor
@@ -68,10 +71,11 @@ class _Folded(nn.Module):
 
     def advance(self, motion: torch.Tensor, commands: torch.Tensor) -> torch.Tensor:
         """Carried motion [E, 2J, B], commands [E, (K+1)J, B] -> next motion, effort, raw variance [E, 6J, B]."""
-        features = torch.cat([motion, torch.tanh(motion), commands, self.one], dim=1)
-        hidden = nn.functional.silu(torch.matmul(self.first, features))
+        rows = torch.cat([motion, torch.tanh(motion), commands, self.one], dim=1)
+        features = torch.matmul(self.scaling, rows).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
+        hidden = nn.functional.silu(torch.matmul(self.first, features) + self.first_bias)
         hidden = nn.functional.silu(torch.matmul(self.hidden, hidden) + self.hidden_bias)
-        return torch.matmul(self.last, hidden) + torch.matmul(self.direct, features)
+        return torch.matmul(self.last, hidden) + torch.matmul(self.direct, rows)
 
     def noise(self, raw: torch.Tensor) -> torch.Tensor:
         """Raw outputs [..., 3J, B] -> variances in SI."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mbrl_control.dynamics.nominal import NominalPrior
-from mbrl_control.dynamics.normalizer import Normalizer, mixing_matrix, raw_features
+from mbrl_control.dynamics.normalizer import FEATURE_LIMIT, Normalizer, mixing_matrix, raw_features
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,9 @@ class ProbabilisticEnsemble(nn.Module):
         return low.exp() + high.exp() * torch.sigmoid(raw - high)
 
     def scaled_features(self, position: torch.Tensor, velocity: torch.Tensor, commands: torch.Tensor) -> torch.Tensor:
-        """q, dq [..., J], commands [..., (K+1)J] -> [..., F] of zero mean and unit std on the training rows."""
+        """q, dq [..., J], commands [..., (K+1)J] -> [..., F] of zero mean and unit std on the training rows, saturated."""
         mixed = raw_features(position, velocity, commands) @ self.mixing
-        return (mixed - self.feature_mean) / self.feature_std
+        return ((mixed - self.feature_mean) / self.feature_std).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
 
     def forward(self, state: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """State [E, B, S] and action [B, J] rad/s -> next state [E, B, S], mean and variance [E, B, 3J] (SI)."""

@@ -46,7 +46,8 @@ def tool_position(
     chain: ToolChain, position: torch.Tensor, dim: int = -1
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Joint positions, J along ``dim``, rad -> x, y, z of the tool origin in the base frame (``dim`` has size 1), m."""
-    sines, cosines = torch.sin(position).split(1, dim), torch.cos(position).split(1, dim)
+    joints = len(chain.rotations)
+    sines, cosines = torch.sin(position).chunk(joints, dim), torch.cos(position).chunk(joints, dim)
     like = sines[0]
     point: list[torch.Tensor | float] = [float(value) for value in chain.tool]
     for index in reversed(range(len(chain.rotations))):

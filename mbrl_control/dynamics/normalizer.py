@@ -8,6 +8,8 @@ import torch
 
 FRICTION_SPEED = 0.02
 """rad/s; speed below which dry friction changes sign."""
+FEATURE_LIMIT = 10.0
+"""Std; features saturate here: bounds extrapolation, and float32 rounding with it, far from the training rows."""
 _SMALLEST_STD = 1e-6
 
 

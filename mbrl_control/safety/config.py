@@ -86,11 +86,11 @@ class GuardConfig:
     """Part of acceleration and jerk that the stopping distance counts on; the rest absorbs noise."""
     hold_gain: float = 10.0
     """1/s."""
-    hold_speed: float = 0.2
+    hold_speed: float = 0.5
     """rad/s."""
     standstill_speed: float = 0.05
     """rad/s, measured."""
-    lost_speed: float = 0.3
+    lost_speed: float = 0.5
     """rad/s; faster than this in a protective stop means standstill is lost."""
     lost_distance: float = 0.1
     """From the pose held."""

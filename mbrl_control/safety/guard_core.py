@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mbrl_control.safety.config import GuardConfig, GuardError, GuardLimits
-from mbrl_control.safety.hold_law import Hold, advance_hold, hold_request, standstill_lost
+from mbrl_control.safety.hold_law import AT_REST, Hold, advance_hold, hold_request, standstill_lost
 from mbrl_control.safety.limiter import Limiter, Motion
 from mbrl_control.safety.operator_gate import OperatorGate
 from mbrl_control.safety.plan_track import PlanTrack
@@ -84,6 +84,10 @@ class GuardCore:
     def receive_plan(self, plan: Plan, now_ns: int) -> Verdict:
         """Judge a plan at its arrival; the verdict says why it was refused."""
         return self._plans.receive(plan, self._machine.state in ENGAGED, now_ns)
+
+    def refuse_plan(self, reason: str, now_ns: int) -> Verdict:
+        """Count a message that is no plan at all as a malformed one."""
+        return self._plans.refuse(reason, now_ns)
 
     def request(self, event: Event, operator_id: str, challenge: int, now_ns: int) -> Reply:
         """Operator's arm, start or reset."""
@@ -187,7 +191,7 @@ class GuardCore:
     def _motion_unsure(self) -> bool:
         """In a protective stop: standstill is lost, or cannot be watched any more at rest."""
         if self._sample is None or not self._pose_trusted():
-            return self._state.action == Action.LATCH and not self._motion.command.any()
+            return self._state.action == Action.LATCH and bool(np.abs(self._motion.command).max() <= AT_REST)
         return standstill_lost(self._hold, self._sample.position, self._sample.velocity, self._config)
 
     def _request(self, plan: Verdict, now_ns: int) -> tuple[Array, Stage, str, int]:

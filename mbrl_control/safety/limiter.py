@@ -20,8 +20,10 @@ from mbrl_control.signals import Array, Stage
 
 SIGNS = np.array([[1.0], [-1.0]])
 ORDER = (Stage.POSITION, Stage.VELOCITY, Stage.ACCELERATION, Stage.JERK)
-BISECTIONS = 16
-"""Resolves the position ceiling to 2^-16 of the range searched, from below."""
+FRACTIONS = np.linspace(0.0, 1.0, 17)[:, None, None]
+"""Grid on which the position ceiling is looked up, all joints and both directions at once."""
+REFINEMENTS = 2
+"""Grids inside each other: the ceiling is resolved to 1/256 of the range and then by a chord."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +131,23 @@ class Limiter:
         if free.all():
             return np.broadcast_to(self._rated, ahead.shape)
         # With no speed towards the limit, or no acceleration away from it, the distance is zero.
-        low = np.minimum(ahead, 0.0)
-        for _ in range(BISECTIONS):
-            middle = 0.5 * (low + high)
-            admissible = self._stopping_distance(middle, ahead) <= way
-            low = np.where(admissible, middle, low)
-            high = np.where(admissible, high, middle)
-        return np.where(free, self._rated, low)
+        low, part = np.minimum(ahead, 0.0), np.zeros_like(ahead)
+        for _ in range(REFINEMENTS):
+            low, high, part = self._bracket(low, high, ahead, way)
+        return np.where(free, self._rated, low + part * (high - low))
+
+    def _bracket(self, low: Array, high: Array, ahead: Array, way: Array) -> tuple[Array, Array, Array]:
+        """The grid cell [2, J] in which the stopping distance reaches ``way``, and the part of it to go.
+
+        The distance is convex in the command, so the chord of the cell meets ``way`` on the safe side.
+        """
+        grid = low + FRACTIONS * (high - low)
+        distance = self._stopping_distance(grid, ahead)
+        index = np.clip(np.sum(distance <= way, axis=0) - 1, 0, len(FRACTIONS) - 2)[None]
+        near, far = np.take_along_axis(distance, index, 0)[0], np.take_along_axis(distance, index + 1, 0)[0]
+        part = np.divide(way - near, far - near, out=np.zeros_like(way), where=far > near)
+        low, high = np.take_along_axis(grid, index, 0)[0], np.take_along_axis(grid, index + 1, 0)[0]
+        return low, high, np.minimum(np.maximum(part, 0.0), 1.0)
 
     def _stopping_distance(self, command: Array, ahead: Array) -> Array:
         """[2, J] rad covered after ``command``: one tick, the jerk ramp to full braking, then braking to rest."""
@@ -152,7 +164,10 @@ class Limiter:
 
     def _approach(self, gap: Array) -> Array:
         """[J] rad/s: step of one tick towards a speed that is ``gap`` away, without running past it."""
-        step = np.minimum(self._acceleration, self._let_out(np.abs(gap))) * self._dt
+        size = np.abs(gap)
+        # A gap of one jerk step is closed at once: the acceleration it takes can be let out in one tick too.
+        step = np.where(size <= self._jerk_step * self._dt, size, self._let_out(size) * self._dt)
+        step = np.minimum(step, self._acceleration * self._dt)
         result: Array = np.copysign(step, gap)
         return result
 

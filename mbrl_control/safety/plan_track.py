@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mbrl_control.safety.config import GuardConfig, GuardLimits
-from mbrl_control.safety.verdicts import Verdict, check_plan_age, check_plan_content, check_plan_order
-from mbrl_control.signals import Array, Plan, PlanOutcome
+from mbrl_control.safety.verdicts import Action, Verdict, check_plan_age, check_plan_content, check_plan_order
+from mbrl_control.signals import Array, Plan, PlanOutcome, Stage
 
 WAITING = 8
 """Accepted plans whose start lies ahead; more than any start window holds."""
@@ -50,6 +50,12 @@ class PlanTrack:
         self.shifted = self.shifted + 1 if plan.outcome == PlanOutcome.SHIFTED else 0
         self.newest, self.received_ns = plan, now_ns
         self._waiting.append(plan)
+        return verdict
+
+    def refuse(self, reason: str, now_ns: int) -> Verdict:
+        """Count a message that could not even be read as a plan."""
+        verdict = Verdict(Action.BRAKE, Stage.SHAPE, reason, malformed=True)
+        self._reject(verdict, now_ns)
         return verdict
 
     def advance(self, now_ns: int) -> None:

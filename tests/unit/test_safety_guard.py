@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.unit.safety_support import CONFIG, PERIOD_NS, Rig, constant, limits, plan
 
 from mbrl_control.safety.config import GuardConfig, GuardError
 from mbrl_control.safety.state_machine import Event
 from mbrl_control.signals import OperatorState, PlanOutcome, SensorSample, Stage
+from tests.unit.safety_support import CONFIG, PERIOD_NS, Rig, constant, limits, plan
 
 
 def running(**keywords: object) -> Rig:

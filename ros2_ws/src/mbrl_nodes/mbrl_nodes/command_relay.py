@@ -1,8 +1,6 @@
-"""The sole writer of the controller topic: passes safe commands on, and ramps to zero when the guard falls silent."""
+"""safe_command -> the controller topic, of which this node is the only writer. Has its own 20 ms watchdog."""
 
 from __future__ import annotations
-
-import threading
 
 import numpy as np
 from mbrl_msgs.msg import RelayStatus
@@ -14,77 +12,78 @@ from mbrl_control.robot import load_arm
 from mbrl_control.safety.config import limits_of
 from mbrl_control.safety.relay_watchdog import RelayState, receive, watch
 from mbrl_control.signals import Array
-from mbrl_nodes.convert import doubles, safe_command_from_msg, stamp_from_ns
-from mbrl_nodes.runtime import COMMAND_QOS, LATCHED_QOS, GraphNode, run
+from mbrl_nodes.convert import JointNameError, doubles, safe_command_from_msg, stamp_from_ns
+from mbrl_nodes.runtime import COMMAND_QOS, EVERY_MESSAGE_QOS, LATCHED_QOS, GraphNode, Polled, run
 
-WATCH_NS = 5_000_000
-STATUS_TICKS = 10
+WATCH_NS = 2_000_000
+STATUS_TICKS = 25
+"""20 Hz."""
 
 
 class CommandRelay(GraphNode):
-    """Commands go out in the callback that received them; the control thread only watches for silence."""
+    """Silence of the guard ends in a ramp to zero, then in silence towards the driver."""
 
     def __init__(self) -> None:
         super().__init__("command_relay")
-        self.declare("arm", "", "arm description YAML")
-        self.declare("dry_run", False, "everything runs, nothing is published")
-        self.declare("controller", "forward_velocity_controller", "ros2_control controller that takes the commands")
-        self._lock = threading.Lock()
+        self.declare("arm", "", "arm description YAML, with its URDF beside it")
+        self.declare("dry_run", False, "never publish a command; everything else as usual")
         self._state = RelayState()
         self._sent = 0
-        self._told: tuple[bool, bool, int] | None = None
+        self._shown = (False, False)
 
     def setup(self) -> None:
-        self._arm = load_arm(self.get_parameter("arm").value)
-        self._limits = limits_of(self._arm)
-        self._dry_run = self.get_parameter("dry_run").value
-        topic = f"{self.get_parameter('controller').value}/commands"
-        self._commands = self.create_publisher(Float64MultiArray, topic, COMMAND_QOS)
+        arm = load_arm(self.get_parameter("arm").value)
+        self._names, self._limits = arm.joint_names, limits_of(arm)
+        self._dry_run = bool(self.get_parameter("dry_run").value)
+        if not self._dry_run:
+            topic = "forward_velocity_controller/commands"
+            self._commands = self.create_publisher(Float64MultiArray, topic, COMMAND_QOS)
         self._statuses = self.create_publisher(RelayStatus, "relay_status", LATCHED_QOS)
-        self.create_subscription(SafeCommandMsg, "safe_command", self._on_command, COMMAND_QOS)
+        self._safe_commands = Polled(self, SafeCommandMsg, "safe_command", EVERY_MESSAGE_QOS)
 
     def start(self) -> None:
-        self.run_control(WATCH_NS, self._watch)
+        self.run_control(WATCH_NS, self._tick)
 
     def diagnose(self) -> dict[str, str]:
-        return {"sent": str(self._sent), "latched": str(self._state.latched), "trips": str(self._state.trips)}
+        return {"sent": str(self._sent), "watchdog_trips": str(self._state.trips), "latched": str(self._state.latched)}
 
-    def _on_command(self, message: SafeCommandMsg) -> None:
-        command = safe_command_from_msg(message, self._arm.joint_names)
-        with self._lock:
-            self._state, velocity = receive(self._state, command, self._limits, self.now_ns())
-            self._send(velocity)
+    def _tick(self, tick: Tick) -> None:
+        for message in self._safe_commands.drain():
+            self._relay(message)
+        self._state, velocity = watch(self._state, self._limits, self.now_ns())
+        self._send(velocity)
+        shown = (self._state.latched, self._state.publishing)
+        if shown != self._shown or tick.index % STATUS_TICKS == 0:
+            self._shown = shown
+            self._publish_status(self._state)
 
-    def _watch(self, tick: Tick) -> None:
-        with self._lock:
-            self._state, velocity = watch(self._state, self._limits, self.now_ns())
-            self._send(velocity)
-            state = self._state
-        told = (state.latched, state.publishing, state.trips)
-        if told != self._told or tick.index % STATUS_TICKS == 0:
-            self._told = told
-            self._publish_status(state)
+    def _relay(self, message: SafeCommandMsg) -> None:
+        try:
+            command = safe_command_from_msg(message, self._names)
+        except (JointNameError, IndexError, ValueError) as error:
+            self.get_logger().error(f"safe_command: {error}", throttle_duration_sec=1.0)
+            return
+        self._state, velocity = receive(self._state, command, self._limits, self.now_ns())
+        self._send(velocity)
 
     def _send(self, velocity: Array | None) -> None:
-        if velocity is None or self._dry_run:
-            return
-        self._commands.publish(Float64MultiArray(data=doubles(velocity)))
-        self._sent += 1
+        if velocity is not None and not self._dry_run:
+            self._commands.publish(Float64MultiArray(data=doubles(velocity)))
+            self._sent += 1
 
     def _publish_status(self, state: RelayState) -> None:
-        last = np.zeros(self._arm.joints) if state.last is None else state.last
-        self._statuses.publish(
-            RelayStatus(
-                stamp=stamp_from_ns(self.now_ns()),
-                last_sent=doubles(last),
-                last_sequence=state.sequence,
-                sent=self._sent,
-                latched=state.latched,
-                watchdog_trips=state.trips,
-                publishing=state.publishing and not self._dry_run,
-                dry_run=self._dry_run,
-            )
+        last = np.zeros(len(self._names)) if state.last is None else state.last
+        message = RelayStatus(
+            stamp=stamp_from_ns(self.now_ns()),
+            last_sequence=state.sequence,
+            sent=self._sent,
+            latched=state.latched,
+            watchdog_trips=state.trips,
+            publishing=state.publishing,
+            dry_run=self._dry_run,
         )
+        message.last_sent = doubles(last)
+        self._statuses.publish(message)
 
 
 def main() -> None:

@@ -1,13 +1,8 @@
-"""The guard: 200 Hz, one `safe_command` per tick in every state. All judgement is in mbrl_control.safety.
-
-The executor thread only stores messages and serves operators; the control thread takes everything over at the start
-of its tick, so a burst of messages cannot delay one.
-"""
+"""The guard's process: 200 Hz on the steady clock, one safe_command per tick in every state."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from typing import Any
 
 import numpy as np
@@ -21,7 +16,7 @@ from std_srvs.srv import Trigger
 from mbrl_control.cadence import Tick
 from mbrl_control.robot import load_arm
 from mbrl_control.safety.config import GuardConfig, limits_of
-from mbrl_control.safety.guard_core import GuardCore
+from mbrl_control.safety.guard_core import GuardCore, GuardStatus
 from mbrl_control.safety.state_machine import Event
 from mbrl_control.signals import SensorSample
 from mbrl_nodes.convert import (
@@ -30,106 +25,102 @@ from mbrl_nodes.convert import (
     plan_from_msg,
     safe_command_to_msg,
     sample_from_joint_state,
-    stamp_from_ns,
 )
-from mbrl_nodes.runtime import COMMAND_QOS, LATCHED_QOS, STATE_QOS, GraphNode, run
+from mbrl_nodes.guard_messages import answer, status_to_msg
+from mbrl_nodes.runtime import COMMAND_QOS, EVERY_MESSAGE_QOS, LATCHED_QOS, STATE_QOS, GraphNode, Polled, run
 
 STATUS_TICKS = 10
-"""20 Hz of 200 Hz."""
+"""20 Hz."""
+REQUESTS = {"arm": Event.ARM, "start": Event.START, "reset": Event.RESET}
+ANYONE = {"hold": Event.REQUEST_HOLD, "stop": Event.REQUEST_STOP}
 
 
 class Guard(GraphNode):
-    """Thin shell around GuardCore; ``_lock`` guards the core between the tick and the services."""
+    """Thin: every decision is GuardCore's; calls into it hold ``_lock``."""
 
     def __init__(self) -> None:
         super().__init__("guard")
-        self.declare("arm", "", "arm description YAML; the guard reads its own")
-        self.declare("speed_scale", 1.0, "cap on the rated joint speeds", (0.01, 1.0))
-        self.declare("operators", ["operator"], "who may arm, start, reset and declare a payload")
+        self.declare("arm", "", "arm description YAML, with its URDF beside it")
+        self.declare("speed_scale", 1.0, "part of the rated joint velocities allowed", (0.05, 1.0))
+        self.declare("plan_period", 0.02, "s, period of the planner", (0.01, 0.02))
+        self.declare("state_period", 0.004, "s, nominal period of joint_states", (0.0005, 0.013))
+        self.declare("operators", ["operator"], "operator ids that may arm, start, reset and declare a payload")
         self._lock = threading.Lock()
-        self._newest: tuple[JointState, int] | None = None
-        self._sample: tuple[SensorSample | None, int] = (None, 0)
-        self._plans: deque[tuple[PlanMsg, int]] = deque(maxlen=16)
-        self._missed = self._unnamed = 0
-        self._has_spread = False
-        self._told: Any = None
+        self._measured: tuple[SensorSample | None, int] = (None, 0)
+        self._missed, self._has_spread = 0, False
+        self._shown: GuardStatus | None = None
 
     def setup(self) -> None:
-        self._arm = load_arm(self.get_parameter("arm").value)
-        config = GuardConfig(operators=tuple(self.get_parameter("operators").value))
-        # Epochs of a restarted guard are newer than those the relay has seen.
-        first_epoch = self.now_ns() // 1_000_000_000
-        self._core = GuardCore(limits_of(self._arm), config, np.random.default_rng(), first_epoch)
+        arm = load_arm(self.get_parameter("arm").value)
+        self._names = arm.joint_names
+        config = GuardConfig(
+            plan_period_s=self.get_parameter("plan_period").value,
+            state_period_s=self.get_parameter("state_period").value,
+            command_delay_s=arm.sensor_delay_s + arm.command_delay_s,
+            operators=tuple(self.get_parameter("operators").value),
+        )
+        self._period_ns = round(config.tick_s * 1e9)
+        # Seconds as the first epoch: a restarted guard never repeats one the relay has latched at.
+        epoch = self.now_ns() // 1_000_000_000
+        # An unseeded generator: the challenges must not be predictable.
+        self._core = GuardCore(limits_of(arm), config, np.random.default_rng(), epoch)
         self._core.set_speed_scale(self.get_parameter("speed_scale").value)
-        self._tick_ns = round(config.tick_s * 1e9)
         self._commands = self.create_publisher(SafeCommandMsg, "safe_command", COMMAND_QOS)
         self._statuses = self.create_publisher(SafetyStatus, "safety_status", LATCHED_QOS)
-        self.create_subscription(JointState, "joint_states", self._on_state, STATE_QOS)
-        self.create_subscription(PlanMsg, "plan", self._on_plan, STATE_QOS)
+        self._connect()
+
+    def _connect(self) -> None:
+        self._states = Polled(self, JointState, "joint_states", STATE_QOS)
+        self._plans = Polled(self, PlanMsg, "plan", EVERY_MESSAGE_QOS)
         self.create_subscription(RelayStatus, "relay_status", self._on_relay, LATCHED_QOS)
         self.create_subscription(ModelStatus, "model_status", self._on_model, LATCHED_QOS)
-        for event in (Event.ARM, Event.START, Event.RESET):
-            self.create_service(OperatorRequest, f"guard/{event.value}", self._operator_service(event))
-        for name, event in (("hold", Event.REQUEST_HOLD), ("stop", Event.REQUEST_STOP)):
-            self.create_service(Trigger, f"guard/{name}", self._severity_service(event))
+        for name, event in REQUESTS.items():
+            self.create_service(OperatorRequest, f"guard/{name}", lambda q, r, e=event: self._on_request(e, q, r))
+        for name, event in ANYONE.items():
+            self.create_service(Trigger, f"guard/{name}", lambda q, r, e=event: self._on_anyone(e, r))
         self.create_service(DeclarePayload, "guard/declare_payload", self._on_payload)
 
     def start(self) -> None:
-        self.run_control(self._tick_ns, self._tick)
+        self.run_control(self._period_ns, self._tick)
 
     def diagnose(self) -> dict[str, str]:
-        return {"state": self._core.state.name, "missed_ticks": str(self._missed), "unnamed": str(self._unnamed)}
+        return {"missed_ticks": str(self._missed)}
 
     def _tick(self, tick: Tick) -> None:
-        self._missed += tick.skipped
         self._read_state()
         with self._lock:
-            while self._plans:
-                message, received_ns = self._plans.popleft()
-                self._core.receive_plan(plan_from_msg(message), received_ns)
-            sample, received_ns = self._sample
-            command = self._core.tick(self.now_ns(), sample, received_ns)
+            for message in self._plans.drain():
+                self._read_plan(message)
+            command = self._core.tick(self.now_ns(), *self._measured)
             status = self._core.status()
-        self._commands.publish(safe_command_to_msg(command, self._arm.joint_names, tick.index, int(status.state)))
-        told = (status.state, status.reasons, status.epoch, status.payload_kg, status.challenge)
-        if told != self._told or tick.index % STATUS_TICKS == 0:
-            self._told = told
-            self._publish_status(status)
+        self._missed += tick.skipped
+        self._commands.publish(safe_command_to_msg(command, self._names, tick.index, int(status.state)))
+        shown = self._shown
+        if (
+            shown is None
+            or (shown.state, shown.challenge) != (status.state, status.challenge)
+            or tick.index % STATUS_TICKS == 0
+        ):
+            self._shown = status
+            self._statuses.publish(status_to_msg(status, self.now_ns(), self._missed, self._has_spread))
 
     def _read_state(self) -> None:
-        newest, self._newest = self._newest, None
-        if newest is None:
+        message = self._states.newest()
+        if message is None:
             return
         try:
-            self._sample = (sample_from_joint_state(newest[0], self._arm.joint_names), newest[1])
+            self._measured = (sample_from_joint_state(message, self._names), self.now_ns())
         except JointNameError as error:
-            # Unusable states show as age: hold, then protective stop.
-            self._unnamed += 1
+            # Not taken in: the state grows old, which holds and then stops.
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
 
-    def _publish_status(self, status: Any) -> None:
-        self._statuses.publish(
-            SafetyStatus(
-                stamp=stamp_from_ns(self.now_ns()),
-                state=int(status.state),
-                reasons=list(status.reasons),
-                epoch=status.epoch,
-                speed_scale=status.speed_scale,
-                payload=status.payload_kg,
-                model_id=status.model_id,
-                has_spread=self._has_spread,
-                challenge=status.challenge,
-                missed_ticks=self._missed,
-                rejected_plans=status.rejected_plans,
-                holds=status.holds,
-            )
-        )
-
-    def _on_state(self, message: JointState) -> None:
-        self._newest = (message, self.now_ns())
-
-    def _on_plan(self, message: PlanMsg) -> None:
-        self._plans.append((message, self.now_ns()))
+    def _read_plan(self, message: PlanMsg) -> None:
+        try:
+            verdict = self._core.receive_plan(plan_from_msg(message), self.now_ns())
+        except ValueError as error:
+            verdict = self._core.refuse_plan(str(error), self.now_ns())
+        if not verdict.ok:
+            self.get_logger().warning(f"plan refused: {verdict.reason}", throttle_duration_sec=1.0)
 
     def _on_relay(self, message: RelayStatus) -> None:
         with self._lock:
@@ -141,29 +132,20 @@ class Guard(GraphNode):
                 self._has_spread = message.has_spread
                 self._core.bundle_activated(message.payload)
 
-    def _operator_service(self, event: Event) -> Any:
-        def serve(request: OperatorRequest.Request, response: OperatorRequest.Response) -> OperatorRequest.Response:
-            with self._lock:
-                reply = self._core.request(event, request.operator_id, request.challenge, self.now_ns())
-            response.success, response.message = reply.success, reply.message
-            return response
+    def _on_request(self, event: Event, request: Any, response: Any) -> Any:
+        with self._lock:
+            reply = self._core.request(event, request.operator_id, request.challenge, self.now_ns())
+        return answer(reply, response)
 
-        return serve
+    def _on_anyone(self, event: Event, response: Any) -> Any:
+        with self._lock:
+            reply = self._core.raise_severity(event, event.value, self.now_ns())
+        return answer(reply, response)
 
-    def _severity_service(self, event: Event) -> Any:
-        def serve(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            with self._lock:
-                reply = self._core.raise_severity(event, event.value, self.now_ns())
-            response.success, response.message = reply.success, reply.message
-            return response
-
-        return serve
-
-    def _on_payload(self, request: DeclarePayload.Request, response: DeclarePayload.Response) -> Any:
+    def _on_payload(self, request: Any, response: Any) -> Any:
         with self._lock:
             reply = self._core.declare_payload(request.mass, request.operator_id, request.challenge)
-        response.success, response.message = reply.success, reply.message
-        return response
+        return answer(reply, response)
 
 
 def main() -> None:

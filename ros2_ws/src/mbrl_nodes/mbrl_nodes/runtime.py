@@ -1,8 +1,9 @@
 """What every node shares: lifecycle with visible errors, a fixed-rate control thread, clean start and end.
 
-Main flow: ``main = lambda: run(MyNode)``. ``run`` takes the real-time priority BEFORE rclpy starts its
-threads (they inherit it), spins one SingleThreadedExecutor in the main thread, and leaves on SIGINT or
-SIGTERM through ``release``. Control work runs in one own thread with absolute deadlines.
+Main flow: ``main = lambda: run(MyNode)``. ``run`` starts the node, then takes the real-time priority for all
+threads, spins one SingleThreadedExecutor in the main thread (services, timers, rare messages), and leaves on
+SIGINT or SIGTERM through ``release``. Control work runs in one own thread with absolute deadlines, which
+polls the fast topics itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -30,12 +32,54 @@ from mbrl_nodes.convert import stamp_from_ns
 
 STATE_QOS = QoSProfile(reliability=ReliabilityPolicy.BEST_EFFORT, history=HistoryPolicy.KEEP_LAST, depth=1)
 COMMAND_QOS = QoSProfile(reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=1)
+EVERY_MESSAGE_QOS = QoSProfile(reliability=ReliabilityPolicy.BEST_EFFORT, history=HistoryPolicy.KEEP_LAST, depth=50)
+"""For readers that need each message; best effort matches any publisher."""
 LATCHED_QOS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
 )
+
+
+class _NeverExecuted(CallbackGroup):
+    """Keeps its subscriptions out of the executor's wait set."""
+
+    def can_execute(self, entity: Any) -> bool:
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        raise AssertionError("a polled subscription is never executed")
+
+
+class Polled:
+    """A subscription that its owner reads when it wants to, instead of being called back.
+
+    The executor rebuilds its wait set for every message, which costs more than the message; at 200 Hz and more that
+    is most of a node's time. ``drain`` must be called from one thread only.
+    """
+
+    def __init__(self, node: LifecycleNode, message_type: Any, topic: str, qos: QoSProfile) -> None:
+        group = _NeverExecuted()
+        self._subscription = node.create_subscription(message_type, topic, lambda _: None, qos, callback_group=group)
+        self._group = group
+
+    def drain(self) -> list[Any]:
+        """All messages since the last call, oldest first; at most as many as the depth of the QoS."""
+        messages = []
+        handle = self._subscription.handle
+        with handle:
+            while (taken := handle.take_message(self._subscription.msg_type, False)) is not None:
+                messages.append(taken[0])
+        return messages
+
+    def newest(self) -> Any | None:
+        """The last of ``drain``, None when there is none."""
+        messages = self.drain()
+        return messages[-1] if messages else None
 
 
 class GraphNode(LifecycleNode):
@@ -48,7 +92,6 @@ class GraphNode(LifecycleNode):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.graph_clock = SteadyClock()
-        self.priority = take_priority()
         self._thread: threading.Thread | None = None
         self._running = threading.Event()
         self._control_failed = False
@@ -156,7 +199,9 @@ class GraphNode(LifecycleNode):
             ok = self.trigger_activate() == TransitionCallbackReturn.SUCCESS
         states = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
         state = states[target] if ok else "failed"
-        print(json.dumps({"node": self.get_name(), "state": state, "priority": self.priority}), flush=True)
+        # Only now: loading and warming up at real-time priority would starve the rest of the graph.
+        priority = take_priority()
+        print(json.dumps({"node": self.get_name(), "state": state, "priority": priority}), flush=True)
         return ok
 
     def _publish_diagnostics(self) -> None:
@@ -172,7 +217,6 @@ class GraphNode(LifecycleNode):
 
 def run(factory: Callable[[], GraphNode]) -> None:
     """Process entry of a node: exit status 0 after a clean end, 1 when it could not start or failed."""
-    take_priority()
     # A thread that computes in Python hands over the interpreter after this time, not after 5 ms.
     sys.setswitchinterval(5e-4)
     rclpy.init()

@@ -16,7 +16,7 @@ from std_msgs.msg import Float64MultiArray
 from mbrl_control.cadence import Tick
 from mbrl_control.signals import Array
 from mbrl_nodes.convert import sample_to_joint_state
-from mbrl_nodes.runtime import COMMAND_QOS, STATE_QOS, GraphNode, run
+from mbrl_nodes.runtime import COMMAND_QOS, STATE_QOS, GraphNode, Polled, run
 from sim.faults import FaultyArm
 from sim.mujoco_arm import MujocoArm
 from sim.truth_file import TruthWriter
@@ -38,7 +38,6 @@ class SimDriver(GraphNode):
         self._lock = threading.Lock()
         self._sim: FaultyArm | None = None
         self._truth: TruthWriter | None = None
-        self._command: Array | None = None
         self._silent_ticks = SILENT_TICKS
         self._counts = {"caught_up_steps": 0, "watchdog_trips": 0, "refused_commands": 0}
 
@@ -50,9 +49,7 @@ class SimDriver(GraphNode):
         if truth_file:
             self._truth = TruthWriter(truth_file, self._sim.arm)
         self._states = self.create_publisher(JointState, "joint_states", STATE_QOS)
-        self.create_subscription(
-            Float64MultiArray, "forward_velocity_controller/commands", self._on_command, COMMAND_QOS
-        )
+        self._commands = Polled(self, Float64MultiArray, "forward_velocity_controller/commands", COMMAND_QOS)
         self.create_service(AttachPayload, "sim/attach_payload", self._on_payload)
         self.create_service(InjectFault, "sim/inject", self._on_fault)
 
@@ -90,7 +87,7 @@ class SimDriver(GraphNode):
 
     def _serve_command(self, sim: FaultyArm) -> None:
         """The newest command since the last tick; too many ticks without one clamp the brakes."""
-        command, self._command = self._command, None
+        command = self._newest_command(sim)
         if command is not None:
             if self._silent_ticks >= SILENT_TICKS:
                 sim.brake(False)
@@ -102,13 +99,16 @@ class SimDriver(GraphNode):
             self._counts["watchdog_trips"] += 1
             sim.brake(True)
 
-    def _on_command(self, message: Float64MultiArray) -> None:
+    def _newest_command(self, sim: FaultyArm) -> Array | None:
+        message = self._commands.newest()
+        if message is None:
+            return None
         command = np.array(message.data, dtype=np.float64)
-        if command.shape != (self._require_sim().arm.joints,) or not np.isfinite(command).all():
+        if command.shape != (sim.arm.joints,) or not np.isfinite(command).all():
             self._counts["refused_commands"] += 1
             self.get_logger().error(f"command refused: {message.data}", throttle_duration_sec=1.0)
-            return
-        self._command = command
+            return None
+        return command
 
     def _on_payload(self, request: AttachPayload.Request, response: AttachPayload.Response) -> AttachPayload.Response:
         try:

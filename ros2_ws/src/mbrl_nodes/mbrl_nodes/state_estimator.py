@@ -1,63 +1,70 @@
-"""Joint states in, belief at measurement time out."""
+"""joint_states -> belief at measurement time. One belief per accepted sample; nothing is predicted ahead."""
 
 from __future__ import annotations
 
 from mbrl_msgs.msg import BeliefState as BeliefMsg
 from sensor_msgs.msg import JointState
 
+from mbrl_control.cadence import Tick
 from mbrl_control.estimation.joint_filter import FilterEvent, JointFilter, config_for
 from mbrl_control.robot import load_arm
 from mbrl_nodes.convert import JointNameError, belief_to_msg, sample_from_joint_state
-from mbrl_nodes.runtime import STATE_QOS, GraphNode, run
+from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, STATE_QOS, GraphNode, Polled, run
+
+POLLS_PER_PERIOD = 2
+"""A belief comes at most half a sensor period after its sample."""
 
 
 class StateEstimator(GraphNode):
-    """One belief per usable sample, published from the callback that brought the sample."""
+    """Thin: the filter is a pure function, this node holds its state."""
 
     def __init__(self) -> None:
         super().__init__("state_estimator")
-        self.declare("arm", "", "arm description YAML")
-        self.declare("state_period", 0.004, "s, expected period of joint_states", (0.0005, 0.1))
-        self._events = dict.fromkeys(FilterEvent, 0)
-        self._unnamed = self._published = 0
-        self._active = False
+        self.declare("arm", "", "arm description YAML, with its URDF beside it")
+        self.declare("state_period", 0.004, "s, nominal period of joint_states", (0.0005, 0.1))
+        self._published = 0
+        self._refused = 0
 
     def setup(self) -> None:
-        self._arm = load_arm(self.get_parameter("arm").value)
-        config = config_for(self._arm.noise, self.get_parameter("state_period").value)
-        self._filter = JointFilter(self._arm.joint_names, config)
+        arm = load_arm(self.get_parameter("arm").value)
+        self._names = arm.joint_names
+        self._filter = JointFilter(arm.joint_names, config_for(arm.noise, self.get_parameter("state_period").value))
         self._state = self._filter.initial()
         self._beliefs = self.create_publisher(BeliefMsg, "belief", STATE_QOS)
-        self.create_subscription(JointState, "joint_states", self._on_state, STATE_QOS)
+        self._samples = Polled(self, JointState, "joint_states", EVERY_MESSAGE_QOS)
 
     def start(self) -> None:
-        self._active = True
-
-    def stop(self) -> None:
-        self._active = False
+        self._state = self._filter.initial()
+        self._samples.drain()
+        period_ns = round(self.get_parameter("state_period").value * 1e9)
+        self.run_control(period_ns // POLLS_PER_PERIOD, self._tick)
 
     def diagnose(self) -> dict[str, str]:
-        return {event.name.lower(): str(count) for event, count in self._events.items()} | {"unnamed": str(self._unnamed)}
+        return {"published": str(self._published), "refused": str(self._refused)}
 
-    def _on_state(self, message: JointState) -> None:
-        if not self._active:
-            return
+    def _tick(self, _: Tick) -> None:
+        for message in self._samples.drain():
+            self._estimate(message)
+
+    def _estimate(self, message: JointState) -> None:
         try:
-            sample = sample_from_joint_state(message, self._arm.joint_names)
+            sample = sample_from_joint_state(message, self._names)
         except JointNameError as error:
-            self._unnamed += 1
-            self.get_logger().error(str(error), throttle_duration_sec=1.0)
+            self._refuse(str(error))
             return
         self._state, belief, event = self._filter.update(self._state, sample)
-        self._events[event] += 1
+        if event == FilterEvent.REFUSED:
+            self._refuse("joint_states: a value is not finite")
         if belief is None:
             return
         self._published += 1
-        outgoing = belief_to_msg(belief, self._arm.joint_names)
-        outgoing.sequence = self._published
-        outgoing.gaps = self._state.gaps
-        outgoing.dropped = self._state.dropped
-        self._beliefs.publish(outgoing)
+        out = belief_to_msg(belief, self._names)
+        out.sequence, out.dropped, out.gaps = self._published, self._state.dropped, self._state.gaps
+        self._beliefs.publish(out)
+
+    def _refuse(self, reason: str) -> None:
+        self._refused += 1
+        self.get_logger().error(reason, throttle_duration_sec=1.0)
 
 
 def main() -> None:
