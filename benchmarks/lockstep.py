@@ -94,6 +94,7 @@ class Lockstep:
             relay_ns=stamps,
             publishing=np.ones(len(stamps), dtype=np.bool_),
             payload_ns=np.array(record.payload_ns, dtype=np.int64),
+            payload_kg=0.0,
         )
 
     def _millisecond(self) -> None:

@@ -20,7 +20,8 @@ from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.learning.fit_ensemble import FitSettings, fit
 from mbrl_control.learning.score import KStepError, coverage_90, k_step_errors
-from mbrl_control.replay.blocks import newest_regime, require_blocks, split_blocks, thin_to_model_step
+from mbrl_control.episode_log.errors import LogError
+from mbrl_control.replay.blocks import TooLittleData, newest_regime, require_blocks, split_blocks, thin_to_model_step
 from mbrl_control.replay.delay import estimate_delay
 from mbrl_control.replay.streams import Streams, read_streams
 from mbrl_control.replay.transitions import Grid, select, transitions_from_streams
@@ -132,7 +133,7 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     gate(judged.candidate, judged.reference, judged.reference_id, judged.nll)
 
     progress("exporting", 0.0)
-    manifest = _store(config, registry, fitted.ensemble, judged, delay_s, len(train), active)
+    manifest = _store(config, registry, fitted.ensemble, judged, delay_s, len(train), streams[-1].payload_kg, active)
     registry.activate(manifest.version)
     return RetrainResult(
         manifest.model_id, registry.path(manifest.version), delay_s, len(train), blocks, judged.candidate,
@@ -184,14 +185,12 @@ def gaussian_nll(ensemble: ProbabilisticEnsemble, rows: Transitions) -> float:
 
 def _read(config: RetrainConfig) -> list[Streams]:
     if not config.logs:
-        raise ValueError("--log: none given; name at least one log")
+        raise TooLittleData("--log: none given; name at least one log")
     streams = [read_streams(path) for path in config.logs]
     for path, stream in zip(config.logs, streams, strict=True):
         if stream.joint_names != config.arm.joint_names:
-            raise ValueError(
-                f"{path}: belief.joint_names: {list(stream.joint_names)} are not those of {config.arm.name}; "
-                f"give a log of this arm"
-            )
+            problem = f"{list(stream.joint_names)} are not those of {config.arm.name}"
+            raise LogError(path, "belief.joint_names", problem, "give a log of this arm")
     return sorted(streams, key=lambda stream: int(stream.belief_ns[0]))
 
 
@@ -234,12 +233,14 @@ def _store(
     judged: _Judged,
     delay_s: float,
     rows: int,
+    payload_kg: float,
     active: Manifest | None,
 ) -> Manifest:
     """Write the bundle and check it as its users will."""
     training = Training(
         log_sha256=tuple(_digest(path) for path in config.logs),
         rows=rows,
+        payload_kg=payload_kg,
         holdout_nll=judged.nll,
         coverage_90=judged.coverage,
         k_step=tuple(KStep(**{name: getattr(e, name) for name in KStep.model_fields}) for e in judged.errors),

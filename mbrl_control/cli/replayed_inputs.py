@@ -25,7 +25,7 @@ class Recording:
     end_ns: int
     beliefs: tuple[BeliefState, ...]
     belief_ns: NDArray[np.int64]
-    """[N] when each was received."""
+    """[N] stamp of each."""
     commands: tuple[tuple[int, Array], ...]
     goals: tuple[Goal, ...]
     plans: tuple[Plan, ...]
@@ -42,20 +42,20 @@ def record(log: Path) -> Recording:
     begin = end - PERIOD_NS
 
     def cut(topic: schema.Topic) -> list[tuple[int, Any]]:
-        return [(received, message) for received, message in streams[topic] if begin <= received < end]
+        return [(stamp, message) for stamp, message in streams[topic] if begin <= stamp < end]
 
     beliefs, plans, samples = cut(schema.BELIEF), cut(schema.PLAN), cut(schema.JOINT_STATES)
     return Recording(
         begin,
         end,
         tuple(_belief(message) for _, message in beliefs),
-        np.array([received for received, _ in beliefs]),
+        np.array([stamp for stamp, _ in beliefs]),
         tuple((stamp_ns(m.stamp), np.asarray(m.applied)) for _, m in cut(schema.SAFE_COMMAND)),
         tuple(_goal(message) for _, message in cut(schema.GOAL)),
         tuple(_plan(message) for _, message in plans),
-        np.array([received for received, _ in plans]),
+        np.array([stamp for stamp, _ in plans]),
         tuple(_sample(message) for _, message in samples),
-        np.array([received for received, _ in samples]),
+        np.array([stamp for stamp, _ in samples]),
     )
 
 
@@ -73,7 +73,12 @@ def shift_plan(plan: Plan, offset_ns: int, epoch: int, sequence: int) -> Plan:
 
 
 def _timed(log: Path, topic: schema.Topic) -> list[tuple[int, Any]]:
-    return [(received, message) for _, received, message in LogReader(log).messages((topic,))]
+    """Stamped in the message itself: the logger's receive time is no finer than its polling."""
+    stamps = (
+        (stamp_ns(message.header.stamp if topic is schema.JOINT_STATES else message.stamp), message)
+        for _, _, message in LogReader(log).messages((topic,))
+    )
+    return list(stamps)
 
 
 def _belief(message: Any) -> BeliefState:

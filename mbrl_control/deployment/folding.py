@@ -19,11 +19,9 @@ class FoldedWeights:
     """float32; ``W`` the hidden width, ``F = 4J + (K+1)J + 1`` rows: motion, tanh of it, commands, one."""
 
     scaling: torch.Tensor
-    """[G, F] rows -> G scaled features, not yet saturated; offsets in the last column."""
+    """[G, F] rows -> scaled features, not yet saturated, and a one; offsets in the last column."""
     first: torch.Tensor
-    """[E, W, G]."""
-    first_bias: torch.Tensor
-    """[E, W, 1]."""
+    """[E, W, G], bias in the last column."""
     hidden: torch.Tensor
     """[E, W, W]."""
     hidden_bias: torch.Tensor
@@ -45,8 +43,7 @@ def fold(ensemble: ProbabilisticEnsemble) -> FoldedWeights:
     last, last_bias = _output_layer(ensemble, weights)
     folded = (
         _scaling(ensemble, weights),
-        weights["w0"].mT,
-        weights["b0"].mT,
+        torch.cat([weights["w0"], weights["b0"]], dim=1).mT,
         weights["w1"].mT,
         weights["b1"].mT,
         last.mT,
@@ -69,7 +66,10 @@ def _scaling(ensemble: ProbabilisticEnsemble, weights: dict[str, torch.Tensor]) 
     offset = -weights["feature_mean"] / weights["feature_std"]
     motion = mixed[: 2 * joints] * motion_scale(joints)[:, None]
     friction, commands = mixed[2 * joints : 3 * joints], mixed[3 * joints :]
-    return torch.cat([motion, torch.zeros_like(friction), friction, commands, offset[None]]).mT
+    scaled = torch.cat([motion, torch.zeros_like(friction), friction, commands, offset[None]])
+    one = torch.zeros(len(scaled), 1).double()
+    one[-1] = 1.0
+    return torch.cat([scaled, one], dim=1).mT
 
 
 def _output_layer(

@@ -40,6 +40,8 @@ class Training(_Frozen):
 
     log_sha256: tuple[Sha256, ...]
     rows: Annotated[int, Field(ge=1)]
+    payload_kg: Annotated[FiniteFloat, Field(ge=0.0)]
+    """Declared while the newest regime was logged."""
     holdout_nll: FiniteFloat
     coverage_90: Annotated[FiniteFloat, Field(ge=0.0, le=1.0)]
     k_step: tuple[KStep, ...]

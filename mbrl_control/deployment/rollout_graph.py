@@ -1,8 +1,8 @@
 """The two deployed graphs: one step of every member, and the planner's scored rollout. No randomness inside.
 
 The rollout propagates each member's own mean (trajectory sampling TS-infinity of PETS, Chua et al. 2018, without
-the sampling): disagreement of the members is the epistemic spread. The loop over the horizon holds some fifteen operations
-a step; kinematics, spread and costs follow once, over all poses. Layout inside: [H, E, rows, B].
+the sampling): disagreement of the members is the epistemic spread. The loop over the horizon holds fourteen
+operations a step; kinematics, spread and costs follow once, over all poses. Layout inside: [H, E, rows, B].
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ class _Folded(nn.Module):
 
     scaling: torch.Tensor
     first: torch.Tensor
-    first_bias: torch.Tensor
     hidden: torch.Tensor
     hidden_bias: torch.Tensor
     last: torch.Tensor
@@ -73,7 +72,7 @@ class _Folded(nn.Module):
         """Carried motion [E, 2J, B], commands [E, (K+1)J, B] -> next motion, effort, raw variance [E, 6J, B]."""
         rows = torch.cat([motion, torch.tanh(motion), commands, self.one], dim=1)
         features = torch.matmul(self.scaling, rows).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
-        hidden = nn.functional.silu(torch.matmul(self.first, features) + self.first_bias)
+        hidden = nn.functional.silu(torch.matmul(self.first, features))
         hidden = nn.functional.silu(torch.matmul(self.hidden, hidden) + self.hidden_bias)
         return torch.matmul(self.last, hidden) + torch.matmul(self.direct, rows)
 

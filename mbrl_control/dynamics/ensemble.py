@@ -86,7 +86,7 @@ class ProbabilisticEnsemble(nn.Module):
         return low.exp() + high.exp() * torch.sigmoid(raw - high)
 
     def scaled_features(self, position: torch.Tensor, velocity: torch.Tensor, commands: torch.Tensor) -> torch.Tensor:
-        """q, dq [..., J], commands [..., (K+1)J] -> [..., F] of zero mean and unit std on the training rows, saturated."""
+        """q, dq [..., J], commands [..., (K+1)J] -> [..., F], mean 0 and std 1 on the training rows, saturated."""
         mixed = raw_features(position, velocity, commands) @ self.mixing
         return ((mixed - self.feature_mean) / self.feature_std).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
 

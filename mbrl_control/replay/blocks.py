@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.replay.transitions import select
+from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.signals import Transitions
 
 BLOCK_NS = 2_000_000_000
@@ -23,10 +24,6 @@ GROUP = 4
 LEAST_FILLED = 0.5
 """Share of a block's time that must be usable rows for the block to be judged by."""
 LEAST_BLOCKS = 8
-
-
-class TooLittleData(ValueError):
-    """Not enough whole blocks to judge a model by."""
 
 
 @dataclass(frozen=True, slots=True)

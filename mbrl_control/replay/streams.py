@@ -40,6 +40,8 @@ class Streams:
     """[R]."""
     payload_ns: NDArray[np.int64]
     """[P] times at which the declared payload changed; the first declaration seen is not a change."""
+    payload_kg: float
+    """Declared at the end of the log."""
 
 
 def read_streams(path: Path) -> Streams:
@@ -49,6 +51,7 @@ def read_streams(path: Path) -> Streams:
         if not found[topic]:
             raise LogError(path, topic.name, "holds no message", "log the whole graph while the arm moves")
     beliefs, commands, relays = (_ordered(found[t]) for t in (BELIEF, SAFE_COMMAND, RELAY_STATUS))
+    statuses = _ordered(found[SAFETY_STATUS])
     names = _joint_names(path, (BELIEF, beliefs), (SAFE_COMMAND, commands))
     count = len(names)
     return Streams(
@@ -62,7 +65,8 @@ def read_streams(path: Path) -> Streams:
         drives_enabled=np.array([m.drives_enabled for m in commands], dtype=np.bool_),
         relay_ns=_stamps(relays),
         publishing=np.array([m.publishing and not m.dry_run for m in relays], dtype=np.bool_),
-        payload_ns=_payload_changes(_ordered(found[SAFETY_STATUS])),
+        payload_ns=_payload_changes(statuses),
+        payload_kg=statuses[-1].payload if statuses else 0.0,
     )
 
 

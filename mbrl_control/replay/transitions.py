@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.held import HeldSignal, interpolate
 from mbrl_control.replay.streams import Streams, read_streams
 from mbrl_control.signals import Transitions
@@ -55,7 +56,7 @@ def transitions_from_streams(streams: Sequence[Streams], grid: Grid) -> Transiti
         session += len(stream.payload_ns) + 1
         segment += int(rows.segment[-1]) + 1 if len(rows) else 0
     if not any(len(part) for part in parts):
-        raise ValueError("logs: no row with drives enabled, relay publishing and no gap; log the arm while it moves")
+        raise TooLittleData("logs: no row with drives enabled, relay publishing and no gap; log the arm while it moves")
     return concatenate(parts)
 
 

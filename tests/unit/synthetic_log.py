@@ -98,6 +98,7 @@ def arm_streams(arm: Arm, seconds: float, rng: np.random.Generator, start_ns: in
         relay_ns=start_ns - 1_000_000_000 + np.arange(0, steps + 1000, 50) * 1_000_000,
         publishing=np.ones(len(range(0, steps + 1000, 50)), dtype=bool),
         payload_ns=np.empty(0, dtype=np.int64),
+        payload_kg=0.0,
     )
 
 

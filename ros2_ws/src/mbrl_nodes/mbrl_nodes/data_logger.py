@@ -1,7 +1,7 @@
 """Logs every topic of the graph, serialized as received, into one crash-safe MCAP file.
 
-The callbacks only queue bytes; one own thread writes. A full queue drops the newest message and counts it,
-so a stalled disk never blocks the graph or grows without bound.
+One own thread polls all subscriptions and writes. What a stalled disk keeps from being read in time is dropped by
+the depth of the subscriptions, so a stall never blocks the graph or grows without bound.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib
 import threading
 import traceback
-from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,12 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from mbrl_control.episode_log.schema import GRAPH_TOPICS, QosClass, Topic
 from mbrl_control.episode_log.writer import LogWriter
-from mbrl_nodes.runtime import GraphNode, run
+from mbrl_nodes.runtime import GraphNode, Polled, run
 
-QUEUE_LIMIT = 20_000
-"""About 20 s of the whole graph."""
 DRAIN_PERIOD_S = 0.02
 """Draining in batches wakes the writer 50 times a second instead of a thousand."""
-SUBSCRIPTION_DEPTH = 200
+SUBSCRIPTION_DEPTH = 1000
+"""4 s of the fastest topic."""
 
 
 class DataLogger(GraphNode):
@@ -33,13 +30,13 @@ class DataLogger(GraphNode):
     def __init__(self) -> None:
         super().__init__("data_logger")
         self.declare("path", "", "new MCAP file to write")
-        self._queue: deque[tuple[str, bytes, int]] = deque()
+        self._inputs: list[tuple[str, Polled]] = []
         self._writer: LogWriter | None = None
         self._writing = threading.Event()
         self._writer_thread: threading.Thread | None = None
         self._write_failed = False
         self._written = 0
-        self._dropped = 0
+        self._overflows = 0
 
     def setup(self) -> None:
         path = self.get_parameter("path").value
@@ -49,7 +46,7 @@ class DataLogger(GraphNode):
         for topic in GRAPH_TOPICS:
             name = self.resolve_topic_name(topic.name)
             self._writer.add_topic(name, topic.type)
-            self.create_subscription(_message_class(topic), topic.name, self._queue_as(name), _qos(topic), raw=True)
+            self._inputs.append((name, Polled(self, _message_class(topic), topic.name, _qos(topic), raw=True)))
         self._writing.set()
         self._writer_thread = threading.Thread(target=self._write, name="log_writer", daemon=True)
         self._writer_thread.start()
@@ -65,16 +62,7 @@ class DataLogger(GraphNode):
         return super().failed or self._write_failed
 
     def diagnose(self) -> dict[str, str]:
-        return {"written": str(self._written), "dropped": str(self._dropped), "queued": str(len(self._queue))}
-
-    def _queue_as(self, name: str) -> Callable[[bytes], None]:
-        def receive(cdr: bytes) -> None:
-            if len(self._queue) >= QUEUE_LIMIT:
-                self._dropped += 1
-            else:
-                self._queue.append((name, cdr, self.now_ns()))
-
-        return receive
+        return {"written": str(self._written), "overflows": str(self._overflows)}
 
     def _write(self) -> None:
         pause = threading.Event()
@@ -94,10 +82,14 @@ class DataLogger(GraphNode):
             self.context.try_shutdown()
 
     def _drain(self, writer: LogWriter) -> None:
-        while self._queue:
-            name, cdr, received_ns = self._queue.popleft()
-            writer.write(name, cdr, received_ns)
-            self._written += 1
+        for name, subscription in self._inputs:
+            messages = subscription.drain()
+            received_ns = self.now_ns()
+            # A full history has lost an unknown number of older messages.
+            self._overflows += len(messages) >= SUBSCRIPTION_DEPTH
+            for cdr in messages:
+                writer.write(name, cdr, received_ns)
+            self._written += len(messages)
 
 
 def _qos(topic: Topic) -> QoSProfile:

@@ -99,6 +99,7 @@ def _active(model: DeployedModel) -> ModelStatus:
         rollout_sha256=manifest.files["rollout.onnx"],
         has_spread=manifest.has_spread,
         delay=manifest.delay_s,
+        payload=0.0 if manifest.training is None else manifest.training.payload_kg,
         holdout_nll=manifest.holdout_nll,
     )
 

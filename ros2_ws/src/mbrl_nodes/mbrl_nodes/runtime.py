@@ -59,12 +59,14 @@ class Polled:
     """A subscription that its owner reads when it wants to, instead of being called back.
 
     The executor rebuilds its wait set for every message, which costs more than the message; at 200 Hz and more that
-    is most of a node's time. ``drain`` must be called from one thread only.
+    is most of a node's time. ``drain`` must be called from one thread only. ``raw``: messages are CDR bytes.
     """
 
-    def __init__(self, node: LifecycleNode, message_type: Any, topic: str, qos: QoSProfile) -> None:
+    def __init__(self, node: LifecycleNode, message_type: Any, topic: str, qos: QoSProfile, raw: bool = False) -> None:
         group = _NeverExecuted()
-        self._subscription = node.create_subscription(message_type, topic, lambda _: None, qos, callback_group=group)
+        self._subscription = node.create_subscription(
+            message_type, topic, lambda _: None, qos, callback_group=group, raw=raw
+        )
         self._group = group
 
     def drain(self) -> list[Any]:
@@ -72,7 +74,7 @@ class Polled:
         messages = []
         handle = self._subscription.handle
         with handle:
-            while (taken := handle.take_message(self._subscription.msg_type, False)) is not None:
+            while (taken := handle.take_message(self._subscription.msg_type, self._subscription.raw)) is not None:
                 messages.append(taken[0])
         return messages
 

@@ -1,0 +1,5 @@
+"""Errors of the replay stage."""
+
+
+class TooLittleData(ValueError):
+    """The logs hold too little usable motion; the message says how much more is needed."""

@@ -1,0 +1,117 @@
+"""The real graph: separate processes over real DDS, driven like the demo drives it. About 40 s."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mbrl_control.cli.locations import arm_file, launch_file
+from mbrl_control.cli.processes import Graph, GraphError
+from mbrl_control.cli.session import Session, run_verb
+from mbrl_control.cli.task_client import TaskClient
+from mbrl_control.episode_log import schema
+from mbrl_control.episode_log.reader import LogReader
+from mbrl_control.robot import forward_kinematics, load_arm
+from mbrl_control.signals import OperatorState
+from sim.truth_file import read_truth
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
+ARM = load_arm(arm_file("planar"))
+TARGET = forward_kinematics(ARM, ARM.home + 0.3)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    folder = tmp_path_factory.mktemp("graph")
+    session = Session(folder, arm_file("planar"), ARM.name, seed=1, speed_scale=0.5)
+    run_verb(["models", "prior", "--robot", str(session.arm), "--registry", str(session.registry)])
+    return session
+
+
+@pytest.fixture(scope="module")
+def finished(session: Session) -> Iterator[tuple[Session, list[int]]]:
+    """One run: reach a target, exchange planner and collector, roll a model over; then a kill of the guard."""
+    with session.graph(launch_file("graph.yaml")) as graph:
+        graph.start()
+        pids = [node.process.pid for node in graph.nodes.values()]
+        with TaskClient(graph, session.arm) as task:
+            task.run(do="reach", phase="nominal", targets=[TARGET.tolist()], window=3.0)
+            task.run(do="excite", seconds=2.0)
+            task.run(do="hold")
+            run_verb(["models", "prior", "--robot", str(session.arm), "--registry", str(session.registry)])
+            task.run(do="await_model", model_id=f"{ARM.name}/2")
+            task.run(do="reach", phase="payload", targets=[], window=3.0)
+            kill_guard(graph)
+    yield session, pids
+
+
+def kill_guard(graph: Graph) -> None:
+    os.kill(graph.nodes["guard"].process.pid, signal.SIGKILL)
+    graph.nodes["guard"].process.wait(5.0)
+    with pytest.raises(GraphError, match="guard ended with status -9"):
+        graph.check()
+
+
+def test_every_topic_of_the_graph_reaches_the_log(finished: tuple[Session, list[int]]) -> None:
+    silent = {"operator_heartbeat", "estop"}
+    seen = {topic.name for topic, _, _ in LogReader(finished[0].log).messages(schema.GRAPH_TOPICS)}
+    assert seen >= {topic.name for topic in schema.GRAPH_TOPICS} - silent
+
+
+def test_the_arm_reaches_the_target_in_the_simulators_truth(finished: tuple[Session, list[int]]) -> None:
+    session, _ = finished
+    goal = next(m for topic, _, m in LogReader(session.log).messages((schema.GOAL,)))
+    begin = goal.stamp.sec * 10**9 + goal.stamp.nanosec
+    truth = read_truth(session.truth)
+    last = (truth.stamp_ns >= begin + 2.5e9) & (truth.stamp_ns < begin + 3.0e9)
+    assert last.sum() > 100
+    error = np.linalg.norm(truth.tool[last] - TARGET, axis=1).mean()
+    start = np.linalg.norm(truth.tool[truth.stamp_ns >= begin][0] - TARGET)
+    assert error < 0.1 * start
+
+
+def test_planner_and_collector_never_publish_beside_each_other(finished: tuple[Session, list[int]]) -> None:
+    """By epoch: each activation publishes one unbroken run of plans."""
+    epochs = [m.epoch for _, _, m in LogReader(finished[0].log).messages((schema.PLAN,))]
+    runs = [epochs[0]] + [b for a, b in zip(epochs, epochs[1:], strict=False) if a != b]
+    assert len(runs) == len(set(runs)) == 3
+
+
+def test_the_model_changes_between_two_adjacent_plans(finished: tuple[Session, list[int]]) -> None:
+    plans = [m for _, _, m in LogReader(finished[0].log).messages((schema.PLAN,))]
+    change = next(i for i in range(1, len(plans)) if plans[i].model_id == f"{ARM.name}/2")
+    assert plans[change - 1].sequence + 1 == plans[change].sequence
+    assert plans[change - 1].epoch == plans[change].epoch
+
+
+def test_the_states_the_guard_went_through(finished: tuple[Session, list[int]]) -> None:
+    states = [m.state for _, _, m in LogReader(finished[0].log).messages((schema.SAFETY_STATUS,))]
+    assert states[0] == OperatorState.IDLE
+    assert {OperatorState.ARMED, OperatorState.RUNNING, OperatorState.OPERATOR_HOLD} <= set(states)
+
+
+def test_a_dead_guard_stops_the_arm(finished: tuple[Session, list[int]]) -> None:
+    """The relay latches and goes silent, the driver clamps its brakes."""
+    session, _ = finished
+    latched = [m.latched for _, _, m in LogReader(session.log).messages((schema.RELAY_STATUS,))]
+    assert latched[-1]
+    truth = read_truth(session.truth)
+    assert truth.brake[-1]
+    assert np.abs(truth.dq[-1]).max() < 1e-2
+
+
+def test_nothing_is_left_running(finished: tuple[Session, list[int]]) -> None:
+    for pid in finished[1]:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_the_run_says_what_scheduling_was_in_force(finished: tuple[Session, list[int]]) -> None:
+    text = (finished[0].nodes / "guard.log").read_text().splitlines()[0]
+    assert json.loads(text)["priority"].startswith(("SCHED_FIFO", "SCHED_OTHER"))
