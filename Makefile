@@ -5,9 +5,10 @@
 
 ARGS ?=
 GPU ?=
+TORCH_INDEX ?=
 
 setup:
-	@.ci/setup.sh $(if $(GPU),gpu,cpu)
+	@TORCH_INDEX=$(TORCH_INDEX) .ci/setup.sh $(if $(GPU),gpu,cpu)
 
 test: setup
 	@.ci/check.sh $(ARGS)

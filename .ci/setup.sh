@@ -5,7 +5,9 @@ cd "$(dirname "$0")/.."
 variant=${1:-cpu}
 venv=.venv
 stamp=$venv/.mbrl-setup
-torch_index=${TORCH_INDEX-https://download.pytorch.org/whl/cpu} # PyPI's own torch carries CUDA (several GB)
+wheels=
+downloading=0
+torch_index=${TORCH_INDEX-} # an index with the CPU build of torch; the registry's own carries CUDA (several GB)
 unset LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH # of another ROS environment
 
 main() {
@@ -22,7 +24,8 @@ main() {
   build_messages
   pip_install --no-build-isolation --no-deps -e ros2_ws/src/mbrl_nodes
   echo "$wanted" >"$stamp"
-  echo "set-up finished in $((SECONDS - started)) s, downloads included"
+  echo "$((SECONDS - started - downloading))" >"$venv/.mbrl-setup-seconds"
+  echo "set-up finished in $((SECONDS - started - downloading)) s, and $downloading s of downloads"
 }
 
 fingerprint() { # of everything that decides what the environment holds
@@ -78,16 +81,23 @@ make_environment() { # the CPU and the GPU runtime fill the same folder: a chang
   echo "$variant" >"$venv/.mbrl-variant"
 }
 
-install_packages() {
-  local torch
-  torch=$(grep '^torch==' constraints.txt)
-  echo "set-up: installing packages into $venv (the first time this downloads about 1 GB)"
+install_packages() { # a new environment is filled from a folder downloaded before, so that set-up can be timed without the network
+  local own=".[$variant,ros,build,test]" begun=$SECONDS
   pip_install setuptools
-  if [[ $variant == cpu && -n $torch_index ]] && ! $venv/bin/python -c 'import torch' 2>/dev/null; then
-    pip_install --retries 0 --timeout 20 --no-deps --index-url "$torch_index" "$torch" ||
-      echo "set-up: $torch_index did not answer; taking torch from the package index in use" >&2
+  if "$venv/bin/python" -c 'import torch' 2>/dev/null; then
+    pip_install --no-build-isolation -e "$own"
+    return
   fi
-  pip_install --no-build-isolation -e ".[$variant,ros,build,test]"
+  echo "set-up: downloading about 1 GB of packages (with CUDA: several)"
+  wheels=$(mktemp -d)
+  trap 'rm -rf "$wheels"' EXIT
+  if [[ $variant == cpu && -n $torch_index ]]; then
+    pip_download --no-deps --index-url "$torch_index" "$(grep '^torch==' constraints.txt)"
+  fi
+  pip_download --find-links "$wheels" --no-build-isolation "$own"
+  downloading=$((SECONDS - begun))
+  echo "set-up: installing packages into $venv"
+  pip_install --no-index --find-links "$wheels" --no-build-isolation -e "$own"
 }
 
 build_messages() { # the slow part: only when a definition, or a pinned version, changed
@@ -99,6 +109,7 @@ build_messages() { # the slow part: only when a definition, or a pinned version,
   fi
 }
 
+pip_download() { $venv/bin/python -m pip download --quiet --disable-pip-version-check -c constraints.txt --dest "$wheels" "$@"; }
 pip_install() { $venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$@"; }
 
 case $variant in

@@ -18,11 +18,12 @@ from mbrl_control.deployment.manifest import KStep, Manifest, Training
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
+from mbrl_control.episode_log.errors import LogError
 from mbrl_control.learning.fit_ensemble import FitSettings, fit
 from mbrl_control.learning.score import KStepError, coverage_90, k_step_errors
-from mbrl_control.episode_log.errors import LogError
-from mbrl_control.replay.blocks import TooLittleData, newest_regime, require_blocks, split_blocks, thin_to_model_step
+from mbrl_control.replay.blocks import newest_regime, require_blocks, split_blocks, thin_to_model_step
 from mbrl_control.replay.delay import estimate_delay
+from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.streams import Streams, read_streams
 from mbrl_control.replay.transitions import Grid, select, transitions_from_streams
 from mbrl_control.robot import Arm

@@ -35,6 +35,8 @@ class TruthLog:
 
     robot: str
     joint_names: tuple[str, ...]
+    robot_sha256: tuple[str, ...]
+    """Of the arm description and the URDF that the simulator ran with."""
     stamp_ns: NDArray[np.int64]
     """[N]"""
     step: NDArray[np.int64]
@@ -110,7 +112,9 @@ def read_truth(path: str | Path) -> TruthLog:
     )
     rows = np.frombuffer(body, dtype=record, count=len(body) // record.itemsize)
     columns = {name: rows[name].copy() for name in ("stamp_ns", "step", *names, "tool", "payload_mass")}
-    return TruthLog(header["robot"], tuple(header["joint_names"]), **columns, brakes=rows["brakes"] > 0.5)
+    columns["brakes"] = rows["brakes"] > 0.5
+    names, sha256 = tuple(header["joint_names"]), tuple(header["robot_sha256"])
+    return TruthLog(robot=header["robot"], joint_names=names, robot_sha256=sha256, **columns)
 
 
 def _header(path: Path, line: bytes) -> dict[str, Any]:

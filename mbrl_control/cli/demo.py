@@ -7,6 +7,7 @@ gets a payload (`payload_nominal`, `payload`), learns again from the log being w
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from mbrl_control.cli.reference import run_references
 from mbrl_control.cli.session import Session, new_folder, run_verb
 from mbrl_control.cli.task_client import TaskClient
 from mbrl_control.deployment.registry import Registry
+from mbrl_control.report.report_files import RUN_FILE, add_run_facts, write_report
 from mbrl_control.robot import Arm, load_arm, sample_targets
 
 SPEED_SCALE = 0.5
@@ -56,15 +58,17 @@ def demo(
         print(json.dumps(make_report(report)))
         return
     folder = new_folder(out or Path("out") / f"demo-{robot}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}")
-    run_demo(DemoOptions(robot, seed, folder, targets=15), DemoView(headless))
-    figures = make_report(folder)
-    DemoView(headless).table(figures)
+    view, begin = DemoView(headless), time.monotonic()
+    run_demo(DemoOptions(robot, seed, folder, targets=15), view)
+    view.say("computing the report from the log and the truth file")
+    make_report(folder)
+    figures = add_run_facts(folder, {"demo_s": round(time.monotonic() - begin, 1), "setup_s": setup_seconds()})
+    view.table(figures)
     print(json.dumps(figures))
 
 
 def run_demo(options: DemoOptions, view: DemoView) -> None:
     """All phases on one graph, then the reference runs; every artefact goes into the folder."""
-    begin = time.monotonic()
     arm = load_arm(arm_file(options.robot))
     session = Session(options.folder, arm_file(options.robot), arm.name, options.seed, SPEED_SCALE)
     targets = draw_targets(arm, options, view)
@@ -79,10 +83,7 @@ def run_demo(options: DemoOptions, view: DemoView) -> None:
             learn_and_relearn(session, task, targets, prior, view)
             task.run(do="hold")
         measure_reference(session, graph, view)
-    session.write(
-        "run.json",
-        {"robot": arm.name, "seed": options.seed, "demo_s": time.monotonic() - begin, "scheduling": scheduling},
-    )
+    session.write(RUN_FILE, {"robot": arm.name, "seed": options.seed, "scheduling": scheduling})
 
 
 def learn_and_relearn(
@@ -165,6 +166,10 @@ def target_distance(arm: Arm) -> float:
 
 def make_report(folder: Path) -> dict[str, Any]:
     """Every figure from the log and the truth file alone; writes report.json, report.md and the plots."""
-    from mbrl_control.report.report_files import write_report
-
     return write_report(folder)
+
+
+def setup_seconds() -> int | None:
+    """What `make setup` took without downloads; None in an environment made by other means."""
+    noted = Path(sys.prefix) / ".mbrl-setup-seconds"
+    return int(noted.read_text()) if noted.is_file() else None

@@ -1,4 +1,4 @@
-"""Torch against ONNX Runtime on random and edge inputs: both float32, max |a - b| <= 1e-5 max(1, max |b|) per output."""
+"""Torch against ONNX Runtime, random and edge inputs, float32: max |a - b| <= 1e-5 max(1, max |b|) per output."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_control.replay.transitions import select
 from mbrl_control.replay.errors import TooLittleData
+from mbrl_control.replay.transitions import select
 from mbrl_control.signals import Transitions
 
 BLOCK_NS = 2_000_000_000

@@ -24,11 +24,14 @@ from mbrl_control.report.timing import (
     stalls,
     swap_times,
 )
-from mbrl_control.report.truth import Truth
 from mbrl_control.robot import Arm
+from sim.truth_file import TruthLog
+
+MIN_PAYLOAD_RATIO = 1.5
+"""A servo that lets 2 kg show moves the median at least so much; below it, nothing is there to relearn."""
 
 
-def figures(folder: Path, run: RunData, truth: Truth, arm: Arm) -> dict[str, Any]:
+def figures(folder: Path, run: RunData, truth: TruthLog, arm: Arm) -> dict[str, Any]:
     """JSON-ready figures; `valid` and `invalid_reasons` say whether they may be quoted."""
     result: dict[str, Any] = {f"reach_mm_{p}": summary(reach_errors_mm(run.goals, truth, p)) for p in PHASES}
     late, cycles = late_cycles(run.cycles, goal_windows(run.cycles.stamp_ns, run.goals, WINDOW_S))
@@ -76,8 +79,11 @@ def _against_reference(path: Path, raw: int, cycles: int) -> Excess | None:
     return excess_over_reference(raw, cycles, late, total)
 
 
-def _doubts(reach: dict[str, Any], truth: Truth, arm: Arm, references: dict[str, Excess | None]) -> list[str]:
+def _doubts(reach: dict[str, Any], truth: TruthLog, arm: Arm, references: dict[str, Excess | None]) -> list[str]:
     reasons = [f"{name}: no finite error of every target" for name, value in reach.items() if value["median"] is None]
+    fresh, payload = reach["reach_mm_fresh"]["median"], reach["reach_mm_payload"]["median"]
+    if fresh is not None and payload is not None and payload < MIN_PAYLOAD_RATIO * fresh:
+        reasons.append(f"payload median below {MIN_PAYLOAD_RATIO} x fresh: the servo hides the load, it is unrealistic")
     if len({value["targets"] for value in reach.values()}) > 1:
         reasons.append("phases have different numbers of targets")
     if truth.robot_sha256 != tuple(arm.sha256):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from mbrl_control.report.run_data import Ticks
-from mbrl_control.report.truth import Truth
 from mbrl_control.robot import Arm
 from mbrl_control.signals import OperatorState
+from sim.truth_file import TruthLog
 
 POSITION_TOLERANCE = 1e-3
 """rad"""
@@ -16,7 +16,7 @@ COMMAND_TOLERANCE = 1.0 + 1e-6
 """Rounding of differences of float64 commands only."""
 
 
-def limit_violations(truth: Truth, ticks: Ticks, arm: Arm) -> dict[str, int]:
+def limit_violations(truth: TruthLog, ticks: Ticks, arm: Arm) -> dict[str, int]:
     """Simulator steps and guard ticks beyond a limit of ``arm``, by kind."""
     beyond = (truth.position < arm.lower - POSITION_TOLERANCE) | (truth.position > arm.upper + POSITION_TOLERANCE)
     fast = np.abs(truth.velocity) > SPEED_TOLERANCE * arm.velocity

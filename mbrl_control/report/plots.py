@@ -13,14 +13,14 @@ import numpy as np
 from mbrl_control.replay.held import interpolate
 from mbrl_control.report.reach import PHASES, SETTLED_S, WINDOW_S, tool_error_mm
 from mbrl_control.report.run_data import RunData
-from mbrl_control.report.truth import Truth
 from mbrl_control.signals import Array
+from sim.truth_file import TruthLog
 
 _LINE, _FAINT, _ALARM, _SECOND = "#1f4e8c", "#9db8d9", "#c0392b", "#d98e04"
 _DPI = 120
 
 
-def plot_tracking(run: RunData, truth: Truth, path: Path) -> None:
+def plot_tracking(run: RunData, truth: TruthLog, path: Path) -> None:
     """Distance of the tool from its target over time since the goal; one panel per phase, median in bold."""
     figure, axes = plt.subplots(1, len(PHASES), figsize=(15, 3.6), sharey=True, layout="constrained")
     grid = np.linspace(0.0, WINDOW_S - 0.01, 300)

@@ -8,11 +8,15 @@ from typing import Any
 
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.report.figures import figures
+from mbrl_control.report.frames import write_frames
 from mbrl_control.report.plots import plot_cycles, plot_spread, plot_tracking
 from mbrl_control.report.reach import PHASES
 from mbrl_control.report.run_data import read_run
-from mbrl_control.report.truth import read_truth
 from mbrl_control.robot import load_arm
+from sim.render import load_camera
+from sim.truth_file import read_truth
+
+RUN_FILE = "run.json"
 
 
 def write_report(folder: Path, arm_path: Path | None = None) -> dict[str, Any]:
@@ -28,13 +32,34 @@ def write_report(folder: Path, arm_path: Path | None = None) -> dict[str, Any]:
     plot_tracking(run, truth, folder / "tracking.png")
     plot_spread(run, folder / "spread.png")
     plot_cycles(run, folder / "cycles.png")
-    (folder / "report.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (folder / "report.md").write_text(_markdown(truth.robot, result), encoding="utf-8")
-    return result
+    write_frames(run.goals, truth, arm, load_camera(arm_path or arm_file(truth.robot)), folder)
+    return add_run_facts(folder, {}, result)
 
 
-def _markdown(robot: str, result: dict[str, Any]) -> str:
-    lines = [f"# Demo run: {robot}", "", _verdict(result), "", "## Reach error of the tool, mm (simulator truth)", ""]
+def add_run_facts(folder: Path, facts: dict[str, Any], result: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Note ``facts`` about a run (durations, seed) in run.json and in the report; return the whole report.
+
+    ``result`` are new figures; without them those of report.json stay.
+    """
+    run_file, report = folder / RUN_FILE, folder / "report.json"
+    known = json.loads(run_file.read_text(encoding="utf-8")) if run_file.is_file() else {}
+    run_file.write_text(json.dumps(known | facts, indent=1) + "\n", encoding="utf-8")
+    figures = json.loads(report.read_text(encoding="utf-8")) if result is None else result
+    whole: dict[str, Any] = figures | known | facts
+    report.write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(_markdown(whole), encoding="utf-8")
+    return whole
+
+
+def _markdown(result: dict[str, Any]) -> str:
+    lines = [
+        f"# Demo run: {result.get('robot', '')}",
+        "",
+        _verdict(result),
+        "",
+        "## Reach error of the tool, mm (simulator truth)",
+        "",
+    ]
     lines += ["| phase | median | p95 | max | targets |", "|---|---|---|---|---|"]
     for phase in PHASES:
         reach = result[f"reach_mm_{phase}"]
@@ -57,6 +82,7 @@ def _markdown(robot: str, result: dict[str, Any]) -> str:
         "![tool error](tracking.png)",
         "![spread and innovation](spread.png)",
         "![cycle times](cycles.png)",
+        "![frames](frames.png)",
         "",
     ]
     return "\n".join(lines)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,7 +34,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 
 @pytest.fixture(scope="module")
-def finished(session: Session) -> Iterator[tuple[Session, list[int]]]:
+def finished(session: Session) -> tuple[Session, list[int]]:
     """One run: reach a target, exchange planner and collector, roll a model over; then a kill of the guard."""
     with session.graph(launch_file("graph.yaml")) as graph:
         graph.start()
@@ -48,7 +47,7 @@ def finished(session: Session) -> Iterator[tuple[Session, list[int]]]:
             task.run(do="await_model", model_id=f"{ARM.name}/2")
             task.run(do="reach", phase="payload", targets=[], window=3.0)
             kill_guard(graph)
-    yield session, pids
+    return session, pids
 
 
 def kill_guard(graph: Graph) -> None:
@@ -79,7 +78,7 @@ def test_the_arm_reaches_the_target_in_the_simulators_truth(finished: tuple[Sess
 def test_planner_and_collector_never_publish_beside_each_other(finished: tuple[Session, list[int]]) -> None:
     """By epoch: each activation publishes one unbroken run of plans."""
     epochs = [m.epoch for _, _, m in LogReader(finished[0].log).messages((schema.PLAN,))]
-    runs = [epochs[0]] + [b for a, b in zip(epochs, epochs[1:], strict=False) if a != b]
+    runs = [epochs[0]] + [b for a, b in itertools.pairwise(epochs) if a != b]
     assert len(runs) == len(set(runs)) == 3
 
 
@@ -102,8 +101,8 @@ def test_a_dead_guard_stops_the_arm(finished: tuple[Session, list[int]]) -> None
     latched = [m.latched for _, _, m in LogReader(session.log).messages((schema.RELAY_STATUS,))]
     assert latched[-1]
     truth = read_truth(session.truth)
-    assert truth.brake[-1]
-    assert np.abs(truth.dq[-1]).max() < 1e-2
+    assert truth.brakes[-1]
+    assert np.abs(truth.velocity[-1]).max() < 1e-2
 
 
 def test_nothing_is_left_running(finished: tuple[Session, list[int]]) -> None:

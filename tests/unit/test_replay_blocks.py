@@ -10,12 +10,12 @@ import pytest
 from mbrl_control.replay.blocks import (
     BLOCK_NS,
     MARGIN_NS,
-    TooLittleData,
     newest_regime,
     require_blocks,
     split_blocks,
     thin_to_model_step,
 )
+from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.transitions import Grid, cut_transitions, select, transitions_from_streams
 from mbrl_control.signals import Transitions
 from tests.unit.synthetic_log import T0_NS, Arm, arm_streams

@@ -13,7 +13,7 @@ from mbrl_control.deployment.bundle import prior_bundle
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.learning.fit_ensemble import FitSettings
-from mbrl_control.replay.blocks import TooLittleData
+from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.transitions import Grid, transitions_from_streams
 from mbrl_control.retrain import (
     RetrainConfig,
