@@ -111,7 +111,7 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     rows = transitions_from_streams(streams, grid)
     split = split_blocks(rows, grid.stride_ns)
     blocks = require_blocks(rows, split.held)
-    train = select(rows, split.train)
+    train = thin_older_regimes(select(rows, split.train))
 
     registry = Registry(config.models, config.arm.name)
     active = _active(registry, config.arm)
@@ -146,6 +146,20 @@ def run_in_background() -> None:
     """Give this process the lowest priority and torch one thread: retraining must not cost the planner a cycle."""
     os.setpriority(os.PRIO_PROCESS, 0, 19)
     torch.set_num_threads(1)
+
+
+def thin_older_regimes(rows: Transitions) -> Transitions:
+    """Keep at most half as many rows of all older regimes as of the newest, evenly spread.
+
+    Together they weigh OLDER_SHARE, so most of them would cost time on the arm's computer and change nothing.
+    """
+    newest = newest_regime(rows)
+    older = np.flatnonzero(~newest)
+    allowed = int(newest.sum()) // 2
+    if len(older) <= allowed:
+        return rows
+    kept = older[np.linspace(0, len(older) - 1, allowed).astype(np.int64)]
+    return select(rows, np.sort(np.concatenate([np.flatnonzero(newest), kept])))
 
 
 def regime_weights(rows: Transitions) -> Array:

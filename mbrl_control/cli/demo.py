@@ -126,6 +126,7 @@ def retrain(session: Session, view: DemoView) -> str:
     view.say("retraining from the log being written (nice 19, one thread) while the arm holds")
     arguments = ["retrain", "--log", str(session.log), "--registry", str(session.registry), "--robot", str(session.arm)]
     result: dict[str, Any] = json.loads(run_verb([*arguments, "--seed", str(session.seed)]))
+    session.write(f"retrain-{result['model_id'].rpartition('/')[2]}.json", result)
     view.say(f"bundle {result['model_id']} passed its gate")
     return str(result["model_id"])
 

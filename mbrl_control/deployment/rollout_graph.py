@@ -32,7 +32,7 @@ _TINY = 1e-12
 class GraphShape:
     """Fixed sizes of one exported rollout."""
 
-    batch: int = 32
+    batch: int = 16
     horizon: int = 15
 
     def __post_init__(self) -> None:

@@ -28,12 +28,15 @@ class PlannerConfig(BaseModel):
     """Share of the joints' rated speed that plans may use."""
     acceleration_scale: float = Field(0.9, gt=0.0, le=1.0)
     """Share of the acceleration limit; the rest is the guard's margin."""
-    iterations: int = Field(2, ge=1, le=64)
+    iterations: int = Field(3, ge=1, le=64)
+    """At most; the budget ends them earlier."""
     reserve_s: float = Field(0.001, ge=0.0, le=0.01)
     """Kept free before the deadline for assembling and publishing the plan."""
     calls_per_iteration: int = Field(1, ge=1, le=16)
     """Evaluator calls (of its fixed batch) that make up one population."""
     elites: int = Field(6, ge=2, le=64)
+    warm_elites: int = Field(3, ge=1, le=64)
+    """Elites of the last cycle that join the first population."""
     momentum: float = Field(0.1, ge=0.0, lt=1.0)
     """Share of the old mean and spread that an update keeps."""
     noise_beta: float = Field(2.0, ge=0.0, le=6.0)
@@ -44,7 +47,7 @@ class PlannerConfig(BaseModel):
     """rad/s."""
     spread_ceiling: float = Field(0.5, gt=0.0, le=5.0)
     """rad/s."""
-    approach_gains: tuple[float, ...] = Field((4.0, 7.0, 10.0, 14.0, 18.0, 24.0), min_length=1, max_length=16)
+    approach_gains: tuple[float, ...] = Field((4.0, 8.0, 14.0, 24.0), min_length=1, max_length=16)
     """1/s, of the informed proposals."""
     correction_smoothness: float = Field(1.0, gt=0.0, le=100.0)
     """Penalty on knot differences in the correction of proposals, in steps of dt."""

@@ -87,6 +87,7 @@ class Planner:
         self._epoch = self._clock.now_ns()
         self._sequence = 0
         self._elites = np.zeros((0, 0, 0))
+        self._best: tuple[Array, Array] | None = None
         self._elites_start_ns = 0
         self._in_force: tuple[Plan, ...] = ()
         self._goal_sequence: int | None = None
@@ -161,7 +162,7 @@ class Planner:
         if goal.sequence != self._goal_sequence:
             self._goal_sequence = goal.sequence
             self._proposer.new_goal(pose[0])
-        propose = self._proposer.begin(pose, start.first_knot, goal)
+        propose = self._proposer.begin(pose, start.first_knot, goal, self._last_best(start))
         problem = Problem(
             self._model.evaluator,
             start.state,
@@ -178,6 +179,7 @@ class Planner:
         )
         if result is not None:
             self._elites, self._elites_start_ns = result.elites, start.start_ns
+            self._best = (result.best.knots, result.best.position)
             # A maximum that forgets within a second: preemption comes in bursts.
             self._iteration_ns = max(result.slowest_ns, round(0.97 * self._iteration_ns))
         return result
@@ -186,12 +188,23 @@ class Planner:
         """Elites of the last cycle at this cycle's knot times, the last knot held, [W, H, J]."""
         if not len(self._elites):
             return np.zeros((0, self._proposer.horizon, len(self._arm.joint_names)))
-        horizon = self._elites.shape[1]
+        return self._shifted(self._elites[: self._config.warm_elites], start)
+
+    def _last_best(self, start: StartState) -> tuple[Array, Array] | None:
+        """Best knots of the last cycle and what was predicted for them, at this cycle's times."""
+        if self._best is None:
+            return None
+        knots, position = self._shifted(np.stack(self._best), start)
+        return knots, position
+
+    def _shifted(self, rows: Array, start: StartState) -> Array:
+        """Rows [N, H, J] of the last cycle, interpolated at this cycle's times."""
+        horizon = rows.shape[1]
         shift = (start.start_ns - self._elites_start_ns) / self._grid.dt_ns
         place = np.clip(np.arange(horizon) + shift, 0.0, horizon - 1.0)
         below = np.minimum(place.astype(int), horizon - 2)
         share = (place - below)[None, :, None]
-        return np.asarray(self._elites[:, below] * (1.0 - share) + self._elites[:, below + 1] * share)
+        return np.asarray(rows[:, below] * (1.0 - share) + rows[:, below + 1] * share)
 
     def _assemble(self, belief: BeliefState, start: StartState, result: Result) -> Plan:
         assert self._model is not None

@@ -69,11 +69,11 @@ def approach(
     rest = target - (position + model.lag_s * velocity)
     command = np.broadcast_to(first, shape)
     knots, reference = np.empty((2, len(gains), horizon, len(target)))
-    gain = gains[:, None]
+    gain, slowness = gains[:, None], 1.0 / limits.velocity
     for k in range(horizon):
         # Half of the next action is already fixed by the knot before.
         wanted = gain * (rest - 0.5 * model.dt_s * command)
-        excess = np.max(np.abs(wanted) / limits.velocity, axis=1, keepdims=True)
+        excess = np.abs(wanted * slowness).max(axis=1, keepdims=True)
         wanted = wanted / np.maximum(excess, 1.0)
         following = np.minimum(np.maximum(wanted, command - limits.step), command + limits.step)
         action = 0.5 * (command + following)

@@ -85,8 +85,11 @@ def planned_commands(plans: Sequence[Plan], origin_ns: int, seconds: Array) -> A
 
     Before the first start the first plan's knot 0 holds; beyond a plan's end it is zero (the guard brakes).
     """
-    commands = _knots_at(plans[0], origin_ns, seconds)
-    for plan in plans[1:]:
+    begin_ns = origin_ns + round(float(seconds[0]) * 1e9)
+    # The last plan that has started by the first of these times hides all before it.
+    hidden = max((i for i, plan in enumerate(plans) if plan.start_ns <= begin_ns), default=0)
+    commands = _knots_at(plans[hidden], origin_ns, seconds)
+    for plan in plans[hidden + 1 :]:
         started = seconds >= (plan.start_ns - origin_ns) * 1e-9
         commands = np.where(started[:, None], _knots_at(plan, origin_ns, seconds), commands)
     return commands
@@ -95,8 +98,13 @@ def planned_commands(plans: Sequence[Plan], origin_ns: int, seconds: Array) -> A
 def _knots_at(plan: Plan, origin_ns: int, seconds: Array) -> Array:
     # Stamps stay integers until they are differences: float64 holds today's nanoseconds to 256 ns only.
     local = seconds + (origin_ns - plan.start_ns) * 1e-9
-    columns = [np.interp(local, plan.times, plan.knots[:, j], right=0.0) for j in range(plan.knots.shape[1])]
-    return np.stack(columns, axis=-1)
+    last = len(plan.times) - 1
+    place = np.interp(local, plan.times, np.arange(last + 1.0))
+    below = np.minimum(place.astype(np.int64), last - 1)
+    share = (place - below)[:, None]
+    commands = plan.knots[below] * (1.0 - share) + plan.knots[below + 1] * share
+    commands[local > plan.times[-1]] = 0.0
+    return commands
 
 
 def _steps_to(deadline_ns: int, stamp_ns: int, grid: TimeGrid) -> int:

@@ -51,19 +51,27 @@ class TrackProposer:
         need = np.abs(self._target - position) / (self.horizon * self._model.dt_s)
         return np.clip(self._config.spread_gain * need, self._config.spread_floor, self._config.spread_ceiling)
 
-    def begin(self, start: tuple[Array, Array], first: Array, goal: Goal) -> Proposer:
-        """Proposals of one cycle from ``start`` (position, velocity [J]) and knot 0."""
+    def begin(
+        self, start: tuple[Array, Array], first: Array, goal: Goal, last: tuple[Array, Array] | None = None
+    ) -> Proposer:
+        """Proposals of one cycle from ``start`` (position, velocity [J]) and knot 0.
+
+        ``last``: the best knots and predicted positions [H, J] of the cycle before, at this cycle's times. Corrected
+        by the model's own prediction, they make the first iteration go on where the last cycle ended.
+        """
         self._find_target(goal)
         tracks = approach(start, first, self._target, self._gains, self.horizon, self._limits, self._model)
         brake = np.zeros((1, *tracks.knots.shape[1:]))
 
+        def corrected(knots: Array, predicted: Array) -> Array:
+            return np.asarray(knots + self._corrector.change(tracks.reference - predicted))
+
         def propose(population: Population | None) -> Array:
             if population is None:
-                return np.concatenate([tracks.knots, brake])
+                first_ones = [tracks.knots, brake]
+                return np.concatenate(first_ones if last is None else [*first_ones, corrected(*last)])
             best = int(np.argmin(population.cost))
-            knots, predicted = population.knots[best], population.position[best]
-            change = self._corrector.change(tracks.reference - predicted)
-            return np.concatenate([knots + change, knots + 0.5 * change])
+            return corrected(population.knots[best], population.position[best])
 
         return propose
 

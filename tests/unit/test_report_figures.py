@@ -12,13 +12,12 @@ from scipy.stats import poisson
 
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.episode_log import schema
-from mbrl_control.report.errors import ReportError
 from mbrl_control.report.reach import PHASES
 from mbrl_control.report.report_files import write_report
 from mbrl_control.report.timing import excess_over_reference, skipped, stalls
 from mbrl_control.robot import Arm, load_arm
 from sim.arm_sim import TruthState
-from sim.truth_file import TruthWriter
+from sim.truth_file import TruthFileError, TruthWriter
 from tests.unit.synthetic_log import T0_NS, message, write_rows
 
 MS = 1_000_000
@@ -183,7 +182,7 @@ def test_missing_reference_and_truth_are_named(folder: Path, tmp_path: Path) -> 
     assert not report["valid"]
     assert report["excess_late"] is None
     (tmp_path / "truth.bin").unlink()
-    with pytest.raises(ReportError, match=r"truth\.bin"):
+    with pytest.raises(TruthFileError, match=r"truth\.bin"):
         write_report(tmp_path)
 
 

@@ -11,8 +11,8 @@ from mbrl_control.robot import load_arm
 from mbrl_nodes.convert import JointNameError, belief_to_msg, sample_from_joint_state
 from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, STATE_QOS, GraphNode, Polled, run
 
-POLLS_PER_PERIOD = 2
-"""A belief comes at most half a sensor period after its sample."""
+POLLS_PER_PERIOD = 1
+"""A belief comes at most one sensor period after its sample; the planner works with the sample's time."""
 
 
 class StateEstimator(GraphNode):
