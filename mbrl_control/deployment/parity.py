@@ -1,7 +1,12 @@
-"""Torch against ONNX Runtime, random and edge inputs, float32: max |a - b| <= 1e-5 max(1, max |b|) per output."""
+"""ONNX Runtime (float32) against torch (float64) on random and edge inputs: max |a - b| <= 1e-5 max(1, max |b|) per output.
+
+Far outside the training data sums of large terms cancel, and float32 itself is further off than that. There the
+deployed graph must be as good as torch's own float32: at most ROUNDING times its error.
+"""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +28,7 @@ from mbrl_control.robot import Arm
 from mbrl_control.signals import Array
 
 TOLERANCE = 1e-5
+ROUNDING = 4.0
 _RANDOM = 6
 
 
@@ -87,8 +93,9 @@ def torch_outputs(
     graph: nn.Module, case: dict[str, Float32], inputs: tuple[str, ...], outputs: tuple[str, ...]
 ) -> dict[str, Float32]:
     """Named outputs of the torch graph."""
+    kind = next(graph.buffers()).dtype
     with torch.inference_mode():
-        values = graph(*(torch.from_numpy(case[name]) for name in inputs))
+        values = graph(*(torch.from_numpy(case[name]).to(kind) for name in inputs))
     return {name: value.numpy() for name, value in zip(outputs, values, strict=True)}
 
 
@@ -99,13 +106,17 @@ def _worst(
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
 ) -> float:
-    worst = 0.0
+    worst, exact = 0.0, copy.deepcopy(graph).double()
     for index, case in enumerate(cases):
-        expected = torch_outputs(graph, case, inputs, outputs)
-        name, value = worst_difference(session.run({k: case[k] for k in inputs}), expected, outputs)
-        if value > TOLERANCE:
-            raise ParityError(
-                f"{name}: differs by {value:.2e} in case {index}, allowed {TOLERANCE:.0e}; report the model"
-            )
-        worst = max(worst, value)
+        truth, rounded = (torch_outputs(g, case, inputs, outputs) for g in (exact, graph))
+        deployed = session.run({k: case[k] for k in inputs})
+        for name in outputs:
+            _, value = worst_difference(deployed, truth, (name,))
+            _, rounding = worst_difference(rounded, truth, (name,))
+            allowed = max(TOLERANCE, ROUNDING * rounding)
+            if not value <= allowed:
+                raise ParityError(
+                    f"{name}: differs by {value:.2e} in case {index}, allowed {allowed:.1e}; keep the old"
+                )
+            worst = max(worst, value)
     return worst

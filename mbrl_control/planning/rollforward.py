@@ -102,7 +102,7 @@ def _knots_at(plan: Plan, origin_ns: int, seconds: Array) -> Array:
     place = np.interp(local, plan.times, np.arange(last + 1.0))
     below = np.minimum(place.astype(np.int64), last - 1)
     share = (place - below)[:, None]
-    commands = plan.knots[below] * (1.0 - share) + plan.knots[below + 1] * share
+    commands = np.asarray(plan.knots[below] * (1.0 - share) + plan.knots[below + 1] * share, dtype=np.float64)
     commands[local > plan.times[-1]] = 0.0
     return commands
 

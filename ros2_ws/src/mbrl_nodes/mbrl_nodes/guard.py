@@ -16,9 +16,9 @@ from std_srvs.srv import Trigger
 from mbrl_control.cadence import Tick
 from mbrl_control.robot import load_arm
 from mbrl_control.safety.config import GuardConfig, limits_of
-from mbrl_control.safety.guard_core import GuardCore, GuardStatus
+from mbrl_control.safety.guard_core import GuardCore
 from mbrl_control.safety.state_machine import Event
-from mbrl_control.signals import SensorSample
+from mbrl_control.signals import OperatorState, SensorSample
 from mbrl_nodes.convert import (
     JointNameError,
     ns_from_stamp,
@@ -48,7 +48,7 @@ class Guard(GraphNode):
         self._lock = threading.Lock()
         self._measured: tuple[SensorSample | None, int] = (None, 0)
         self._missed, self._has_spread = 0, False
-        self._shown: GuardStatus | None = None
+        self._shown: tuple[OperatorState, int] | None = None
 
     def setup(self) -> None:
         arm = load_arm(self.get_parameter("arm").value)
@@ -95,13 +95,9 @@ class Guard(GraphNode):
             status = self._core.status()
         self._missed += tick.skipped
         self._commands.publish(safe_command_to_msg(command, self._names, tick.index, int(status.state)))
-        shown = self._shown
-        if (
-            shown is None
-            or (shown.state, shown.challenge) != (status.state, status.challenge)
-            or tick.index % STATUS_TICKS == 0
-        ):
-            self._shown = status
+        shown = (status.state, status.challenge)
+        if shown != self._shown or tick.index % STATUS_TICKS == 0:
+            self._shown = shown
             self._statuses.publish(status_to_msg(status, self.now_ns(), self._missed, self._has_spread))
 
     def _read_state(self) -> None:
