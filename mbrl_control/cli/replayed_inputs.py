@@ -37,7 +37,8 @@ class Recording:
 def record(log: Path) -> Recording:
     """The last 20 s in which targets were given."""
     topics = (schema.BELIEF, schema.SAFE_COMMAND, schema.GOAL, schema.PLAN, schema.JOINT_STATES)
-    streams = {topic: _timed(log, topic) for topic in topics}
+    found = LogReader(log).decoded(topics)
+    streams = {topic: [(_stamp(topic, message), message) for message in found[topic]] for topic in topics}
     end = streams[schema.GOAL][-1][0]
     begin = end - PERIOD_NS
 
@@ -72,13 +73,9 @@ def shift_plan(plan: Plan, offset_ns: int, epoch: int, sequence: int) -> Plan:
     )
 
 
-def _timed(log: Path, topic: schema.Topic) -> list[tuple[int, Any]]:
-    """Stamped in the message itself: the logger's receive time is no finer than its polling."""
-    stamps = (
-        (stamp_ns(message.header.stamp if topic is schema.JOINT_STATES else message.stamp), message)
-        for _, _, message in LogReader(log).messages((topic,))
-    )
-    return list(stamps)
+def _stamp(topic: schema.Topic, message: Any) -> int:
+    """In the message itself: the logger's receive time is no finer than its polling."""
+    return stamp_ns(message.header.stamp if topic is schema.JOINT_STATES else message.stamp)
 
 
 def _belief(message: Any) -> BeliefState:

@@ -1,7 +1,8 @@
-"""ONNX Runtime (float32) against torch (float64) on random and edge inputs: max |a - b| <= 1e-5 max(1, max |b|) per output.
+"""ONNX Runtime (float32) against torch (float64), random and edge inputs.
 
-Far outside the training data sums of large terms cancel, and float32 itself is further off than that. There the
-deployed graph must be as good as torch's own float32: at most ROUNDING times its error.
+Allowed is max |a - b| <= 1e-5 max(1, max |b|) per output. Far outside the training data sums of large terms cancel,
+and float32 itself is further off than that: there the deployed graph must be as good as torch's own float32, at most
+ROUNDING times its error.
 """
 
 from __future__ import annotations

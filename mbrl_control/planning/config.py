@@ -30,7 +30,7 @@ class PlannerConfig(BaseModel):
     """Share of the acceleration limit; the rest is the guard's margin."""
     iterations: int = Field(3, ge=1, le=64)
     """At most; the budget ends them earlier."""
-    reserve_s: float = Field(0.001, ge=0.0, le=0.01)
+    reserve_s: float = Field(0.002, ge=0.0, le=0.01)
     """Kept free before the deadline for assembling and publishing the plan."""
     calls_per_iteration: int = Field(1, ge=1, le=16)
     """Evaluator calls (of its fixed batch) that make up one population."""
