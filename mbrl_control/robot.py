@@ -5,6 +5,7 @@ The URDF gives the kinematics and the basic limits, the YAML beside it the rest.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,6 +110,12 @@ class Arm:
     def joints(self) -> int:
         """J."""
         return len(self.joint_names)
+
+
+NAME = re.compile(r"[a-z0-9_]{1,64}")
+_FRAMES = ("name", "base_frame", "tool_frame", "joints", "tool", "links", "home", "work_box", "capsules", "camera")
+FIELDS = frozenset((*_FRAMES, "servo", "friction", "armature", "noise", "delays", "brake"))
+"""Top level of an arm's YAML; a misspelt field would silently do nothing."""
 
 
 def load_arm(path: str | Path) -> Arm:
@@ -263,6 +270,11 @@ def _capsules(source: YamlFile, links: dict[str, int]) -> tuple[Capsule, ...]:
 
 def _check(arm: Arm, source: YamlFile) -> None:
     """Contradictions between fields."""
+    unknown = sorted(set(source.tree) - FIELDS)
+    if unknown:
+        raise source.error(unknown[0], "unknown field", f"remove or correct it; known: {', '.join(sorted(FIELDS))}")
+    if not NAME.fullmatch(arm.name):
+        raise source.error("name", f"{arm.name!r}", "use 1 to 64 of a-z, 0-9 and _: it names folders and topics")
     if not (arm.lower < arm.upper).all():
         raise source.error("joints[].lower", "not below `upper`", "swap or correct the limits")
     for key in ("velocity", "acceleration", "jerk", "effort", "torque_rate", "servo_gain", "servo_lag_s"):
@@ -276,6 +288,8 @@ def _check(arm: Arm, source: YamlFile) -> None:
         raise source.error("work_box", "outside the joint limits", "shrink it to `lower`..`upper`")
     nonnegative = {f"noise.{key}": getattr(arm.noise, key) for key in SensorNoise.__dataclass_fields__}
     nonnegative |= {"delays.sensor_s": arm.sensor_delay_s, "delays.command_s": arm.command_delay_s}
+    nonnegative |= {"friction.coulomb": arm.friction_coulomb.min(), "friction.viscous": arm.friction_viscous.min()}
+    nonnegative |= {"armature": arm.armature.min()}
     nonnegative |= {"brake.factor": arm.brake_factor, "brake.floor": arm.brake_floor}
     for key, value in nonnegative.items():
         if value < 0.0:

@@ -19,8 +19,3 @@ def take_priority() -> str:
     except PermissionError:
         return f"SCHED_OTHER (SCHED_FIFO {wanted} not permitted)"
     return f"SCHED_FIFO {wanted}"
-
-
-def give_up_priority() -> None:
-    """Back to normal scheduling for the calling thread only: work that must not disturb the control thread."""
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mbrl_control.robot import Arm
+from mbrl_control.robot import Arm, ArmError
 from mbrl_control.signals import Array, SensorSample
 
 
@@ -116,11 +116,11 @@ def whole_steps(delay_s: float, period_ns: int, field: str) -> int:
     """Delay as a count of physics steps.
 
     Raises:
-        ValueError: the delay is no multiple of the step.
+        ArmError: the delay is no multiple of the step.
     """
     steps = round(delay_s * 1e9 / period_ns)
     if abs(steps * period_ns - delay_s * 1e9) > 1.0:
-        raise ValueError(f"{field}: {delay_s} s is no multiple of the {period_ns * 1e-9} s physics step; round it")
+        raise ArmError(f"{field}: {delay_s} s is no multiple of the {period_ns * 1e-9} s physics step; round it")
     return steps
 
 

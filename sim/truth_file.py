@@ -124,4 +124,7 @@ def _header(path: Path, line: bytes) -> dict[str, Any]:
         raise TruthFileError(f"{path}: header: not JSON; give a truth file, not another log") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise TruthFileError(f"{path}: header: format is not {FORMAT!r}; give a truth file of this version")
+    missing = [key for key in ("robot", "joint_names", "robot_sha256") if key not in header]
+    if missing:
+        raise TruthFileError(f"{path}: header: {missing[0]} is missing; give a truth file of this version")
     return header

@@ -45,7 +45,7 @@ class DemoOptions:
 
 def demo(
     robot: Annotated[str, typer.Option(help="arm: panda, planar or a YAML file")] = "panda",
-    seed: Annotated[int, typer.Option(help="seed of targets, simulator noise, planner and training", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="seed of everything random", min=0, max=2**31 - 1)] = 0,
     out: Annotated[Path | None, typer.Option(help="new folder of the run (default: out/demo-ROBOT-SEED-TIME)")] = None,
     headless: Annotated[bool, typer.Option(help="plain lines instead of live progress bars")] = False,
     report: Annotated[Path | None, typer.Option(help="only recompute the figures of a finished run's folder")] = None,
@@ -57,7 +57,8 @@ def demo(
     if report is not None:
         print(json.dumps(make_report(report)))
         return
-    folder = new_folder(out or Path("out") / f"demo-{robot}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}")
+    stem = Path(robot).stem
+    folder = new_folder(out or Path("out") / f"demo-{stem}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}")
     view, begin = DemoView(headless), time.monotonic()
     run_demo(DemoOptions(robot, seed, folder, targets=15), view)
     view.say("computing the report from the log and the truth file")
@@ -83,7 +84,9 @@ def run_demo(options: DemoOptions, view: DemoView) -> None:
             learn_and_relearn(session, task, targets, prior, view)
             task.run(do="hold")
         measure_reference(session, graph, view)
-    session.write(RUN_FILE, {"robot": arm.name, "seed": options.seed, "scheduling": scheduling})
+    session.write(
+        RUN_FILE, {"robot": arm.name, "arm": str(session.arm), "seed": options.seed, "scheduling": scheduling}
+    )
 
 
 def learn_and_relearn(
@@ -167,7 +170,9 @@ def target_distance(arm: Arm) -> float:
 
 def make_report(folder: Path) -> dict[str, Any]:
     """Every figure from the log and the truth file alone; writes report.json, report.md and the plots."""
-    return write_report(folder)
+    run_file = folder / RUN_FILE
+    arm = json.loads(run_file.read_text()).get("arm") if run_file.is_file() else None
+    return write_report(folder, Path(arm) if arm and Path(arm).is_file() else None)
 
 
 def setup_seconds() -> int | None:

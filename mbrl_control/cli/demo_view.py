@@ -60,7 +60,8 @@ class DemoView:
             table.add_column(column, justify="left" if column == "phase" else "right")
         for phase in PHASES:
             reach = figures[f"reach_mm_{phase}"]
-            table.add_row(phase, *(f"{reach[key]:.2f}" for key in ("median", "p95", "max")))
+            shown = ("-" if reach[key] is None else f"{reach[key]:.2f}" for key in ("median", "p95", "max"))
+            table.add_row(phase, *shown)
         self._console.print(table)
         for key in (
             "plan_rate_hz",
@@ -71,3 +72,5 @@ class DemoView:
             "limit_violations",
         ):
             self._console.print(f"{key:>20}  {figures[key]}")
+        for text in figures["invalid_reasons"] + figures["misses"]:
+            self._console.print(f"[red]not met:[/red] {text}")

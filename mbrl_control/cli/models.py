@@ -90,7 +90,11 @@ def rollback(
 
     Example: mbrl-control models rollback 1 --robot panda --registry out/demo/registry
     """
+    from mbrl_control.deployment.check import verify_bundle
+
     bundles = _registry(registry, robot)
+    if version is not None:
+        verify_bundle(bundles.path(version), _arm(robot).joint_names)
     if version is None:
         version = bundles.rollback()
     else:

@@ -20,11 +20,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mbrl_control.cadence import ANCHOR_VARIABLE, SteadyClock
+from mbrl_control.cli.errors import Refused
 from mbrl_control.scheduling import PRIORITY_VARIABLE
 
 _PR_SET_PDEATHSIG = 1
@@ -32,17 +34,23 @@ _STATES = {"none": "unconfigured", "configure": "inactive", "activate": "active"
 
 
 class GraphError(ValueError):
-    """A graph that cannot be started, or a node that died."""
+    """A graph description or a folder that cannot be used."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeSpec:
+class GraphFailed(Refused):
+    """A node or another child process failed."""
+
+
+class NodeSpec(BaseModel):
     """One row of graph.yaml."""
 
-    name: str
-    priority: int
-    state: str
-    only: str = ""
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(pattern=r"^[a-z_]{1,64}$")
+    priority: int = Field(ge=0, le=98)
+    """SCHED_FIFO where permitted; 0: normal."""
+    state: Literal["none", "configure", "activate"]
+    """How far the node starts itself."""
 
 
 @dataclass(slots=True)
@@ -61,13 +69,9 @@ def load_graph(path: Path) -> list[NodeSpec]:
     """Read graph.yaml; an unknown key or value is an error that names the file."""
     try:
         rows = yaml.safe_load(path.read_text())["nodes"]
-        specs = [NodeSpec(name=name, **row) for name, row in rows.items()]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        return [NodeSpec(name=name, **row) for name, row in rows.items()]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise GraphError(f"{path}: not a graph description ({error}); compare with launch/graph.yaml") from error
-    for spec in specs:
-        if spec.state not in _STATES:
-            raise GraphError(f"{path}: node {spec.name}: state '{spec.state}' is none of {sorted(_STATES)}")
-    return specs
 
 
 def free_domain() -> int:
@@ -129,9 +133,9 @@ class Graph:
             while not node.ready.wait(0.05):
                 self.check()
                 if time.monotonic() > deadline:
-                    raise GraphError(f"{node.spec.name}: not ready after {timeout_s:.0f} s; see {node.log}")
+                    raise GraphFailed(f"{node.spec.name}: not ready after {timeout_s:.0f} s; see {node.log}")
             if node.state != _STATES[node.spec.state]:
-                raise GraphError(f"{node.spec.name}: could not start:\n{_tail(node.log)}")
+                raise GraphFailed(f"{node.spec.name}: could not start:\n{_tail(node.log)}")
             if on_ready is not None:
                 on_ready(node)
 
@@ -140,7 +144,7 @@ class Graph:
         for node in self.nodes.values():
             code = node.process.poll()
             if code is not None:
-                raise GraphError(
+                raise GraphFailed(
                     f"{node.spec.name} ended with status {code}; last lines of {node.log}:\n{_tail(node.log)}"
                 )
 

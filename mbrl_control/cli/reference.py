@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mbrl_control.cadence import Cadence, SteadyClock, Tick
-from mbrl_control.cli.processes import Graph, GraphError, spawn
+from mbrl_control.cli.processes import Graph, GraphFailed, spawn
 from mbrl_control.cli.replayed_inputs import Recording, record, shift_plan
 from mbrl_control.cli.session import Session
 from mbrl_control.deployment.evaluator import load_model
@@ -62,7 +62,7 @@ def run_references(session: Session, graph: Graph, bundle: Path, seconds: float,
     for kind, child in children.items():
         output, _ = child.communicate()
         if child.returncode != 0:
-            raise GraphError(f"reference of the {kind} ended with status {child.returncode}; see {session.nodes}")
+            raise GraphFailed(f"reference of the {kind} ended with status {child.returncode}; see {session.nodes}")
         session.write(f"reference_{kind}.json", json.loads(output.splitlines()[-1]))
 
 

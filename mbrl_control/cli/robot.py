@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Arm descriptions. Example: mbrl-control robot check sim/robots/planar2.yaml", no_args_is_help=True
+    help="Arm descriptions. Example: mbrl-control robot check sim/robots/planar.yaml", no_args_is_help=True
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mbrl_control.cli.processes import Graph, GraphError, free_domain, load_graph
+from mbrl_control.cli.processes import Graph, GraphError, GraphFailed, free_domain, load_graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def run_verb(arguments: Sequence[str], log: Path | None = None) -> str:
         log.write_text(done.stdout)
     lines = done.stdout.strip().splitlines()
     if done.returncode != 0:
-        raise GraphError(
+        raise GraphFailed(
             f"`mbrl-control {' '.join(arguments[:2])}` ended with status {done.returncode}: {' | '.join(lines[-3:])}"
         )
     return lines[-1] if lines else ""

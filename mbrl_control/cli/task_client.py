@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mbrl_control.cli.processes import Graph, GraphError, spawn
+from mbrl_control.cli.errors import Refused
+from mbrl_control.cli.processes import Graph, GraphFailed, spawn
 
 Event = dict[str, Any]
 
 
-class TaskError(RuntimeError):
+class TaskError(Refused):
     """The task could not do what it was told."""
 
 
@@ -32,7 +33,7 @@ class TaskClient:
         self._events = self._read()
         ready = next(self._events, {})
         if ready.get("state") != "active":
-            raise GraphError(f"demo_task could not start; see {self._log}")
+            raise GraphFailed(f"demo_task could not start; see {self._log}")
 
     def __enter__(self) -> TaskClient:
         return self

@@ -14,7 +14,10 @@ import typer
 from mbrl_control.cli.demo_view import DemoView
 from mbrl_control.cli.locations import arm_file, launch_file
 from mbrl_control.cli.session import Session, new_folder, run_verb
-from mbrl_control.robot import load_arm
+from mbrl_control.deployment.check import verify_bundle
+from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.registry import Registry
+from mbrl_control.robot import Arm, load_arm
 
 
 def up(
@@ -24,8 +27,8 @@ def up(
         Path | None, typer.Option(help="registry whose active bundle is used (default: a new one, prior only)")
     ] = None,
     graph: Annotated[Path | None, typer.Option(help="graph description (default: launch/graph.yaml)")] = None,
-    speed_scale: Annotated[float, typer.Option(help="cap on the rated speeds", min=0.01, max=1.0)] = 0.5,
-    seed: Annotated[int, typer.Option(help="seed of simulator and planner", min=0)] = 0,
+    speed_scale: Annotated[float, typer.Option(help="cap on the rated speeds", min=0.05, max=1.0)] = 0.5,
+    seed: Annotated[int, typer.Option(help="seed of simulator and planner", min=0, max=2**31 - 1)] = 0,
     dry_run: Annotated[bool, typer.Option(help="everything runs, the relay publishes nothing")] = False,
 ) -> None:
     """Start the graph as separate processes; Ctrl-C stops everything cleanly.
@@ -37,7 +40,9 @@ def up(
     folder = new_folder(out or Path("out") / f"up-{arm.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     session = Session(folder, path, arm.name, seed, speed_scale, registry.resolve() if registry else None)
     view = DemoView(headless=True)
-    if registry is None:
+    if registry is not None:
+        check_active_bundle(Registry(session.registry, arm.name), arm)
+    else:
         run_verb(["models", "prior", "--robot", str(path), "--registry", str(session.registry)])
     ended = threading.Event()
 
@@ -54,3 +59,13 @@ def up(
         while not ended.wait(0.2):
             running.check()
     view.say("stopped")
+
+
+def check_active_bundle(registry: Registry, arm: Arm) -> None:
+    """BundleError when the planner would find nothing it may use: better here than in a node's log."""
+    version = registry.active()
+    if version is None:
+        raise BundleError(
+            f"{registry.folder}: active.json: names no bundle; run `mbrl-control models prior` or `retrain`"
+        )
+    verify_bundle(registry.path(version), arm.joint_names)

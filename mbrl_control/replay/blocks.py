@@ -37,17 +37,27 @@ class Split:
 
 
 def split_blocks(rows: Transitions, stride_ns: int) -> Split:
-    """Hold out one of every 4 consecutive blocks of each regime: the one with the lowest hash of its time."""
+    """Hold out one of every 4 consecutive blocks: the one with the lowest hash of its time.
+
+    That depends on the clock alone, not on the log: a block once held out is so for every later model too, whatever
+    has been logged since.
+    """
     block = rows.stamp_ns // BLOCK_NS
     inner = (rows.stamp_ns - block * BLOCK_NS >= MARGIN_NS) & ((block + 1) * BLOCK_NS - rows.stamp_ns > MARGIN_NS)
-    chosen: list[int] = []
-    for session in np.unique(rows.session):
-        numbers, counts = np.unique(block[rows.session == session], return_counts=True)
-        whole = numbers[counts * stride_ns >= LEAST_FILLED * BLOCK_NS].tolist()
-        groups = [whole[i : i + GROUP] for i in range(0, len(whole) - GROUP + 1, GROUP)]
-        chosen += [min(group, key=_hash) for group in groups]
-    in_chosen = np.isin(block, chosen)
-    return Split(train=~in_chosen, held=in_chosen & inner, blocks=len(chosen))
+    group = block // GROUP
+    chosen = {
+        number: min(range(number * GROUP, (number + 1) * GROUP), key=_hash) for number in np.unique(group).tolist()
+    }
+    in_chosen = block == np.array([chosen[number] for number in group.tolist()])
+    held = in_chosen & inner & _well_filled(rows, block, stride_ns)
+    return Split(train=~in_chosen, held=held, blocks=len(np.unique(block[held])))
+
+
+def _well_filled(rows: Transitions, block: NDArray[np.int64], stride_ns: int) -> NDArray[np.bool_]:
+    """[N] whether each row's block has enough rows of the row's regime to be judged by."""
+    pairs = np.stack([rows.session, block], axis=1)
+    _, place, counts = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
+    return np.asarray(counts[place] * stride_ns >= LEAST_FILLED * BLOCK_NS, dtype=np.bool_)
 
 
 def newest_regime(rows: Transitions) -> NDArray[np.bool_]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.held import interpolate
 from mbrl_control.replay.streams import Streams
 from mbrl_control.signals import Array
@@ -49,11 +50,13 @@ class _Stretch:
 
 
 def estimate_delay(streams: Streams | Sequence[Streams]) -> DelayEstimate:
-    """Delay in whole milliseconds, 0..40 ms. ValueError when the logs hold no moving stretch of 2 s."""
+    """Delay in whole milliseconds, 0..40 ms. TooLittleData when the logs hold no moving stretch of 2 s."""
     logs = [streams] if isinstance(streams, Streams) else list(streams)
     stretches = [part for log in logs for part in _stretches(log)]
     if not stretches or max(float(np.ptp(part.command)) for part in stretches) < 1e-3:
-        raise ValueError("logs: no 2 s with drives on and moving commands; the delay cannot be estimated: log a motion")
+        raise TooLittleData(
+            "logs: no 2 s with drives on and moving commands; the delay cannot be estimated: log a motion"
+        )
     joints = stretches[0].command.shape[1]
     low, high = np.full(joints, 2.0), np.full(joints, 300.0)
     for _ in range(_ROUNDS):

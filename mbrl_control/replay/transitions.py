@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_control.replay.errors import TooLittleData
+from mbrl_control.replay.errors import DifferentArms, TooLittleData
 from mbrl_control.replay.held import HeldSignal, interpolate
 from mbrl_control.replay.streams import Streams, read_streams
 from mbrl_control.signals import Transitions
@@ -36,7 +36,7 @@ class Grid:
 def transitions_from_logs(paths: Sequence[Path], grid: Grid) -> Transitions:
     """Rows of all logs, oldest first; session and segment ids grow over log boundaries.
 
-    Raises LogError for an unusable log and ValueError when the logs are of different arms or give no row.
+    Raises LogError for an unusable log, DifferentArms, and TooLittleData when the logs give no row.
     """
     streams = sorted((read_streams(path) for path in paths), key=lambda s: int(s.belief_ns[0]))
     return transitions_from_streams(streams, grid)
@@ -45,9 +45,9 @@ def transitions_from_logs(paths: Sequence[Path], grid: Grid) -> Transitions:
 def transitions_from_streams(streams: Sequence[Streams], grid: Grid) -> Transitions:
     """As `transitions_from_logs`, from decoded streams in the order of their time."""
     if not streams:
-        raise ValueError("logs: none given; name at least one log")
+        raise TooLittleData("logs: none given; name at least one log")
     if any(s.joint_names != streams[0].joint_names for s in streams):
-        raise ValueError("logs: joint names differ between the logs; give logs of one arm")
+        raise DifferentArms("logs: joint names differ between the logs; give logs of one arm")
     parts: list[Transitions] = []
     session = segment = 0
     for stream in streams:

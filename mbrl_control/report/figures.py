@@ -13,6 +13,7 @@ from mbrl_control.report.errors import ReportError
 from mbrl_control.report.limits import limit_violations, protective_stops
 from mbrl_control.report.reach import PHASES, WINDOW_S, reach_errors_mm, summary
 from mbrl_control.report.run_data import RunData
+from mbrl_control.report.targets import PAYLOAD_OVER_FRESH
 from mbrl_control.report.timing import (
     Excess,
     excess_over_reference,
@@ -26,9 +27,6 @@ from mbrl_control.report.timing import (
 )
 from mbrl_control.robot import Arm
 from sim.truth_file import TruthLog
-
-MIN_PAYLOAD_RATIO = 1.5
-"""A servo that lets 2 kg show moves the median at least so much; below it, nothing is there to relearn."""
 
 
 def figures(folder: Path, run: RunData, truth: TruthLog, arm: Arm) -> dict[str, Any]:
@@ -82,8 +80,10 @@ def _against_reference(path: Path, raw: int, cycles: int) -> Excess | None:
 def _doubts(reach: dict[str, Any], truth: TruthLog, arm: Arm, references: dict[str, Excess | None]) -> list[str]:
     reasons = [f"{name}: no finite error of every target" for name, value in reach.items() if value["median"] is None]
     fresh, payload = reach["reach_mm_fresh"]["median"], reach["reach_mm_payload"]["median"]
-    if fresh is not None and payload is not None and payload < MIN_PAYLOAD_RATIO * fresh:
-        reasons.append(f"payload median below {MIN_PAYLOAD_RATIO} x fresh: the servo hides the load, it is unrealistic")
+    if fresh is not None and payload is not None and payload < PAYLOAD_OVER_FRESH * fresh:
+        reasons.append(
+            f"payload median below {PAYLOAD_OVER_FRESH} x fresh: the servo hides the load, it is unrealistic"
+        )
     if len({value["targets"] for value in reach.values()}) > 1:
         reasons.append("phases have different numbers of targets")
     if truth.robot_sha256 != tuple(arm.sha256):

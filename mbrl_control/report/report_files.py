@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from mbrl_control.cli.locations import arm_file
+from mbrl_control.report.errors import ReportError
 from mbrl_control.report.figures import figures
 from mbrl_control.report.frames import write_frames
 from mbrl_control.report.plots import plot_cycles, plot_spread, plot_tracking
 from mbrl_control.report.reach import PHASES
 from mbrl_control.report.run_data import read_run
+from mbrl_control.report.targets import misses
 from mbrl_control.robot import load_arm
 from sim.render import load_camera
 from sim.truth_file import read_truth
@@ -26,6 +28,8 @@ def write_report(folder: Path, arm_path: Path | None = None) -> dict[str, Any]:
     folder holds no run.
     """
     truth = read_truth(folder / "truth.bin")
+    if len(truth) == 0:
+        raise ReportError(f"{folder / 'truth.bin'}: records: none; give a run in which the simulator moved")
     arm = load_arm(arm_path or arm_file(truth.robot))
     run = read_run(folder / "log.mcap")
     result = figures(folder, run, truth, arm)
@@ -42,10 +46,15 @@ def add_run_facts(folder: Path, facts: dict[str, Any], result: dict[str, Any] | 
     ``result`` are new figures; without them those of report.json stay.
     """
     run_file, report = folder / RUN_FILE, folder / "report.json"
-    known = json.loads(run_file.read_text(encoding="utf-8")) if run_file.is_file() else {}
+    try:
+        known = json.loads(run_file.read_text(encoding="utf-8")) if run_file.is_file() else {}
+    except ValueError as error:
+        raise ReportError(f"{run_file}: not JSON ({error}); remove it, only durations and the seed are lost") from error
     run_file.write_text(json.dumps(known | facts, indent=1) + "\n", encoding="utf-8")
     figures = json.loads(report.read_text(encoding="utf-8")) if result is None else result
-    whole: dict[str, Any] = figures | known | facts
+    # Where the arm's file lay is this machine's business and stays in run.json.
+    whole: dict[str, Any] = {key: value for key, value in known.items() if key != "arm"} | figures | facts
+    whole["misses"] = misses(whole)
     report.write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (folder / "report.md").write_text(_markdown(whole), encoding="utf-8")
     return whole
@@ -56,6 +65,8 @@ def _markdown(result: dict[str, Any]) -> str:
         f"# Demo run: {result.get('robot', '')}",
         "",
         _verdict(result),
+        "",
+        "Missed: " + ("; ".join(result["misses"]) or "nothing") + ".",
         "",
         "## Reach error of the tool, mm (simulator truth)",
         "",

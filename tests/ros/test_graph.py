@@ -6,16 +6,18 @@ import itertools
 import json
 import os
 import signal
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from mbrl_control.cli.locations import arm_file, launch_file
-from mbrl_control.cli.processes import Graph, GraphError
+from mbrl_control.cli.processes import Graph, GraphFailed
 from mbrl_control.cli.session import Session, run_verb
-from mbrl_control.cli.task_client import TaskClient
+from mbrl_control.cli.task_client import TaskClient, TaskError
 from mbrl_control.episode_log import schema
-from mbrl_control.episode_log.reader import LogReader
+from mbrl_control.episode_log.reader import LogReader, stamp_ns
 from mbrl_control.robot import forward_kinematics, load_arm
 from mbrl_control.signals import OperatorState
 from sim.truth_file import read_truth
@@ -45,15 +47,27 @@ def finished(session: Session) -> tuple[Session, list[int]]:
             task.run(do="hold")
             run_verb(["models", "prior", "--robot", str(session.arm), "--registry", str(session.registry)])
             task.run(do="await_model", model_id=f"{ARM.name}/2")
-            task.run(do="reach", phase="payload", targets=[], window=3.0)
+            mover = threading.Thread(target=keep_moving, args=(task,))
+            mover.start()
+            time.sleep(1.2)
             kill_guard(graph)
+            # Long enough that what the graph's orderly end does comes clearly after what the kill does.
+            time.sleep(2.0)
+        mover.join()
     return session, pids
+
+
+def keep_moving(task: TaskClient) -> None:
+    """Two targets in turn; the guard dies meanwhile, so the command cannot end well."""
+    away = forward_kinematics(ARM, ARM.home - 0.4).tolist()
+    with pytest.raises((TaskError, GraphFailed)):
+        task.run(do="reach", phase="payload", targets=[away, TARGET.tolist()] * 4, window=0.6)
 
 
 def kill_guard(graph: Graph) -> None:
     os.kill(graph.nodes["guard"].process.pid, signal.SIGKILL)
     graph.nodes["guard"].process.wait(5.0)
-    with pytest.raises(GraphError, match="guard ended with status -9"):
+    with pytest.raises(GraphFailed, match="guard ended with status -9"):
         graph.check()
 
 
@@ -95,13 +109,21 @@ def test_the_states_the_guard_went_through(finished: tuple[Session, list[int]]) 
     assert {OperatorState.ARMED, OperatorState.RUNNING, OperatorState.OPERATOR_HOLD} <= set(states)
 
 
-def test_a_dead_guard_stops_the_arm(finished: tuple[Session, list[int]]) -> None:
-    """The relay latches and goes silent, the driver clamps its brakes."""
+def test_a_dead_guard_stops_a_moving_arm(finished: tuple[Session, list[int]]) -> None:
+    """The relay latches and goes silent, the driver clamps its brakes, long before the graph is ended."""
     session, _ = finished
-    latched = [m.latched for _, _, m in LogReader(session.log).messages((schema.RELAY_STATUS,))]
-    assert latched[-1]
+    streams = LogReader(session.log).decoded((schema.SAFE_COMMAND, schema.RELAY_STATUS))
+    died_ns = stamp_ns(streams[schema.SAFE_COMMAND][-1].stamp)
+    latched_ns = min(
+        stamp_ns(m.stamp) for m in streams[schema.RELAY_STATUS] if m.latched and stamp_ns(m.stamp) > died_ns
+    )
     truth = read_truth(session.truth)
-    assert truth.brakes[-1]
+    before = (truth.stamp_ns > died_ns - 100_000_000) & (truth.stamp_ns <= died_ns)
+    assert np.abs(truth.velocity[before]).max() > 0.05
+    braked_ns = truth.stamp_ns[(truth.stamp_ns > died_ns) & truth.brakes][0]
+    ended_ns = truth.stamp_ns[-1]
+    assert latched_ns - died_ns < 0.25 * (ended_ns - died_ns)
+    assert braked_ns - died_ns < 0.25 * (ended_ns - died_ns)
     assert np.abs(truth.velocity[-1]).max() < 1e-2
 
 

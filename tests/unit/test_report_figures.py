@@ -14,6 +14,7 @@ from mbrl_control.cli.locations import arm_file
 from mbrl_control.episode_log import schema
 from mbrl_control.report.reach import PHASES
 from mbrl_control.report.report_files import write_report
+from mbrl_control.report.targets import misses
 from mbrl_control.report.timing import excess_over_reference, skipped, stalls
 from mbrl_control.robot import Arm, load_arm
 from sim.arm_sim import TruthState
@@ -193,3 +194,34 @@ def test_truth_that_ends_early_is_the_worst_reach_not_a_score(folder: Path, tmp_
     report = write_report(tmp_path)
     assert report["reach_mm_relearned"]["median"] is None
     assert not report["valid"]
+
+
+def _met() -> dict[str, Any]:
+    median = {"nominal": 0.3, "fresh": 0.3, "payload_nominal": 12.0, "payload": 10.0, "relearned": 5.0}
+    reach = {f"reach_mm_{phase}": {"median": value} for phase, value in median.items()}
+    counts = dict.fromkeys(("excess_late", "excess_missed", "swap_missed_ticks", "limit_violations"), 0)
+    return reach | counts | {"plan_rate_hz": 50.0, "guard_rate_hz": 200.0, "demo_s": 500.0}
+
+
+def test_a_run_within_all_limits_misses_nothing() -> None:
+    assert misses(_met()) == []
+
+
+@pytest.mark.parametrize(
+    ("figure", "value"),
+    [
+        ("reach_mm_fresh", {"median": 1.31}),
+        ("reach_mm_relearned", {"median": 6.01}),
+        ("excess_late", 1.0),
+        ("excess_missed", None),
+        ("swap_missed_ticks", 1),
+        ("limit_violations", 2),
+        ("plan_rate_hz", 49.4),
+        ("guard_rate_hz", None),
+        ("demo_s", 541.0),
+    ],
+)
+def test_each_figure_beyond_its_limit_is_named(figure: str, value: Any) -> None:
+    found = misses(_met() | {figure: value})
+    assert found
+    assert all(text.startswith(figure) for text in found)

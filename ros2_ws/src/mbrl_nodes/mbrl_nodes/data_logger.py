@@ -75,8 +75,8 @@ class DataLogger(GraphNode):
                     writer.flush_if_due(self.now_ns())
                     pause.wait(DRAIN_PERIOD_S)
                 self._drain(writer)
-        except OSError:
-            # A full disk ends the logger, not the arm: the graph's supervisor sees the exit status.
+        except Exception:
+            # A full disk, say, ends the logger, not the arm: the graph's supervisor sees the exit status.
             self._write_failed = True
             self.get_logger().fatal("log cannot be written:\n" + traceback.format_exc())
             self.context.try_shutdown()

@@ -21,7 +21,7 @@ from std_msgs.msg import String
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import Goal, GoalKind
 from mbrl_nodes.convert import goal_to_msg
-from mbrl_nodes.operator_client import OperatorClient, OperatorError
+from mbrl_nodes.operator_client import OperatorClient
 from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS, GraphNode, run
 
 
@@ -57,7 +57,7 @@ class DemoTask(GraphNode):
             try:
                 self.commands[command.pop("do")](**command)
                 self.tell(event="done")
-            except (OperatorError, KeyError, TypeError, ValueError) as error:
+            except Exception as error:  # a thread has no caller: whatever failed must reach the reader of the events
                 self.tell(event="error", reason=f"{type(error).__name__}: {error}")
         self.context.try_shutdown()
 

@@ -126,7 +126,8 @@ class Guard(GraphNode):
         if message.status == ModelStatus.ACTIVE:
             with self._lock:
                 self._has_spread = message.has_spread
-                self._core.bundle_activated(message.payload)
+                # What is no mass lifts no cap.
+                self._core.bundle_activated(message.payload if 0.0 <= message.payload < 1e3 else 0.0)
 
     def _on_request(self, event: Event, request: Any, response: Any) -> Any:
         with self._lock:

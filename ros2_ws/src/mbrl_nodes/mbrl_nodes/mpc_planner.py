@@ -16,7 +16,7 @@ from mbrl_control.cadence import Tick
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import DeployedModel, load_model
 from mbrl_control.deployment.slot import ModelSlot
-from mbrl_control.planning.config import PlannerConfig, read_config
+from mbrl_control.planning.config import PlannerConfig, PlannerConfigError, read_config
 from mbrl_control.planning.planner import Cycle, Planner, PlanningModel
 from mbrl_control.robot import load_arm
 from mbrl_nodes.convert import plan_to_msg, report_to_msg
@@ -94,10 +94,10 @@ class MpcPlanner(GraphNode):
         try:
             # The first one is loaded here: there is nothing yet that this could delay.
             first = load_model(Path(message.path), self._arm.joint_names)
-        except BundleError as error:
+            self._planner.use(_planning_model(first))
+        except (BundleError, PlannerConfigError) as error:
             self._refuse_model(str(error))
             return
-        self._planner.use(_planning_model(first))
         self._slot = ModelSlot(first, self._arm.joint_names)
 
     def _swap(self) -> None:
@@ -107,7 +107,11 @@ class MpcPlanner(GraphNode):
         if result.refused:
             self._refuse_model(result.refused)
             return
-        self._planner.use(_planning_model(self._slot.current))
+        try:
+            self._planner.use(_planning_model(self._slot.current))
+        except PlannerConfigError as error:
+            self._slot.rollback()
+            self._refuse_model(str(error))
 
     def _refuse_model(self, reason: str) -> None:
         self._counts["refused_models"] += 1

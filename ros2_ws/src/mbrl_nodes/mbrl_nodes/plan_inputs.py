@@ -26,17 +26,34 @@ class PlanInputs:
         """Time of the first command after the guard's last arming."""
         self._epoch: int | None = None
         self._arm = arm
-        self._belief: BeliefMsg | None = None
+        self._belief: BeliefState | None = None
+        self._node = node
+        self.refused = 0
+        """Messages that could not be read."""
         self._beliefs = Polled(node, BeliefMsg, "belief", STATE_QOS)
         self._commands = Polled(node, SafeCommandMsg, "safe_command", EVERY_MESSAGE_QOS)
 
     def take(self) -> BeliefState | None:
         """Bring the history up to date and return the newest belief (None before the first)."""
         for received in self._commands.drain():
-            command = safe_command_from_msg(received, self._arm.joint_names)
+            try:
+                command = safe_command_from_msg(received, self._arm.joint_names)
+            except (ValueError, IndexError) as error:
+                self._refuse(f"safe_command: {error}")
+                continue
             self.history.append(command.stamp_ns, command.applied)
             self.following = command.plan_sequence != 0
             if command.epoch != self._epoch:
                 self._epoch, self.armed_ns = command.epoch, command.stamp_ns
-        self._belief = self._beliefs.newest() or self._belief
-        return None if self._belief is None else belief_from_msg(self._belief, self._arm.joint_names)
+        newest = self._beliefs.newest()
+        if newest is not None:
+            try:
+                self._belief = belief_from_msg(newest, self._arm.joint_names)
+            except (ValueError, IndexError) as error:
+                self._refuse(f"belief: {error}")
+        return self._belief
+
+    def _refuse(self, reason: str) -> None:
+        # The last good value grows old, and age is judged by the planner and the guard.
+        self.refused += 1
+        self._node.get_logger().error(reason, throttle_duration_sec=1.0)

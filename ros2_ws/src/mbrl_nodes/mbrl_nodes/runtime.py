@@ -184,8 +184,8 @@ class GraphNode(LifecycleNode):
         return super().on_deactivate(state) if result == TransitionCallbackReturn.SUCCESS else result
 
     def _halt(self) -> None:
-        self.stop()
         self.stop_control()
+        self.stop()
 
     def autostart(self) -> bool:
         """Go as far as the parameter says; tell the parent process by one JSON line on standard output."""
