@@ -42,7 +42,7 @@ def finished(session: Session) -> tuple[Session, list[int]]:
         graph.start()
         pids = [node.process.pid for node in graph.nodes.values()]
         with TaskClient(graph, session.arm) as task:
-            task.run(do="reach", phase="nominal", targets=[TARGET.tolist()], window=3.0)
+            task.run(do="reach", phase="nominal", targets=[TARGET.tolist()] * 3, window=2.0)
             task.run(do="excite", seconds=2.0)
             task.run(do="hold")
             run_verb(["models", "prior", "--robot", str(session.arm), "--registry", str(session.registry)])
@@ -78,11 +78,12 @@ def test_every_topic_of_the_graph_reaches_the_log(finished: tuple[Session, list[
 
 
 def test_the_arm_reaches_the_target_in_the_simulators_truth(finished: tuple[Session, list[int]]) -> None:
+    """The goal is given three times: a stall of a busy machine may stop the arm once, and it is re-armed."""
     session, _ = finished
-    goal = next(m for topic, _, m in LogReader(session.log).messages((schema.GOAL,)))
-    begin = goal.stamp.sec * 10**9 + goal.stamp.nanosec
+    goals = [m for _, _, m in LogReader(session.log).messages((schema.GOAL,)) if m.label.startswith("nominal/")]
+    begin, last_ns = stamp_ns(goals[0].stamp), stamp_ns(goals[-1].stamp)
     truth = read_truth(session.truth)
-    last = (truth.stamp_ns >= begin + 2.5e9) & (truth.stamp_ns < begin + 3.0e9)
+    last = (truth.stamp_ns >= last_ns + 1.5e9) & (truth.stamp_ns < last_ns + 2.0e9)
     assert last.sum() > 100
     error = np.linalg.norm(truth.tool[last] - TARGET, axis=1).mean()
     start = np.linalg.norm(truth.tool[truth.stamp_ns >= begin][0] - TARGET)
