@@ -11,13 +11,14 @@ import ctypes
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,9 +28,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mbrl_control.cadence import ANCHOR_VARIABLE, SteadyClock
 from mbrl_control.cli.errors import Refused
-from mbrl_control.scheduling import PRIORITY_VARIABLE
+from mbrl_control.scheduling import Placement, divide_processors
 
 _PR_SET_PDEATHSIG = 1
+_STACK_BYTES = 2 * 2**20
+"""Of each thread of a child: real-time children lock their memory, and a node has some twenty threads."""
 _STATES = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
 
 
@@ -51,6 +54,13 @@ class NodeSpec(BaseModel):
     """SCHED_FIFO where permitted; 0: normal."""
     state: Literal["none", "configure", "activate"]
     """How far the node starts itself."""
+    processor: Literal["any", "reserved", "others"] = "any"
+    """Which processors, where there are two or more: all, the reserved one, or all but that."""
+
+    def placement(self, allowed: Collection[int]) -> Placement:
+        """On a machine that lets this process use the processors ``allowed``."""
+        reserved, others = divide_processors(tuple(sorted(allowed)))
+        return Placement(self.priority, {"any": (), "reserved": reserved, "others": others}[self.processor])
 
 
 @dataclass(slots=True)
@@ -162,6 +172,10 @@ class Graph:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(patience_s)
 
+    def environment_of(self, spec: NodeSpec) -> dict[str, str]:
+        """What a process in this node's place is started with."""
+        return self.environment | spec.placement(os.sched_getaffinity(0)).environment()
+
     def _spawn(self, spec: NodeSpec) -> NodeProcess:
         params = self.folder / f"{spec.name}.params.yaml"
         values = {"autostart": spec.state, **self._parameters.get(spec.name, {})}
@@ -171,7 +185,10 @@ class Graph:
             command += ["--params-file", str(self._params_file)]
         command += ["--params-file", str(params)]
         log = self.folder / f"{spec.name}.log"
-        process = spawn(command, self.environment | {PRIORITY_VARIABLE: str(spec.priority)}, log.open("w"))
+        log.write_text("")
+        # Both writers append: at an offset of its own, the node's standard error would overwrite what `_follow` wrote.
+        with log.open("a") as stream:
+            process = spawn(command, self.environment_of(spec), stream)
         node = NodeProcess(spec, process, log)
         threading.Thread(target=_follow, args=(node,), daemon=True).start()
         return node
@@ -183,8 +200,9 @@ def spawn(
     """A child in its own session that is told to end when this process dies, however it dies."""
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def end_with_parent() -> None:
+    def prepare() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+        resource.setrlimit(resource.RLIMIT_STACK, (_STACK_BYTES, resource.getrlimit(resource.RLIMIT_STACK)[1]))
 
     return subprocess.Popen(
         command,
@@ -194,7 +212,7 @@ def spawn(
         stderr=stderr,
         text=True,
         start_new_session=True,
-        preexec_fn=end_with_parent,
+        preexec_fn=prepare,
     )
 
 
@@ -206,7 +224,7 @@ def _follow(node: NodeProcess) -> None:
             log.flush()
             if not node.ready.is_set() and line.startswith('{"node"'):
                 message = json.loads(line)
-                node.state, node.scheduling = message["state"], message["priority"]
+                node.state, node.scheduling = message["state"], message["scheduling"]
                 node.ready.set()
 
 

@@ -30,7 +30,7 @@ from mbrl_control.robot import Arm, load_arm
 from mbrl_control.safety.config import GuardConfig, limits_of
 from mbrl_control.safety.guard_core import GuardCore
 from mbrl_control.safety.state_machine import Event
-from mbrl_control.scheduling import PRIORITY_VARIABLE, take_priority
+from mbrl_control.scheduling import take_placement
 from mbrl_control.signals import BeliefState, OperatorState, PlanOutcome, SensorSample
 
 Step = Callable[[Tick], bool]
@@ -49,11 +49,11 @@ def run_references(session: Session, graph: Graph, bundle: Path, seconds: float,
     """Both at once, each in its node's place; writes reference_planner.json and reference_guard.json."""
     children = {}
     for kind in KINDS:
-        priority = next(spec.priority for spec in graph.specs if spec.name == NODES[kind])
+        replaced = next(spec for spec in graph.specs if spec.name == NODES[kind])
         arguments = [kind, str(session.folder), str(seconds), str(session.arm), str(bundle)]
         command = [sys.executable, "-m", "mbrl_control.cli.reference", *arguments]
         with (session.nodes / f"reference_{kind}.log").open("w") as log:
-            children[kind] = spawn(command, graph.environment | {PRIORITY_VARIABLE: str(priority)}, log)
+            children[kind] = spawn(command, graph.environment_of(replaced), log)
     begin = time.monotonic()
     while any(child.poll() is None for child in children.values()):
         on_event({"event": "excited", "seconds": min(seconds, time.monotonic() - begin)})
@@ -77,7 +77,7 @@ def main() -> None:
         step = _PlannerReference(arm, Path(bundle), recording, clock).step
     else:
         step = _GuardReference(arm, recording, clock).step
-    scheduling = take_priority()
+    scheduling = take_placement()
     sys.setswitchinterval(5e-4)
     gc.collect()
     gc.freeze()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.quiet_runtime import ort
 
 Float32 = NDArray[np.float32]
 

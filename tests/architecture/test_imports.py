@@ -43,6 +43,7 @@ CONTROL = (
     "mbrl_control.deployment.check",
     "mbrl_control.deployment.manifest",
     "mbrl_control.deployment.session",
+    "mbrl_control.deployment.quiet_runtime",
     "mbrl_nodes",
 )
 OFFLINE = ("torch", "onnxscript", "mbrl_control.learning", "mbrl_control.retrain")
@@ -53,6 +54,14 @@ ALL = sorted(modules())
 
 def under(name: str, *prefixes: str) -> bool:
     return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+QUIET = "mbrl_control.deployment.quiet_runtime"
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if not under(name, QUIET, "tests")])
+def test_onnxruntime_is_only_imported_without_its_telemetry(name: str) -> None:
+    assert [target for target in imports(name) if under(target, "onnxruntime")] == []
 
 
 def forbidden_imports(name: str) -> list[str]:

@@ -137,4 +137,4 @@ def test_nothing_is_left_running(finished: tuple[Session, list[int]]) -> None:
 def test_the_run_says_what_scheduling_was_in_force(finished: tuple[Session, list[int]]) -> None:
     lines = (finished[0].nodes / "guard.log").read_text().splitlines()
     ready = next(line for line in lines if line.startswith('{"node"'))
-    assert json.loads(ready)["priority"].startswith(("SCHED_FIFO", "SCHED_OTHER"))
+    assert json.loads(ready)["scheduling"].startswith(("SCHED_FIFO", "SCHED_OTHER"))

@@ -13,8 +13,10 @@ import gc
 import json
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import rclpy
@@ -27,7 +29,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from mbrl_control.cadence import SteadyClock, Tick, run_at
-from mbrl_control.scheduling import take_priority
+from mbrl_control.scheduling import take_placement
 from mbrl_nodes.convert import stamp_from_ns
 
 STATE_QOS = QoSProfile(reliability=ReliabilityPolicy.BEST_EFFORT, history=HistoryPolicy.KEEP_LAST, depth=1)
@@ -55,6 +57,17 @@ class _NeverExecuted(CallbackGroup):
         raise AssertionError("a polled subscription is never executed")
 
 
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """A message with the times the middleware noted; graph clock."""
+
+    content: Any
+    published_ns: int
+    """Handed to the middleware by its publisher."""
+    received_ns: int
+    """Taken in by this process."""
+
+
 class Polled:
     """A subscription that its owner reads when it wants to, instead of being called back.
 
@@ -71,12 +84,25 @@ class Polled:
 
     def drain(self) -> list[Any]:
         """All messages since the last call, oldest first; at most as many as the depth of the QoS."""
-        messages = []
+        return [content for content, _ in self._take()]
+
+    def drain_stamped(self, clock: SteadyClock) -> list[Stamped]:
+        """``drain`` with the middleware's times."""
+        taken = self._take()
+        # The middleware stamps with the wall clock, which may step; the graph's clock does not.
+        shift = clock.now_ns() - time.time_ns()
+        return [
+            Stamped(content, info["source_timestamp"] + shift, info["received_timestamp"] + shift)
+            for content, info in taken
+        ]
+
+    def _take(self) -> list[tuple[Any, dict[str, Any]]]:
+        taken = []
         handle = self._subscription.handle
         with handle:
-            while (taken := handle.take_message(self._subscription.msg_type, self._subscription.raw)) is not None:
-                messages.append(taken[0])
-        return messages
+            while (one := handle.take_message(self._subscription.msg_type, self._subscription.raw)) is not None:
+                taken.append(one)
+        return taken
 
     def newest(self) -> Any | None:
         """The last of ``drain``, None when there is none."""
@@ -202,8 +228,8 @@ class GraphNode(LifecycleNode):
         states = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
         state = states[target] if ok else "failed"
         # Only now: loading and warming up at real-time priority would starve the rest of the graph.
-        priority = take_priority()
-        print(json.dumps({"node": self.get_name(), "state": state, "priority": priority}), flush=True)
+        scheduling = take_placement()
+        print(json.dumps({"node": self.get_name(), "state": state, "scheduling": scheduling}), flush=True)
         return ok
 
     def _publish_diagnostics(self) -> None:

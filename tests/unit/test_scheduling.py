@@ -1,0 +1,71 @@
+"""Placement of processes: pure rules, and what a child process really gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mbrl_control.cli.processes import NodeSpec
+from mbrl_control.scheduling import Placement, divide_processors
+
+CODE = (
+    "import json, os, threading; from mbrl_control.scheduling import take_placement\n"
+    "told = take_placement()\n"
+    "worker = []\n"
+    "thread = threading.Thread(target=lambda: worker.extend((os.sched_getscheduler(0), *os.sched_getaffinity(0))))\n"
+    "thread.start(); thread.join()\n"
+    "locked = [line for line in open('/proc/self/status') if line.startswith('VmLck')][0].split()[1]\n"
+    "print(json.dumps([told, worker, int(locked)]))"
+)
+
+
+def child(placement: Placement) -> tuple[str, list[int], int]:
+    """What the child says, (policy, processors) of a thread started afterwards, locked kB."""
+    env = os.environ | placement.environment()
+    done = subprocess.run([sys.executable, "-c", CODE], env=env, capture_output=True, text=True, check=True)
+    told, worker, locked = json.loads(done.stdout)
+    return told, worker, locked
+
+
+@given(st.sets(st.integers(0, 64), min_size=1))
+def test_one_processor_is_reserved_where_there_are_two(allowed: set[int]) -> None:
+    reserved, others = divide_processors(tuple(sorted(allowed)))
+    if len(allowed) == 1:
+        assert (reserved, others) == ((), ())
+    else:
+        assert len(reserved) == 1
+        assert not {*reserved} & {*others}
+        assert {*reserved, *others} == allowed
+
+
+def test_planner_and_guard_never_share_a_processor() -> None:
+    planner = NodeSpec(name="planner", priority=30, state="activate", processor="reserved").placement({0, 1, 2})
+    guard = NodeSpec(name="guard", priority=50, state="activate", processor="others").placement({0, 1, 2})
+    assert (planner.processors, guard.processors) == ((2,), (0, 1))
+
+
+def test_a_child_says_what_is_in_force_and_later_threads_have_it() -> None:
+    processor = max(os.sched_getaffinity(0))
+    told, worker, locked = child(Placement(5, (processor,)))
+    assert worker[1:] == [processor]
+    assert f"processor {processor}" in told
+    # Where the machine permits it, it is really in force; where not, the child says so.
+    assert (worker[0] == os.SCHED_FIFO) == told.startswith("SCHED_FIFO 5")
+    assert (locked > 0) == ("memory locked" in told)
+
+
+def test_a_child_without_wishes_stays_as_it_is() -> None:
+    told, worker, locked = child(Placement())
+    assert told == "SCHED_OTHER"
+    assert (worker[0], locked) == (os.SCHED_OTHER, 0)
+
+
+def test_a_processor_that_is_not_there_is_not_claimed() -> None:
+    told, worker, _ = child(Placement(0, (4095,)))
+    assert "processor" not in told
+    assert {*worker[1:]} == os.sched_getaffinity(0)
