@@ -268,11 +268,15 @@ class GuardCore:
         self._enter(transition(self._machine, Event.HARD_FAULT, reason, now_ns, self._config))
 
     def _enter(self, after: Machine) -> None:
-        """Entry actions: a new hold where motion ends, drives on and plans counted anew when arming."""
+        """Entry actions: a new hold where motion ends, drives on when arming, plans counted anew before any start.
+
+        In an operator's hold another node may take over planning: the start then waits for plans made since.
+        """
         if after is self._machine:
             return
         self._machine = after
         self._hold = Hold()
         if after.state == OperatorState.ARMED:
             self._drives_off = False
+        if after.state in (OperatorState.ARMED, OperatorState.OPERATOR_HOLD):
             self._plans.restart_count()

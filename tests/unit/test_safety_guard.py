@@ -172,6 +172,17 @@ def test_when_publishers_are_exchanged_expect_new_epoch_only_outside_running() -
     assert "epoch" in rig.core.receive_plan(plan(rig.now, 999, epoch=1), rig.now).reason
 
 
+def test_when_the_operator_holds_expect_a_start_only_on_plans_made_since() -> None:
+    """Else plans of the node that is being exchanged would start the arm, and those of its successor be refused."""
+    rig = running()
+    rig.cycle(20)
+    rig.core.raise_severity(Event.REQUEST_HOLD, "test", rig.now)
+    rig.cycle(9)
+    assert "9 of 10" in rig.ask(Event.START).message
+    rig.cycle(1)
+    assert rig.ask(Event.START).success
+
+
 def test_when_a_start_lies_ahead_expect_the_plan_in_force_until_then() -> None:
     rig = running()
     rig.cycle(40, knots=constant([0.2, 0.0, 0.0]))
