@@ -143,6 +143,8 @@ class PlanReport:
     """One planner cycle, for the log: timers are values, never printed."""
 
     cycle: int
+    deadline_ns: int
+    """By which a newly optimized plan was due."""
     outcome: PlanOutcome
     model_id: str
     iterations: int

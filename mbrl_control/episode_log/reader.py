@@ -98,11 +98,11 @@ class LogReader:
         wanted[number] = Channel(name, type_name, text)
 
     def messages(self, topics: Collection[Topic]) -> Iterator[tuple[Topic, int, Any]]:
-        """Yield (topic, log time ns, decoded message) of ``topics``."""
+        """Yield (topic, publish time ns, decoded message) of ``topics``."""
         decoder = Decoder(self.path)
         for raw in self.raw(topics):
             topic = next(t for t in topics if matches(raw.channel.topic, t))
-            yield topic, raw.log_time_ns, decoder.decode(raw)
+            yield topic, raw.publish_time_ns, decoder.decode(raw)
 
     def decoded(self, topics: Collection[Topic]) -> dict[Topic, list[Any]]:
         """Collect the decoded messages of each topic in file order; absent topics give empty lists."""

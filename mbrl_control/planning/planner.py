@@ -255,6 +255,7 @@ class Planner:
         now = self._clock.now_ns()
         return PlanReport(
             cycle=cycle,
+            deadline_ns=deadline_ns,
             outcome=PlanOutcome.FAILED if plan is None else plan.outcome,
             model_id=self._model.model_id,
             iterations=0 if result is None else result.iterations,

@@ -21,12 +21,15 @@ from mbrl_control.report.timing import (
     late_cycles,
     missed_near,
     missed_ticks,
+    off_grid,
     rate_hz,
     stalls,
     swap_times,
 )
 from mbrl_control.robot import Arm
 from sim.truth_file import TruthLog
+
+PLAN_PERIOD_NS = 20_000_000
 
 
 def figures(folder: Path, run: RunData, truth: TruthLog, arm: Arm) -> dict[str, Any]:
@@ -41,6 +44,8 @@ def figures(folder: Path, run: RunData, truth: TruthLog, arm: Arm) -> dict[str, 
     swap_guard = missed_near(run.ticks.index, run.ticks.stamp_ns, swaps)
     violations = limit_violations(truth, run.ticks, arm)
     reasons = _doubts(result, truth, arm, {"planner": planner, "guard": guard})
+    if moved := off_grid(run.cycles, PLAN_PERIOD_NS):
+        reasons.append(f"planner: {moved} deadlines leave the grid of {PLAN_PERIOD_NS * 1e-6:g} ms")
     return result | {
         "plan_rate_hz": rate_hz(run.plans.stamp_ns, goal_windows(run.plans.stamp_ns, run.goals, WINDOW_S)),
         "guard_rate_hz": rate_hz(run.ticks.stamp_ns, np.ones(len(run.ticks.stamp_ns), dtype=np.bool_)),

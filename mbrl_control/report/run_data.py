@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mbrl_control.episode_log.schema import (
     PLAN,
     PLANNER_REPORT,
     SAFE_COMMAND,
+    Topic,
 )
 from mbrl_control.report.errors import ReportError
 from mbrl_control.signals import Array, PlanOutcome
@@ -40,10 +42,15 @@ class Cycles:
 
     stamp_ns: NDArray[np.int64]
     index: NDArray[np.int64]
-    on_time: NDArray[np.bool_]
-    """A plan with a newly finished iteration was there at the deadline."""
-    total_s: Array
+    deadline_ns: NDArray[np.int64]
     slack_s: Array
+    """From the publication of a plan with a newly finished iteration (the middleware's time, not the node's) to the
+    deadline; NaN without such a plan."""
+
+    @property
+    def on_time(self) -> NDArray[np.bool_]:
+        """A newly optimized plan was published by the deadline."""
+        return self.slack_s >= 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +100,18 @@ class RunData:
 def read_run(path: Path) -> RunData:
     """Read the log of a run once. ReportError when a needed topic is empty, LogError when it is no log."""
     topics = (BELIEF, GOAL, JOINT_STATES, MODEL_STATUS, PLAN, PLANNER_REPORT, SAFE_COMMAND)
-    found = LogReader(path).decoded(topics)
+    found: dict[Topic, list[Any]] = {topic: [] for topic in topics}
+    published: dict[Topic, list[int]] = {topic: [] for topic in topics}
+    for topic, publish_ns, message in LogReader(path).messages(topics):
+        found[topic].append(message)
+        published[topic].append(publish_ns)
     for topic in (BELIEF, GOAL, JOINT_STATES, PLAN, PLANNER_REPORT, SAFE_COMMAND):
         if not found[topic]:
             raise ReportError(f"{path}: {topic.name}: holds no message; give the log of a whole run")
     beliefs = found[BELIEF]
     return RunData(
         goals=tuple(goal for m in found[GOAL] if (goal := _goal(m)) is not None),
-        cycles=_cycles(found[PLANNER_REPORT]),
+        cycles=_cycles(found[PLANNER_REPORT], _optimized(found[PLAN], published[PLAN])),
         plans=_plans([m for m in found[PLAN] if m.outcome != PlanOutcome.EXCITATION]),
         ticks=_ticks(found[SAFE_COMMAND]),
         sensor_ns=np.array([stamp_ns(m.header.stamp) for m in found[JOINT_STATES]], dtype=np.int64),
@@ -122,16 +133,25 @@ def _goal(message: Any) -> GoalEvent | None:
     return GoalEvent(stamp_ns(message.stamp), phase, int(index), np.array(message.position, dtype=np.float64))
 
 
-def _cycles(messages: list[Any]) -> Cycles:
+def _optimized(plans: list[Any], published_ns: list[int]) -> dict[tuple[int, int], int]:
+    """Publish time by (epoch, sequence) of the plans with a newly finished iteration."""
     finished = (PlanOutcome.OPTIMIZED, PlanOutcome.BUDGET_ENDED)
-    slack = np.array([m.slack for m in messages], dtype=np.float64)
-    optimized = np.array([m.outcome in finished and m.iterations > 0 for m in messages], dtype=np.bool_)
+    return {
+        (plan.epoch, plan.sequence): when
+        for plan, when in zip(plans, published_ns, strict=True)
+        if plan.outcome in finished
+    }
+
+
+def _cycles(messages: list[Any], optimized: dict[tuple[int, int], int]) -> Cycles:
+    deadline = [stamp_ns(m.deadline) for m in messages]
+    published = [optimized.get((m.plan_epoch, m.plan_sequence)) for m in messages]
+    slack = [math.nan if at is None else (due - at) * 1e-9 for at, due in zip(published, deadline, strict=True)]
     return Cycles(
         stamp_ns=_stamps(messages),
         index=np.array([m.cycle for m in messages], dtype=np.int64),
-        on_time=optimized & (slack >= 0.0),
-        total_s=np.array([m.total for m in messages], dtype=np.float64),
-        slack_s=slack,
+        deadline_ns=np.array(deadline, dtype=np.int64),
+        slack_s=np.array(slack, dtype=np.float64),
     )
 
 

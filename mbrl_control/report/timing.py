@@ -61,6 +61,13 @@ def late_cycles(cycles: Cycles, inside: Bools) -> tuple[int, int]:
     return gaps + int((~cycles.on_time[inside]).sum()), gaps + int(inside.sum())
 
 
+def off_grid(cycles: Cycles, period_ns: int) -> int:
+    """Deadlines that do not lie whole periods after the one before, as their numbers say (restarts aside)."""
+    steps = np.diff(cycles.index)
+    moved = np.diff(cycles.deadline_ns) != steps * period_ns
+    return int(np.sum(moved & (steps > 0)))
+
+
 def missed_ticks(ticks: Ticks) -> tuple[int, int]:
     """(missed, all) guard ticks of the whole log."""
     gaps = int(skipped(ticks.index).sum())

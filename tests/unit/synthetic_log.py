@@ -59,7 +59,7 @@ def message(topic: Topic, **values: Any) -> bytes:
     return bytes(STORE.serialize_cdr(fill(STORE.types[topic.type], values), topic.type))
 
 
-_TIMES = ("stamp", "start", "belief_stamp", "optimized_stamp")
+_TIMES = ("stamp", "start", "belief_stamp", "optimized_stamp", "deadline")
 
 
 @dataclass(frozen=True, slots=True)

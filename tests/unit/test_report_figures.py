@@ -70,25 +70,30 @@ def _goals(targets: list[tuple[str, int, np.ndarray]]) -> list[tuple[int, schema
 
 
 def _planner(arm: Arm) -> list[tuple[int, schema.Topic, bytes]]:
-    """50 Hz; cycle 200 skipped, cycle 300 late, cycle 400 without a finished iteration, one swap at cycle 610."""
+    """50 Hz; cycle 200 skipped, 300 published late whatever it says of itself, 400 without a finished iteration.
+
+    One swap at cycle 610.
+    """
     rows = []
     for cycle in range(SECONDS * 50):
         ns = T0_NS + cycle * 20 * MS
         if cycle == 200:
             continue
         outcome = 2 if cycle == 400 else 0
-        slack = -0.001 if cycle == 300 else 0.002
         report = message(
-            schema.PLANNER_REPORT, stamp=ns, cycle=cycle, outcome=outcome, iterations=3, total=0.008, slack=slack
-        )
+            schema.PLANNER_REPORT, stamp=ns, deadline=ns + 2 * MS, cycle=cycle, plan_epoch=5, plan_sequence=cycle,
+            outcome=outcome, iterations=3, slack=0.002,
+        )  # fmt: skip
         knots = np.zeros(3 * 7)
         plan = message(
             schema.PLAN, stamp=ns, start=ns + 20 * MS, belief_stamp=ns, optimized_stamp=ns, outcome=outcome,
-            model_id="panda/1" if cycle < 610 else "panda/2", joint_names=list(arm.joint_names),
-            times=np.array([0.0, 0.02, 0.04]), knots=knots, position=knots, velocity=knots, effort=knots,
+            epoch=5, sequence=cycle, model_id="panda/1" if cycle < 610 else "panda/2",
+            joint_names=list(arm.joint_names), times=np.array([0.0, 0.02, 0.04]),
+            knots=knots, position=knots, velocity=knots, effort=knots,
             variance=np.zeros(63), epistemic=np.full(3, 0.01),
         )  # fmt: skip
-        rows += [(ns, schema.PLANNER_REPORT, report), (ns, schema.PLAN, plan)]
+        published = ns + 3 * MS if cycle == 300 else ns + MS
+        rows += [(ns, schema.PLANNER_REPORT, report), (published, schema.PLAN, plan)]
     return rows
 
 

@@ -168,11 +168,16 @@ def _rows(field: array[float], rows: int, columns: int) -> Array:
     return values.reshape(rows, columns) if values.size == rows * columns else values
 
 
-def report_to_msg(report: PlanReport, stamp_ns: int, plan_sequence: int, skipped: int, reason: str = "") -> ReportMsg:
+def report_to_msg(
+    report: PlanReport, plan: Plan | None, stamp_ns: int, skipped: int = 0, reason: str = ""
+) -> ReportMsg:
+    """``plan``: the one published in this cycle, if any."""
     msg = ReportMsg(
         stamp=stamp_from_ns(stamp_ns),
+        deadline=stamp_from_ns(report.deadline_ns),
         cycle=report.cycle,
-        plan_sequence=plan_sequence,
+        plan_epoch=0 if plan is None else plan.epoch,
+        plan_sequence=0 if plan is None else plan.sequence,
         outcome=int(report.outcome),
         model_id=report.model_id,
         iterations=report.iterations,

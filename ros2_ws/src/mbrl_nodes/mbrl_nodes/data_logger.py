@@ -1,5 +1,7 @@
 """Logs every topic of the graph, serialized as received, into one crash-safe MCAP file.
 
+Log time and publish time of a message are those the middleware noted, so a played log keeps the graph's rhythm.
+
 One own thread polls all subscriptions and writes. What a stalled disk keeps from being read in time is dropped by
 the depth of the subscriptions, so a stall never blocks the graph or grows without bound.
 """
@@ -83,12 +85,11 @@ class DataLogger(GraphNode):
 
     def _drain(self, writer: LogWriter) -> None:
         for name, subscription in self._inputs:
-            messages = subscription.drain()
-            received_ns = self.now_ns()
+            messages = subscription.drain_stamped(self.graph_clock)
             # A full history has lost an unknown number of older messages.
             self._overflows += len(messages) >= SUBSCRIPTION_DEPTH
-            for cdr in messages:
-                writer.write(name, cdr, received_ns)
+            for message in messages:
+                writer.write(name, message.content, message.received_ns, message.published_ns)
             self._written += len(messages)
 
 

@@ -77,13 +77,11 @@ class MpcPlanner(GraphNode):
         self._publish(cycle, tick)
 
     def _publish(self, cycle: Cycle, tick: Tick) -> None:
-        sequence = 0
         if cycle.plan is not None:
             self._plans.publish(plan_to_msg(cycle.plan))
-            sequence = cycle.plan.sequence
         self._counts["cycles"] += 1
         self._counts["failed"] += cycle.plan is None
-        self._reports.publish(report_to_msg(cycle.report, self.now_ns(), sequence, tick.skipped, cycle.reason))
+        self._reports.publish(report_to_msg(cycle.report, cycle.plan, self.now_ns(), tick.skipped, cycle.reason))
 
     def _on_model(self, message: ModelStatus) -> None:
         if message.status != ModelStatus.ACTIVE:
