@@ -10,7 +10,7 @@ from dataclasses import dataclass
 PRIORITY_VARIABLE = "MBRL_PRIORITY"
 """SCHED_FIFO priority wanted by the parent process; 0 or absent: none, and no locked memory."""
 PROCESSORS_VARIABLE = "MBRL_PROCESSORS"
-"""Processors wanted by the parent process, comma-separated; absent: any."""
+"""Processors wanted with that priority, comma-separated; absent: any."""
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 
@@ -44,25 +44,37 @@ def divide_processors(allowed: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[
 def take_placement(environment: Mapping[str, str] = os.environ) -> str:
     """Ask for what the parent wanted, for all threads of this process (later ones inherit); say what is in force."""
     priority = int(environment.get(PRIORITY_VARIABLE, "0"))
-    wanted = {int(word) for word in environment.get(PROCESSORS_VARIABLE, "").split(",") if word}
-    in_force = [_take_priority(priority), _lock_memory()] if priority > 0 else ["SCHED_OTHER"]
-    if wanted and wanted <= os.sched_getaffinity(0):
-        for thread in os.listdir("/proc/self/task"):
-            os.sched_setaffinity(int(thread), wanted)
-        in_force.append(f"processor {','.join(map(str, sorted(wanted)))}")
-    return ", ".join(in_force)
-
-
-def _take_priority(priority: int) -> str:
+    if priority <= 0:
+        return "SCHED_OTHER"
+    memory = lock_memory()
     try:
         for thread in os.listdir("/proc/self/task"):
             os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(priority))
     except PermissionError:
-        return f"SCHED_OTHER (SCHED_FIFO {priority} not permitted)"
-    return f"SCHED_FIFO {priority}"
+        # Without a real-time priority the scheduler places threads better than a fixed processor would.
+        return f"SCHED_OTHER (SCHED_FIFO {priority} not permitted), {memory}"
+    return ", ".join([f"SCHED_FIFO {priority}", memory, *_take_processors(environment.get(PROCESSORS_VARIABLE, ""))])
 
 
-def _lock_memory() -> str:
+def stand_back() -> None:
+    """Let the calling thread of a real-time process run only where none of the others wants to.
+
+    Still before every normal thread: it may hold the interpreter's lock that the control thread waits for.
+    """
+    if os.sched_getscheduler(0) == os.SCHED_FIFO:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
+
+
+def _take_processors(text: str) -> list[str]:
+    wanted = {int(word) for word in text.split(",") if word}
+    if not wanted or not wanted <= os.sched_getaffinity(0):
+        return []
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), wanted)
+    return [f"processor {','.join(map(str, sorted(wanted)))}"]
+
+
+def lock_memory() -> str:
     """Keep every page in memory, read those not read yet: the first call of a rare path must not wait for the disk."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:

@@ -1,10 +1,11 @@
 """YAML -> URDF and MJCF. The YAML is the only place where a number of an arm is written down.
 
-``python -m sim.generate`` rewrites the committed files; a test regenerates them and compares byte for byte.
+``python -m sim.generate [YAML ...]`` rewrites the committed files; a test regenerates them and compares byte for byte.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ Description = dict[str, Any]
 
 
 def main() -> None:
-    """Rewrite the generated files beside every arm's YAML."""
-    for source in sorted(ROBOTS.glob("*.yaml")):
+    """Rewrite the generated files beside the YAML files named on the command line, or beside every shipped one."""
+    for source in [Path(name) for name in sys.argv[1:]] or sorted(ROBOTS.glob("*.yaml")):
         for path, text in generated_files(source).items():
             path.write_text(text, encoding="utf-8")
 

@@ -132,10 +132,13 @@ def _load_model(path: Path, arm: Arm) -> mujoco.MjModel:
     Raises:
         ArmError: no such file, or its joints are not those of the arm.
     """
+    source = path.with_suffix("").with_suffix(".yaml")
     if not path.is_file():
-        raise ArmError(f"{path}: no such file; generate it with `python -m sim.generate`")
+        raise ArmError(f"{path}: no such file; generate it with `python -m sim.generate {source}`")
     model = mujoco.MjModel.from_xml_path(str(path))
     names = tuple(model.joint(index).name for index in range(model.njnt))
     if names != arm.joint_names:
-        raise ArmError(f"{path}: joints are {names}, the YAML names {arm.joint_names}; run `python -m sim.generate`")
+        raise ArmError(
+            f"{path}: joints are {names}, the YAML names {arm.joint_names}; run `python -m sim.generate {source}`"
+        )
     return model

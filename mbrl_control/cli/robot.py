@@ -20,7 +20,7 @@ def _group() -> None:
 def check(
     arm: Annotated[str, typer.Argument(metavar="ARM", help="Name of a shipped arm, or a YAML file.")],
 ) -> None:
-    """Load and validate an arm's YAML and URDF, then print its joints and limits.
+    """Load and validate an arm's YAML and URDF, then print its joints and limits; say whether it can be simulated.
 
     Example: mbrl-control robot check sim/robots/panda.yaml
     """
@@ -34,3 +34,6 @@ def check(
     rows = zip(description.joint_names, description.lower, description.upper, description.velocity, strict=True)
     for name, lower, upper, velocity in rows:
         typer.echo(f"{name:<24}{lower:>12.4f}{upper:>12.4f}{velocity:>10.3f}")
+    mjcf = path.with_suffix(".mjcf.xml")
+    found = "found" if mjcf.is_file() else f"missing; the simulator needs it: python -m sim.generate {path}"
+    typer.echo(f"simulation model {mjcf.name}: {found}")

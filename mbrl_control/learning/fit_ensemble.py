@@ -54,7 +54,7 @@ class FitResult:
     ensemble: ProbabilisticEnsemble
     holdout_rows: NDArray[np.int64]
     holdout_nll: float
-    """Nats per row (sum over outputs, targets in units of their std), mean over elites."""
+    """Nats per row (weighted as in training; sum over outputs, targets in units of their std), mean over elites."""
     epochs: int
     seconds: float
     cut_off: bool
@@ -228,10 +228,11 @@ def _nll(mean: torch.Tensor, variance: torch.Tensor, target: torch.Tensor) -> to
 
 
 def _member_nll(ensemble: ProbabilisticEnsemble, rows: _Rows) -> torch.Tensor:
-    """[E] nats per row."""
+    """[E] nats per row, rows weighted as in training: what is stopped early must be what is learned."""
     with torch.no_grad():
         mean, variance = ensemble.heads(rows.features.expand(ensemble.shape.members, -1, -1))
-        return _nll(mean, variance, rows.targets).sum(-1).mean(-1)
+        nll = _nll(mean, variance, rows.targets).sum(-1)
+        return (nll * rows.weights).sum(-1) / rows.weights.sum()
 
 
 def _check(transitions: Transitions, row_weights: Array | None) -> None:

@@ -14,6 +14,7 @@ PROTOCOLS = frozenset({"dynamics.protocol", "rewards.protocol", "rewards.names"}
 ALLOWED: dict[str, frozenset[str]] = {
     "signals": frozenset(),
     "cadence": frozenset(),
+    "scheduling": frozenset(),
     "robot": BASE | {"robot_file"},
     "robot_file": BASE,
     "estimation": VALUES,
@@ -24,7 +25,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "planning": VALUES | PROTOCOLS,
     "replay": VALUES | {"episode_log"},
     "learning": VALUES | {"dynamics", "rewards", "planning", "replay"},
-    "deployment": VALUES | {"dynamics", "rewards", "planning.protocol"},
+    "deployment": VALUES | {"dynamics", "rewards", "planning.protocol", "scheduling"},
     "report": VALUES | {"episode_log", "replay", "deployment.check", "deployment.manifest", "cli.locations"},
     "retrain": VALUES | {"episode_log", "replay", "learning", "deployment", "dynamics", "rewards"},
 }

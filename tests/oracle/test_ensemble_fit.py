@@ -1,5 +1,7 @@
 """The fit on systems whose answer is known."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,19 @@ def test_same_seed_same_weights_and_warm_start_begins_where_the_parent_ended(row
         assert torch.equal(value, second.ensemble.state_dict()[name])
     warm = fit(rows, PRIOR, torch.Generator().manual_seed(5), settings, warm_start=first.ensemble)
     assert warm.holdout_nll < first.holdout_nll
+
+
+def test_rows_of_little_weight_decide_neither_weights_nor_the_held_out_score(rows: Transitions) -> None:
+    """Old rows of another arm (its effort turned around) beside new ones: weighted away, they leave no trace."""
+    count = len(rows)
+    old = replace(rows, next_effort=-rows.next_effort)
+    both = Transitions(*(np.concatenate([getattr(part, f.name) for part in (old, rows)]) for f in fields(rows)))
+    weights = np.repeat([1e-6, 1.0], count)
+    settings = FitSettings(trained_members=2, elites=2, width=32, epochs=25, batch_size=128)
+    mixed, weighted = (fit(both, PRIOR, torch.Generator().manual_seed(0), settings, given) for given in (None, weights))
+    alone = fit(rows, PRIOR, torch.Generator().manual_seed(0), settings)
+    assert weighted.holdout_nll < alone.holdout_nll + 1.0
+    assert mixed.holdout_nll > weighted.holdout_nll + 2.0
 
 
 def test_bad_rows_are_refused(rows: Transitions) -> None:
