@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 PRIORITY_VARIABLE = "MBRL_PRIORITY"
 """SCHED_FIFO priority wanted by the parent process; 0 or absent: none, and no locked memory."""
@@ -13,6 +15,7 @@ PROCESSORS_VARIABLE = "MBRL_PROCESSORS"
 """Processors wanted with that priority, comma-separated; absent: any."""
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
+_CAP_IPC_LOCK = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,18 @@ def _take_processors(text: str) -> list[str]:
 
 def lock_memory() -> str:
     """Keep every page in memory, read those not read yet: the first call of a rare path must not wait for the disk."""
+    if not _lock_is_unlimited():
+        return "memory not locked (limited: memlock)"
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:
         return "memory locked"
     return f"memory not locked ({os.strerror(ctypes.get_errno())})"
+
+
+def _lock_is_unlimited() -> bool:
+    """Under a limit that holds today's memory but not tomorrow's, a later allocation would fail while the arm moves."""
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
+        return True
+    lines = Path("/proc/self/status").read_text().splitlines()
+    capabilities = next(line.split()[1] for line in lines if line.startswith("CapEff"))
+    return bool(int(capabilities, 16) >> _CAP_IPC_LOCK & 1)
