@@ -42,6 +42,19 @@ class SteadyClock:
             time.sleep(remaining * 1e-9)
 
 
+def ahead_of_wall_ns(clock: Clock, wall_ns: Callable[[], int]) -> int:
+    """What to add to a time of the wall clock to get that of ``clock``, now.
+
+    The wall clock is read between two readings of the other; of a few tries the tightest counts, as the reader may be
+    preempted in between.
+    """
+    tries = []
+    for _ in range(5):
+        before, wall, after = clock.now_ns(), wall_ns(), clock.now_ns()
+        tries.append((after - before, (before + after) // 2 - wall))
+    return min(tries)[1]
+
+
 class VirtualClock:
     """A clock that tests and the lockstep advance by hand."""
 

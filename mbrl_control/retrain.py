@@ -52,6 +52,8 @@ class RetrainConfig:
     arm: Arm
     created_ns: int
     """Wall time."""
+    phase: str | None = None
+    """Learn only from the newest stretch of this phase in each log; None: from all."""
     seed: int = 0
     history: int = 3
     dt_ns: int = 20_000_000
@@ -106,6 +108,7 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     """
     progress("reading", 0.0)
     streams = _read(config)
+    extents = tuple(path.stat().st_size for path in config.logs)
     delay_s = estimate_delay(streams).delay_s
     grid = Grid(delay_s, config.dt_ns, config.history)
     rows = transitions_from_streams(streams, grid)
@@ -115,7 +118,7 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
 
     registry = Registry(config.models, config.arm.name)
     active = _active(registry, config.arm)
-    parent = None if active is None else load_weights(registry.path(active.version), config.arm.joint_names)
+    parent = None if active is None else load_weights(registry.path(active.version), config.arm)
     fitted = fit(
         train,
         NominalPrior.of(config.arm, config.dt_ns * 1e-9),
@@ -134,7 +137,9 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     gate(judged.candidate, judged.reference, judged.reference_id, judged.nll)
 
     progress("exporting", 0.0)
-    manifest = _store(config, registry, fitted.ensemble, judged, delay_s, len(train), streams[-1].payload_kg, active)
+    manifest = _store(
+        config, registry, fitted.ensemble, judged, delay_s, len(train), streams[-1].payload_kg, active, extents
+    )
     registry.activate(manifest.version)
     return RetrainResult(
         manifest.model_id, registry.path(manifest.version), delay_s, len(train), blocks, judged.candidate,
@@ -201,7 +206,7 @@ def gaussian_nll(ensemble: ProbabilisticEnsemble, rows: Transitions) -> float:
 def _read(config: RetrainConfig) -> list[Streams]:
     if not config.logs:
         raise TooLittleData("--log: none given; name at least one log")
-    streams = [read_streams(path) for path in config.logs]
+    streams = [read_streams(path, config.phase) for path in config.logs]
     for path, stream in zip(config.logs, streams, strict=True):
         if stream.joint_names != config.arm.joint_names:
             problem = f"{list(stream.joint_names)} are not those of {config.arm.name}"
@@ -214,7 +219,7 @@ def _active(registry: Registry, arm: Arm) -> Manifest | None:
     version = registry.active()
     if version is None:
         return None
-    manifest = verify_bundle(registry.path(version), arm.joint_names)
+    manifest = verify_bundle(registry.path(version), arm)
     return manifest if manifest.has_spread else None
 
 
@@ -250,10 +255,12 @@ def _store(
     rows: int,
     payload_kg: float,
     active: Manifest | None,
+    extents: tuple[int, ...],
 ) -> Manifest:
     """Write the bundle and check it as its users will."""
     training = Training(
-        log_sha256=tuple(_digest(path) for path in config.logs),
+        log_sha256=tuple(_digest(path, size) for path, size in zip(config.logs, extents, strict=True)),
+        log_bytes=extents,
         rows=rows,
         payload_kg=payload_kg,
         holdout_nll=judged.nll,
@@ -263,14 +270,18 @@ def _store(
     parents = () if active is None else (active.model_id,)
     origin = Origin(config.created_ns, delay_s, training, parents, config.git_sha)
     path, _ = write_bundle(ensemble, config.arm, registry, origin)
-    return verify_bundle(path, config.arm.joint_names)
+    return verify_bundle(path, config.arm)
 
 
 def _score(errors: tuple[KStepError, ...]) -> Score:
     return Score(position_15=errors[-1].position, velocity_1=errors[0].velocity)
 
 
-def _digest(path: Path) -> str:
-    """Of the bytes on disk now: a log still being written has grown since it was read."""
+def _digest(path: Path, size: int) -> str:
+    """Of the first ``size`` bytes, which a log that is still being written does not change any more."""
+    digest, left = hashlib.sha256(), size
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while left > 0 and (part := stream.read(min(left, 1 << 20))):
+            digest.update(part)
+            left -= len(part)
+    return digest.hexdigest()

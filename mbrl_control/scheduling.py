@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +52,7 @@ def take_placement(environment: Mapping[str, str] = os.environ) -> str:
         return "SCHED_OTHER"
     memory = lock_memory()
     try:
-        for thread in os.listdir("/proc/self/task"):
-            os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(priority))
+        _for_all_threads(lambda thread: os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(priority)))
     except PermissionError:
         # Without a real-time priority the scheduler places threads better than a fixed processor would.
         return f"SCHED_OTHER (SCHED_FIFO {priority} not permitted), {memory}"
@@ -68,12 +68,18 @@ def stand_back() -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
 
 
+def _for_all_threads(change: Callable[[int], None]) -> None:
+    for thread in os.listdir("/proc/self/task"):
+        # One may have ended since it was listed.
+        with contextlib.suppress(ProcessLookupError):
+            change(int(thread))
+
+
 def _take_processors(text: str) -> list[str]:
     wanted = {int(word) for word in text.split(",") if word}
     if not wanted or not wanted <= os.sched_getaffinity(0):
         return []
-    for thread in os.listdir("/proc/self/task"):
-        os.sched_setaffinity(int(thread), wanted)
+    _for_all_threads(lambda thread: os.sched_setaffinity(thread, wanted))
     return [f"processor {','.join(map(str, sorted(wanted)))}"]
 
 

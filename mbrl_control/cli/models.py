@@ -56,7 +56,7 @@ def show(
     from mbrl_control.deployment.check import verify_bundle
 
     bundles = _registry(registry, robot)
-    manifest = verify_bundle(bundles.path(_chosen(bundles, version)), _arm(robot).joint_names)
+    manifest = verify_bundle(bundles.path(_chosen(bundles, version)), _arm(robot))
     typer.echo(manifest.model_dump_json(indent=1))
 
 
@@ -74,7 +74,7 @@ def verify(
     from mbrl_control.deployment.evaluator import OnnxEvaluator, OnnxStepModel
 
     bundles = _registry(registry, robot)
-    bundle = read_bundle(bundles.path(_chosen(bundles, version)), _arm(robot).joint_names)
+    bundle = read_bundle(bundles.path(_chosen(bundles, version)), _arm(robot))
     OnnxEvaluator(bundle)
     OnnxStepModel(bundle)
     typer.echo(f"{bundle.path}: ok, {bundle.manifest.model_id}, manifest {bundle.manifest_sha256[:12]}")
@@ -94,7 +94,7 @@ def rollback(
 
     bundles = _registry(registry, robot)
     if version is not None:
-        verify_bundle(bundles.path(version), _arm(robot).joint_names)
+        verify_bundle(bundles.path(version), _arm(robot))
     if version is None:
         version = bundles.rollback()
     else:

@@ -21,10 +21,10 @@ import numpy as np
 from mbrl_control.cadence import Cadence, SteadyClock, Tick
 from mbrl_control.cli.processes import Graph, GraphFailed, spawn
 from mbrl_control.cli.replayed_inputs import Recording, record, shift_plan
-from mbrl_control.cli.session import Session
+from mbrl_control.cli.session import PLANNER_SETTINGS, Session
 from mbrl_control.deployment.evaluator import load_model
 from mbrl_control.planning.command_history import CommandHistory
-from mbrl_control.planning.config import PlannerConfig
+from mbrl_control.planning.config import read_config
 from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.safety.config import GuardConfig, limits_of
@@ -74,7 +74,7 @@ def main() -> None:
     recording = record(Path(folder) / "log.mcap")
     clock = SteadyClock()
     if kind == "planner":
-        step = _PlannerReference(arm, Path(bundle), recording, clock).step
+        step = _PlannerReference(arm, Path(bundle), Path(folder) / PLANNER_SETTINGS, recording, clock).step
     else:
         step = _GuardReference(arm, recording, clock).step
     scheduling = take_placement()
@@ -113,11 +113,11 @@ class _Replay:
 class _PlannerReference:
     """What mpc_planner does in a tick, less the messages."""
 
-    def __init__(self, arm: Arm, bundle: Path, recording: Recording, clock: SteadyClock) -> None:
+    def __init__(self, arm: Arm, bundle: Path, settings: Path, recording: Recording, clock: SteadyClock) -> None:
         self._joints, self._recording, self._clock = arm.joints, recording, clock
-        self._config = PlannerConfig()
+        self._config = read_config(settings)
         self._planner = Planner(arm, self._config, clock, np.random.default_rng(0))
-        model = load_model(bundle, arm.joint_names)
+        model = load_model(bundle, arm)
         manifest = model.manifest
         timing = (manifest.dt_s, manifest.delay_s, manifest.history)
         self._planner.use(PlanningModel(model.rollout, model.step_model, model.model_id, *timing))

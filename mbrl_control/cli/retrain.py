@@ -24,6 +24,9 @@ def retrain(
         "models"
     ),
     robot: Annotated[str, typer.Option("--robot", help="Name of a shipped arm, or a YAML file.")] = "panda",
+    phase: Annotated[
+        str | None, typer.Option("--phase", help="Only the newest stretch of this phase of each log (topic `phase`).")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the training.", min=0)] = 0,
 ) -> None:
     """Learn from logs; the new bundle is activated only when it beats the active one on held-out motion.
@@ -38,7 +41,9 @@ def retrain(
     from mbrl_control.robot import load_arm
 
     arm = load_arm(arm_file(robot))
-    config = RetrainConfig(tuple(log), registry, arm, created_ns=time.time_ns(), seed=seed, git_sha=source_commit())
+    config = RetrainConfig(
+        tuple(log), registry, arm, created_ns=time.time_ns(), phase=phase, seed=seed, git_sha=source_commit()
+    )
     run_in_background()
     with _progress() as progress:
         try:

@@ -15,6 +15,8 @@ import yaml
 
 from mbrl_control.cli.processes import Graph, GraphError, GraphFailed, free_domain, load_graph
 
+PLANNER_SETTINGS = "planner.yaml"
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -46,7 +48,7 @@ class Session:
 
     @property
     def planner_settings(self) -> Path:
-        return self.folder / "planner.yaml"
+        return self.folder / PLANNER_SETTINGS
 
     def parameters(self, dry_run: bool = False) -> dict[str, dict[str, Any]]:
         """Parameters of every node."""

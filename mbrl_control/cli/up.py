@@ -68,4 +68,4 @@ def check_active_bundle(registry: Registry, arm: Arm) -> None:
         raise BundleError(
             f"{registry.folder}: active.json: names no bundle; run `mbrl-control models prior` or `retrain`"
         )
-    verify_bundle(registry.path(version), arm.joint_names)
+    verify_bundle(registry.path(version), arm)

@@ -16,6 +16,7 @@ from safetensors.torch import save as save_tensors
 from mbrl_control.deployment.check import CARD, GOLDEN, MANIFEST, ROLLOUT, STEP, WEIGHTS, read_bundle
 from mbrl_control.deployment.export import export_rollout, export_step
 from mbrl_control.deployment.files import write_folder
+from mbrl_control.deployment.geometry import geometry_sha256
 from mbrl_control.deployment.manifest import Manifest, Scaling, Training
 from mbrl_control.deployment.parity import ParityReport, check_parity, rollout_cases, step_case
 from mbrl_control.deployment.registry import Registry
@@ -38,7 +39,7 @@ class Origin:
     created_ns: int
     """Wall time."""
     delay_s: float
-    """Command to motion, estimated from the training log."""
+    """Command to motion: estimated from the training log; of a prior the arm's own, without the graph's polling."""
     training: Training | None = None
     parents: tuple[str, ...] = ()
     git_sha: str = "unknown"
@@ -87,9 +88,9 @@ def prior_bundle(
     return path
 
 
-def load_weights(path: Path, joint_names: tuple[str, ...]) -> ProbabilisticEnsemble:
+def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
     """The torch ensemble of a bundle, for a warm start or as a torch model; BundleError as `read_bundle`."""
-    bundle = read_bundle(path, joint_names)
+    bundle = read_bundle(path, arm)
     manifest = bundle.manifest
     shape = EnsembleShape(manifest.members, len(manifest.joint_names), manifest.history, manifest.width)
     prior = NominalPrior(manifest.dt_s, manifest.lag_s)
@@ -125,6 +126,7 @@ def _manifest(
         scaling=Scaling(**scaling),
         training=origin.training,
         arm_sha256=arm.sha256,
+        geometry_sha256=geometry_sha256(arm),
         parents=origin.parents,
         git_sha=origin.git_sha,
         files={name: hashlib.sha256(data).hexdigest() for name, data in content.items()},

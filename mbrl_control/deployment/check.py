@@ -1,4 +1,4 @@
-"""Checks a bundle before anything of it runs: names, sizes, hashes, the right arm. NumPy-free and torch-free."""
+"""Checks a bundle before anything of it runs: names, sizes, hashes, the right arm. Torch-free."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.geometry import geometry_sha256
 from mbrl_control.deployment.manifest import Manifest
+from mbrl_control.rewards.names import TERM_NAMES
+from mbrl_control.robot import Arm
 
 MANIFEST, STEP, ROLLOUT, WEIGHTS, GOLDEN, CARD = (
     "manifest.json",
@@ -23,6 +26,8 @@ MANIFEST, STEP, ROLLOUT, WEIGHTS, GOLDEN, CARD = (
 FILES = (STEP, ROLLOUT, WEIGHTS, GOLDEN, CARD)
 _LARGEST = {MANIFEST: 1 << 20, CARD: 1 << 20}
 _LARGEST_BINARY = 64 << 20
+LONGEST_DELAY_STEPS = 5
+"""Beyond half of what the planner rolls forward at most, no belief would be fresh enough to plan from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +40,19 @@ class CheckedBundle:
     content: dict[str, bytes]
 
 
-def verify_bundle(path: Path, joint_names: tuple[str, ...]) -> Manifest:
-    """Check the bundle in folder ``path`` for the arm with these joints; BundleError names file, field and remedy."""
-    return read_bundle(path, joint_names).manifest
+def verify_bundle(path: Path, arm: Arm) -> Manifest:
+    """Check the bundle in folder ``path`` for this arm; BundleError names file, field and remedy."""
+    return read_bundle(path, arm).manifest
 
 
-def read_bundle(path: Path, joint_names: tuple[str, ...]) -> CheckedBundle:
+def read_bundle(path: Path, arm: Arm) -> CheckedBundle:
     """As `verify_bundle`, and hand over the checked bytes."""
     if path.is_symlink() or not path.is_dir():
         raise BundleError(f"{path}: is not a folder; give models/<robot>/<version>")
     raw = _read(path, MANIFEST)
     manifest = _parse(path, raw)
-    _check_arm(path, manifest, joint_names)
+    _check_arm(path, manifest, arm)
+    _check_meaning(path, manifest)
     extra = {entry.name for entry in path.iterdir()} - {MANIFEST, *FILES}
     if extra:
         raise BundleError(f"{path / min(extra)}: does not belong to a bundle (external data is refused); remove it")
@@ -85,12 +91,31 @@ def _parse(folder: Path, raw: bytes) -> Manifest:
         raise BundleError(f"{folder / MANIFEST}: {field}: {first['msg']}; export the bundle again") from error
 
 
-def _check_arm(folder: Path, manifest: Manifest, joint_names: tuple[str, ...]) -> None:
+def _check_meaning(folder: Path, manifest: Manifest) -> None:
+    """What the planner takes for granted of every bundle."""
     place = folder / MANIFEST
+    if manifest.term_names != TERM_NAMES:
+        raise BundleError(f"{place}: term_names: {list(manifest.term_names)}, this version has {list(TERM_NAMES)}")
+    if manifest.delay_s > LONGEST_DELAY_STEPS * manifest.dt_s:
+        raise BundleError(
+            f"{place}: delay_s: {manifest.delay_s} s is more than {LONGEST_DELAY_STEPS} steps of {manifest.dt_s} s; "
+            "estimate it anew: retrain"
+        )
+
+
+def _check_arm(folder: Path, manifest: Manifest, arm: Arm) -> None:
+    place, joint_names = folder / MANIFEST, arm.joint_names
     if manifest.joint_names != joint_names:
         raise BundleError(
             f"{place}: joint_names: {list(manifest.joint_names)} is not this arm {list(joint_names)}; "
             "choose a bundle of this robot"
+        )
+    if manifest.robot != arm.name:
+        raise BundleError(f"{place}: robot: {manifest.robot!r} is not {arm.name!r}; choose a bundle of this robot")
+    if manifest.geometry_sha256 != geometry_sha256(arm):
+        raise BundleError(
+            f"{place}: geometry_sha256: kinematics, tool frame or position limits of {arm.name} have changed since; "
+            "export or retrain with the present description"
         )
     joints = len(joint_names)
     scaling = manifest.scaling

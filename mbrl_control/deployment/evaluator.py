@@ -9,9 +9,11 @@ import numpy as np
 
 from mbrl_control.deployment.check import GOLDEN, ROLLOUT, STEP, CheckedBundle, read_bundle
 from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.graph_names import ROLLOUT_OUTPUTS, STEP_OUTPUTS
 from mbrl_control.deployment.session import Float32, Session, worst_difference
 from mbrl_control.dynamics.protocol import Prediction
 from mbrl_control.planning.protocol import Scores
+from mbrl_control.robot import Arm
 from mbrl_control.signals import Array
 
 _TOLERANCE = 1e-4
@@ -33,7 +35,7 @@ class OnnxEvaluator:
             "goal_joint": (joints,),
             "weights": (terms,),
         }
-        _check_session(self._session, bundle, ROLLOUT, shapes)
+        _check_session(self._session, bundle, ROLLOUT, shapes, ROLLOUT_OUTPUTS)
 
     @property
     def batch_size(self) -> int:
@@ -70,7 +72,8 @@ class OnnxStepModel:
         self._session = Session(bundle.content[STEP], str(bundle.path / STEP))
         joints = len(self.manifest.joint_names)
         size = (2 + self.manifest.history) * joints
-        _check_session(self._session, bundle, STEP, {"state": (self.members, 1, size), "action": (1, joints)})
+        shapes = {"state": (self.members, 1, size), "action": (1, joints)}
+        _check_session(self._session, bundle, STEP, shapes, STEP_OUTPUTS)
 
     @property
     def members(self) -> int:
@@ -104,16 +107,31 @@ class DeployedModel:
         return self.manifest.model_id
 
 
-def load_model(path: Path, joint_names: tuple[str, ...]) -> DeployedModel:
-    """Read once, check the hashes of those bytes, open, compare with the golden outputs, warm up. BundleError."""
-    return DeployedModel(read_bundle(path, joint_names))
+def load_model(path: Path, arm: Arm, manifest_sha256: str | None = None) -> DeployedModel:
+    """Read once, check the hashes of those bytes, open, compare with the golden outputs, warm up.
+
+    ``manifest_sha256``: of the bundle that was announced, when it was. BundleError for whatever is wrong.
+    """
+    bundle = read_bundle(path, arm)
+    if manifest_sha256 is not None and bundle.manifest_sha256 != manifest_sha256:
+        raise BundleError(f"{path}: changed since it was announced; activate it again")
+    try:
+        return DeployedModel(bundle)
+    except BundleError:
+        raise
+    except Exception as error:  # untrusted bytes: whatever they break must not break the caller's control thread
+        raise BundleError(f"{path}: {type(error).__name__}: {error}; export the bundle again") from error
 
 
-def _check_session(session: Session, bundle: CheckedBundle, name: str, shapes: dict[str, tuple[int, ...]]) -> None:
+def _check_session(
+    session: Session, bundle: CheckedBundle, name: str, shapes: dict[str, tuple[int, ...]], outputs: tuple[str, ...]
+) -> None:
     """Shapes as the manifest says, golden outputs met; the calls also warm the session up."""
     place = bundle.path / name
     if session.inputs != shapes:
         raise BundleError(f"{place}: inputs: {session.inputs}, the manifest implies {shapes}; export the bundle again")
+    if {*session.outputs} != {*outputs}:
+        raise BundleError(f"{place}: outputs: {list(session.outputs)}, expected {list(outputs)}; export again")
     golden = _golden(bundle, "step" if name == STEP else "rollout")
     missing = sorted(({*shapes} | {*session.outputs}) - set(golden))
     if missing:

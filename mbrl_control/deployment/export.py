@@ -15,14 +15,8 @@ import torch
 from torch import nn
 from torch.jit._trace import TracerWarning
 
-from mbrl_control.deployment.rollout_graph import (
-    ROLLOUT_INPUTS,
-    ROLLOUT_OUTPUTS,
-    STEP_INPUTS,
-    STEP_OUTPUTS,
-    RolloutGraph,
-    StepGraph,
-)
+from mbrl_control.deployment.graph_names import ROLLOUT_INPUTS, ROLLOUT_OUTPUTS, STEP_INPUTS, STEP_OUTPUTS
+from mbrl_control.deployment.rollout_graph import RolloutGraph, StepGraph
 from mbrl_control.rewards.names import TERM_NAMES
 
 _OPSET = 20

@@ -39,6 +39,8 @@ class Training(_Frozen):
     """Where the weights come from and how good they are on held-out rows."""
 
     log_sha256: tuple[Sha256, ...]
+    """Of the first ``log_bytes`` of each log: one that is still being written grows behind them."""
+    log_bytes: tuple[Annotated[int, Field(ge=1)], ...]
     rows: Annotated[int, Field(ge=1)]
     payload_kg: Annotated[FiniteFloat, Field(ge=0.0)]
     """Declared while the newest regime was logged."""
@@ -60,7 +62,7 @@ class Manifest(_Frozen):
     command_interface: Literal["velocity"] = "velocity"
     dt_s: Annotated[FiniteFloat, Field(gt=0.0, le=1.0)]
     delay_s: Annotated[FiniteFloat, Field(ge=0.0, le=1.0)]
-    """Command to motion, estimated from the training log."""
+    """Command to motion: estimated from the training log; of a prior the arm's own, without the graph's polling."""
     lag_s: tuple[FiniteFloat, ...]
     history: Positive
     batch: Positive
@@ -73,7 +75,9 @@ class Manifest(_Frozen):
     scaling: Scaling
     training: Training | None
     arm_sha256: tuple[Sha256, Sha256]
-    """Arm description and URDF."""
+    """Arm description and URDF, for the record: a comment changes them."""
+    geometry_sha256: Sha256
+    """Of what is built into the graphs: joints, kinematics, tool frame, position limits."""
     parents: tuple[str, ...]
     """Model ids whose weights this one started from."""
     git_sha: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{40}|unknown)$")]

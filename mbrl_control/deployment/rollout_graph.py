@@ -19,11 +19,6 @@ from mbrl_control.dynamics.normalizer import FEATURE_LIMIT
 from mbrl_control.rewards.terms import TERMS, Rollout
 from mbrl_control.robot import Arm
 
-STEP_INPUTS = ("state", "action")
-STEP_OUTPUTS = ("next_state", "mean", "variance")
-ROLLOUT_INPUTS = ("state", "actions", "goal_position", "goal_joint", "weights")
-ROLLOUT_OUTPUTS = ("cost", "epistemic", "aleatoric", "terms", "position", "velocity", "effort", "variance")
-
 _TINY = 1e-12
 """Added under square roots of variances (rad^2/s^2): six orders below any sensor's noise."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import DeployedModel, load_model
+from mbrl_control.robot import Arm
 from mbrl_control.scheduling import stand_back
 
 
@@ -35,12 +36,12 @@ class ModelSlot:
     def __init__(
         self,
         first: DeployedModel,
-        joint_names: tuple[str, ...],
-        load: Callable[[Path, tuple[str, ...]], DeployedModel] = load_model,
+        arm: Arm,
+        load: Callable[[Path, Arm, str | None], DeployedModel] = load_model,
     ) -> None:
         self._current = first
         self._previous: DeployedModel | None = None
-        self._joint_names, self._load = joint_names, load
+        self._arm, self._load = arm, load
         self._lock = threading.Lock()
         self._ready: DeployedModel | BundleError | None = None
         self._ticket = 0
@@ -55,12 +56,14 @@ class ModelSlot:
         """The one that served before, still loaded."""
         return self._previous
 
-    def request(self, path: Path) -> threading.Thread:
-        """Start loading; a later request supersedes an earlier one, in whatever order they finish."""
+    def request(self, path: Path, manifest_sha256: str | None = None) -> threading.Thread:
+        """Start loading what was announced; a later request supersedes earlier ones, in whatever order they finish."""
         with self._lock:
             self._ticket += 1
             ticket = self._ticket
-        thread = threading.Thread(target=self._fill, args=(path, ticket), name="model-load", daemon=True)
+        thread = threading.Thread(
+            target=self._fill, args=(path, manifest_sha256, ticket), name="model-load", daemon=True
+        )
         thread.start()
         return thread
 
@@ -84,10 +87,10 @@ class ModelSlot:
         self._previous, self._current = self._current, self._previous
         return SwapResult(self._current.model_id, "")
 
-    def _fill(self, path: Path, ticket: int) -> None:
-        stand_back()
+    def _fill(self, path: Path, manifest_sha256: str | None, ticket: int) -> None:
         try:
-            loaded: DeployedModel | BundleError = self._load(path, self._joint_names)
+            stand_back()
+            loaded: DeployedModel | BundleError = self._load(path, self._arm, manifest_sha256)
         except Exception as error:  # a thread has no caller: every failure must reach swap()
             loaded = (
                 error if isinstance(error, BundleError) else BundleError(f"{path}: {type(error).__name__}: {error}")

@@ -183,8 +183,10 @@ def _train(
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
     best_nll, best_epoch, best, epoch = math.inf, 0, ensemble.state_dict(), 0
+    cut_off = False
     while epoch < settings.epochs and epoch - best_epoch < settings.patience:
-        if time.monotonic() - started > settings.max_seconds:
+        cut_off = time.monotonic() - started > settings.max_seconds
+        if cut_off:
             break
         _epoch(ensemble, optimizer, train, generator, settings.batch_size)
         schedule.step()
@@ -200,7 +202,7 @@ def _train(
             "fit: the held-out NLL never became finite; look for outliers in the rows or lower learning_rate"
         )
     ensemble.load_state_dict(best)
-    return epoch, time.monotonic() - started > settings.max_seconds
+    return epoch, cut_off
 
 
 def _epoch(

@@ -12,6 +12,7 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
+from mbrl_control.planning.goals import PLANNED_KINDS
 from mbrl_control.planning.icem import AllScoresInvalid, Best, Problem, Result, Settings, optimize
 from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.limits import KnotLimits
@@ -23,8 +24,6 @@ from mbrl_control.planning.tracks import TrackProposer
 from mbrl_control.rewards.names import TERM_NAMES, default_weights
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan, PlanOutcome, PlanReport
-
-_PLANNED_KINDS = (GoalKind.JOINT, GoalKind.POSE)
 
 
 class UnsupportedGoal(ValueError):
@@ -117,7 +116,7 @@ class Planner:
             past=model.past,
             command_period_ns=round(self._config.command_period_s * 1e9),
         )
-        self._weights = {kind: self._weight_vector(kind, model.evaluator.term_names) for kind in _PLANNED_KINDS}
+        self._weights = {kind: self._weight_vector(kind, model.evaluator.term_names) for kind in PLANNED_KINDS}
         self._model = model
 
     def plan(

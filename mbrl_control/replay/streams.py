@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import LogReader, stamp_ns
-from mbrl_control.episode_log.schema import BELIEF, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS, Topic
+from mbrl_control.episode_log.schema import BELIEF, PHASE, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS, Topic
 from mbrl_control.signals import Array
 
 
@@ -44,9 +44,16 @@ class Streams:
     """Declared at the end of the log."""
 
 
-def read_streams(path: Path) -> Streams:
-    """Decode the needed topics of one log. LogError when one is missing, inconsistent or not finite."""
-    found = LogReader(path).decoded((BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS))
+def read_streams(path: Path, phase: str | None = None) -> Streams:
+    """Decode the needed topics of one log, whole or only the newest stretch of ``phase`` (as the topic says it).
+
+    LogError when a topic is missing, inconsistent or not finite, or when there is no such phase.
+    """
+    reader = LogReader(path)
+    found = reader.decoded((BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS))
+    if phase is not None:
+        begin, end = _stretch(path, reader, phase)
+        found = {topic: [m for m in rows if begin <= stamp_ns(m.stamp) < end] for topic, rows in found.items()}
     for topic in (BELIEF, SAFE_COMMAND, RELAY_STATUS):
         if not found[topic]:
             raise LogError(path, topic.name, "holds no message", "log the whole graph while the arm moves")
@@ -68,6 +75,17 @@ def read_streams(path: Path) -> Streams:
         payload_ns=_payload_changes(statuses),
         payload_kg=statuses[-1].payload if statuses else 0.0,
     )
+
+
+def _stretch(path: Path, reader: LogReader, phase: str) -> tuple[int, int]:
+    """[begin, end) ns of the newest stretch of ``phase``; open-ended while it lasts."""
+    marks = sorted((published, message.data) for _, published, message in reader.messages((PHASE,)))
+    newest = max((i for i, (_, name) in enumerate(marks) if name == phase), default=None)
+    if newest is None:
+        known = ", ".join(sorted({name for _, name in marks})) or "none"
+        raise LogError(path, PHASE.name, f"never was '{phase}'", f"name one of its phases: {known}")
+    later = [published for published, name in marks[newest + 1 :] if name != phase]
+    return marks[newest][0], later[0] if later else 2**63 - 1
 
 
 def _ordered(messages: list[Any]) -> list[Any]:

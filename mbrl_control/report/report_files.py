@@ -79,8 +79,8 @@ def _markdown(result: dict[str, Any]) -> str:
         )
     lines += ["", "## Timing and limits", "", "| figure | value |", "|---|---|"]
     shown = (
-        "plan_rate_hz guard_rate_hz late_raw planner_cycles excess_late missed_raw guard_ticks excess_missed stalls "
-        "swaps swap_missed_ticks limit_violations guard_stops"
+        "plan_rate_hz guard_rate_hz late_raw planner_cycles excess_late late_whole_log planner_cycles_whole_log "
+        "missed_raw guard_ticks excess_missed stalls swaps swap_missed_ticks limit_violations guard_stops"
     )
     lines += [f"| {key} | {_number(result[key])} |" for key in shown.split()]
     lines += ["", "| reference | late | cycles | 95 % bound, scaled |", "|---|---|---|---|"]

@@ -24,6 +24,9 @@ from mbrl_control.episode_log.schema import (
 from mbrl_control.report.errors import ReportError
 from mbrl_control.signals import Array, PlanOutcome
 
+BUDGET_NS = 10_000_000
+"""From a planner's tick to its deadline."""
+
 
 @dataclass(frozen=True, slots=True)
 class GoalEvent:
@@ -133,26 +136,33 @@ def _goal(message: Any) -> GoalEvent | None:
     return GoalEvent(stamp_ns(message.stamp), phase, int(index), np.array(message.position, dtype=np.float64))
 
 
-def _optimized(plans: list[Any], published_ns: list[int]) -> dict[tuple[int, int], int]:
-    """Publish time by (epoch, sequence) of the plans with a newly finished iteration."""
+def _optimized(plans: list[Any], published_ns: list[int]) -> dict[tuple[int, int], tuple[int, int]]:
+    """(optimized, published) ns by (epoch, sequence) of the plans that say they come from a new optimization."""
     finished = (PlanOutcome.OPTIMIZED, PlanOutcome.BUDGET_ENDED)
     return {
-        (plan.epoch, plan.sequence): when
+        (plan.epoch, plan.sequence): (stamp_ns(plan.optimized_stamp), when)
         for plan, when in zip(plans, published_ns, strict=True)
         if plan.outcome in finished
     }
 
 
-def _cycles(messages: list[Any], optimized: dict[tuple[int, int], int]) -> Cycles:
+def _cycles(messages: list[Any], optimized: dict[tuple[int, int], tuple[int, int]]) -> Cycles:
     deadline = [stamp_ns(m.deadline) for m in messages]
-    published = [optimized.get((m.plan_epoch, m.plan_sequence)) for m in messages]
-    slack = [math.nan if at is None else (due - at) * 1e-9 for at, due in zip(published, deadline, strict=True)]
+    plans = [optimized.get((m.plan_epoch, m.plan_sequence)) for m in messages]
+    slack = [_slack_s(plan, due) for plan, due in zip(plans, deadline, strict=True)]
     return Cycles(
         stamp_ns=_stamps(messages),
         index=np.array([m.cycle for m in messages], dtype=np.int64),
         deadline_ns=np.array(deadline, dtype=np.int64),
         slack_s=np.array(slack, dtype=np.float64),
     )
+
+
+def _slack_s(plan: tuple[int, int] | None, deadline_ns: int) -> float:
+    """From publication to the deadline; NaN without a plan, or with one whose optimization is of an earlier cycle."""
+    if plan is None or plan[0] < deadline_ns - BUDGET_NS:
+        return math.nan
+    return (deadline_ns - plan[1]) * 1e-9
 
 
 def _plans(messages: list[Any]) -> Plans:

@@ -31,9 +31,9 @@ def misses(result: dict[str, Any]) -> list[str]:
         ("excess_missed", result["excess_missed"], 0.0),
         ("swap_missed_ticks", result["swap_missed_ticks"], 0.0),
         ("limit_violations", result["limit_violations"], 0.0),
-        ("demo_s", result.get("demo_s", 0.0), DEMO_S),
+        ("demo_s", result.get("demo_s"), DEMO_S),
     ]
     found = [f"{name} {value} above {limit:g}" for name, value, limit in rows if value is None or not value <= limit]
     floors = [("plan_rate_hz", PLAN_RATE_HZ), ("guard_rate_hz", GUARD_RATE_HZ)]
     found += [f"{name} {result[name]} below {limit:g}" for name, limit in floors if not (result[name] or 0.0) >= limit]
-    return found
+    return found + [f"not valid: {reason}" for reason in result["invalid_reasons"]]

@@ -96,12 +96,23 @@ def swap_times(plans: Plans) -> Stamps:
     return plans.stamp_ns[changed]
 
 
+def late_near(cycles: Cycles, moments: Stamps) -> int:
+    """Planner cycles within 1 s of any of the moments that were skipped or had no newly optimized plan in time."""
+    near = _near(cycles.stamp_ns, moments)
+    return int(skipped(cycles.index)[near].sum()) + int((~cycles.on_time[near]).sum())
+
+
 def missed_near(index: NDArray[np.int64], stamp_ns: Stamps, moments: Stamps) -> int:
     """Deadline numbers missing within 1 s of any of the moments."""
-    if len(moments) == 0:
-        return 0
-    near = np.min(np.abs(stamp_ns[:, None] - moments[None, :]), axis=1) <= SWAP_WINDOW_NS
-    return int(skipped(index)[near].sum())
+    return int(skipped(index)[_near(stamp_ns, moments)].sum())
+
+
+def _near(stamp_ns: Stamps, moments: Stamps) -> Bools:
+    """[N] which stamps lie within 1 s of any moment."""
+    near = np.zeros(len(stamp_ns), dtype=np.bool_)
+    for moment in moments:
+        near |= np.abs(stamp_ns - moment) <= SWAP_WINDOW_NS
+    return near
 
 
 def _gap_edges(stamp_ns: Stamps) -> tuple[Stamps, Stamps]:

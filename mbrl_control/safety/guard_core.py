@@ -64,7 +64,9 @@ class GuardCore:
         self._drives_off = True
         self._sequence = 0
         self._speed_scale = 1.0
-        self._payload_kg, self._trained_kg = 0.0, 0.0
+        self._payload_kg = 0.0
+        self._trained_kg: dict[str, float] = {}
+        """[kg] by model id, of the bundles announced."""
 
     @property
     def state(self) -> OperatorState:
@@ -122,11 +124,11 @@ class GuardCore:
         self._payload_kg = mass_kg
         return Reply(True, f"payload {mass_kg:g} kg, speed scale {self.speed_scale:g}")
 
-    def bundle_activated(self, trained_payload_kg: float) -> None:
-        """The active bundle was trained with this payload [kg]: lifts the cap when it is the declared one."""
+    def bundle_announced(self, model_id: str, trained_payload_kg: float) -> None:
+        """That bundle was trained with this payload [kg]: its plans lift the cap when it is the declared one."""
         if not (np.isfinite(trained_payload_kg) and trained_payload_kg >= 0.0):
             raise GuardError(f"trained payload {trained_payload_kg}: give a finite mass in kg")
-        self._trained_kg = trained_payload_kg
+        self._trained_kg[model_id] = trained_payload_kg
 
     def set_speed_scale(self, scale: float) -> None:
         """Parameter ``speed_scale`` in (0, 1]; the joints slow down within their acceleration limits."""
@@ -141,8 +143,11 @@ class GuardCore:
 
     @property
     def speed_scale(self) -> float:
-        """Cap on the rated velocities: parameter, halved for a declared payload the bundle does not know."""
-        known = self._payload_kg == 0.0 or abs(self._trained_kg - self._payload_kg) <= 0.1 * self._payload_kg
+        """Cap on the rated velocities: parameter, halved for a declared payload that the newest plan's bundle does not
+        know (within a tenth)."""
+        newest = self._plans.newest
+        trained = 0.0 if newest is None else self._trained_kg.get(newest.model_id, 0.0)
+        known = self._payload_kg == 0.0 or abs(trained - self._payload_kg) <= 0.1 * self._payload_kg
         return self._speed_scale if known else min(self._speed_scale, self._config.payload_scale)
 
     def status(self) -> GuardStatus:
@@ -261,7 +266,9 @@ class GuardCore:
         if event == Event.ARM:
             return arm_refusal(self._state, self._sample, self._config)
         if event == Event.RESET:
-            return reset_refusal(self._state, max(self._unclear_ns, self._machine.since_ns), now_ns, self._config)
+            return reset_refusal(
+                self._state, self._sample, max(self._unclear_ns, self._machine.since_ns), now_ns, self._config
+            )
         return start_refusal(self._state, self._plans, self._sample, self._hold, now_ns, self._config)
 
     def _fault(self, reason: str, now_ns: int) -> None:

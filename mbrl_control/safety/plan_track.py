@@ -20,7 +20,8 @@ class PlanTrack:
     """Accepts plans and hands out the one in force: the newest whose start has been reached.
 
     A plan that starts later never displaces the one in force before its start, and never the one waiting
-    before it: with starts further ahead than the period, no plan would ever begin otherwise.
+    before it: with starts further ahead than the period, no plan would ever begin otherwise. One that starts no later
+    takes the place of those waiting.
     """
 
     limits: GuardLimits
@@ -49,6 +50,8 @@ class PlanTrack:
         self.fresh = 1 if late else self.fresh + 1
         self.shifted = self.shifted + 1 if plan.outcome == PlanOutcome.SHIFTED else 0
         self.newest, self.received_ns = plan, now_ns
+        while self._waiting and self._waiting[-1].start_ns >= plan.start_ns:
+            self._waiting.pop()
         self._waiting.append(plan)
         return verdict
 

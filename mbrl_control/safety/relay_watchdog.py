@@ -34,8 +34,9 @@ def receive(
 ) -> tuple[RelayState, Array | None]:
     """State and velocities [J] rad/s to publish now, or None for silence.
 
-    A command of another epoch (arming) clears the latch. An old sequence, a non-finite command or one
-    beyond the rated velocity is not sent and does not feed the watchdog.
+    Only an arming (a newer epoch with the drives enabled) clears the latch, and not before the ramp has ended. A
+    command that comes after the timeout finds the watchdog tripped, also when this process was the one that slept. An
+    old sequence, a non-finite command or one beyond the rated velocity is not sent and does not feed the watchdog.
     """
     if command.applied.shape != limits.velocity.shape or not np.isfinite(command.applied).all():
         return state, None
@@ -43,14 +44,16 @@ def receive(
         return state, None
     if command.epoch < state.epoch or (command.epoch == state.epoch and command.sequence <= state.sequence):
         return state, None
-    armed = command.epoch > state.epoch
-    blocked = (state.latched or state.ramping) and not armed
+    state, ramp = watch(state, limits, now_ns)
+    if state.ramping:
+        return state, ramp
+    armed = command.drives_enabled and command.epoch > state.epoch
     heard = replace(state, epoch=command.epoch, sequence=command.sequence, heard_ns=now_ns)
-    if blocked:
-        return heard, None
+    if state.latched and not armed:
+        return heard, ramp
     if not command.drives_enabled:
-        return replace(heard, publishing=False, ramping=False, latched=False, last=None), None
-    return replace(heard, publishing=True, ramping=False, latched=False, last=command.applied), command.applied
+        return replace(heard, publishing=False, last=None), None
+    return replace(heard, publishing=True, latched=False, last=command.applied), command.applied
 
 
 def watch(state: RelayState, limits: GuardLimits, now_ns: int) -> tuple[RelayState, Array | None]:

@@ -33,10 +33,14 @@ def arm_refusal(state: Verdict, sample: SensorSample | None, config: GuardConfig
     return ""
 
 
-def reset_refusal(state: Verdict, unclear_ns: int, now_ns: int, config: GuardConfig) -> str:
-    """The cause must have been clear for a while; ``unclear_ns``: when it was last seen."""
-    if not state.ok:
+def reset_refusal(
+    state: Verdict, sample: SensorSample | None, unclear_ns: int, now_ns: int, config: GuardConfig
+) -> str:
+    """At rest, and the cause clear for a while; ``unclear_ns``: when it was last seen."""
+    if sample is None or not state.ok:
         return f"cannot reset: {state.reason}"
+    if np.abs(sample.velocity).max() > config.standstill_speed:
+        return "cannot reset: the arm moves"
     if now_ns - unclear_ns < round(config.clear_s * 1e9):
         return f"cannot reset: the cause must be clear for {config.clear_s:g} s"
     return ""

@@ -40,12 +40,12 @@ def folder(arm: Arm, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def deployed(arm: Arm, folder: Path) -> DeployedModel:
-    return load_model(folder, arm.joint_names)
+    return load_model(folder, arm)
 
 
 @pytest.fixture(params=["torch", "onnx"])
 def model(request: pytest.FixtureRequest, arm: Arm, folder: Path, deployed: DeployedModel) -> DynamicsModel:
-    return TorchDynamics(load_weights(folder, arm.joint_names)) if request.param == "torch" else deployed.step_model
+    return TorchDynamics(load_weights(folder, arm)) if request.param == "torch" else deployed.step_model
 
 
 def _state(arm: Arm, members: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +71,7 @@ def test_wrong_shape_is_refused(model: DynamicsModel, arm: Arm) -> None:
 
 
 def test_rollout_is_repeated_steps_of_the_torch_model(arm: Arm, folder: Path, deployed: DeployedModel) -> None:
-    model, joints = TorchDynamics(load_weights(folder, arm.joint_names)), arm.joints
+    model, joints = TorchDynamics(load_weights(folder, arm)), arm.joints
     state, _ = _state(arm, 1)
     actions = np.random.default_rng(1).normal(size=(4, 6, joints)) * 0.4
     weights = np.ones(len(deployed.rollout.term_names))

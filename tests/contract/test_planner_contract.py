@@ -124,6 +124,31 @@ def test_a_plan_begins_with_the_command_already_on_its_way(arm: Arm) -> None:
     assert second.epoch == first.epoch
 
 
+def test_the_next_cycle_scores_the_last_ones_best_first_moved_on_by_what_has_passed(arm: Arm) -> None:
+    """Also when the goal has moved meanwhile: a warm start is a guess, scored anew."""
+    bench = Bench(arm)
+    bench.cycle(_pose(arm), 0)
+    elites, start_ns = bench.planner._elites.copy(), bench.planner._elites_start_ns
+    scored: list[np.ndarray] = []
+    evaluate = bench.evaluator.evaluate
+
+    def spy(state, actions, *rest):
+        scored.append(actions.copy())
+        return evaluate(state, actions, *rest)
+
+    bench.evaluator.evaluate = spy  # type: ignore[method-assign]
+    plan = bench.cycle(_pose(arm), 20).plan
+    assert plan is not None
+    moved = (plan.start_ns - start_ns) / (20 * MS)
+    times = np.minimum(np.arange(15) + moved, 14.0)
+    shifted = np.stack([np.interp(times, np.arange(15), elites[0][:, j]) for j in range(arm.joints)], axis=1)
+    expected = 0.5 * (shifted + np.vstack([plan.knots[0], shifted[:-1]]))
+    nearest = np.abs(scored[0] - expected).max(axis=(1, 2))
+    assert nearest.argmin() == 0
+    assert nearest[0] < 0.02 * np.abs(arm.velocity).max(), "but for what the limits take off at the first knot"
+    assert np.sort(nearest)[5] > 2.0 * nearest[0]
+
+
 def test_best_so_far_when_the_budget_ends(arm: Arm) -> None:
     bench = Bench(arm, PlannerConfig(iterations=3))
     bench.evaluator.call_ms = 4

@@ -75,6 +75,16 @@ def test_same_seed_same_weights_and_warm_start_begins_where_the_parent_ended(row
     assert warm.holdout_nll < first.holdout_nll
 
 
+def test_the_best_epochs_weights_are_kept_not_the_last_ones(rows: Transitions) -> None:
+    settings = FitSettings(trained_members=2, elites=2, width=16, epochs=500, patience=3, learning_rate=0.05)
+    seen: list[float] = []
+    generator = torch.Generator().manual_seed(1)
+    fitted = fit(rows, PRIOR, generator, settings, progress=lambda _, nll: seen.append(nll))
+    assert len(seen) - 1 - int(np.argmin(seen)) == 3
+    assert seen[-1] > min(seen) + 1e-3
+    assert fitted.holdout_nll == pytest.approx(min(seen), abs=1e-5)
+
+
 def test_rows_of_little_weight_decide_neither_weights_nor_the_held_out_score(rows: Transitions) -> None:
     """Old rows of another arm (its effort turned around) beside new ones: weighted away, they leave no trace."""
     count = len(rows)

@@ -51,12 +51,44 @@ def test_when_ramping_expect_the_acceleration_limit_then_zero_then_silence(step_
 
 
 def test_when_latched_expect_same_epoch_refused_and_a_new_one_sent() -> None:
-    state, _ = watch(fed(), LIMITS, T0 + TIMEOUT_NS + 1)
-    state, sent = receive(state, command(2), LIMITS, T0 + 30_000_000)
+    state, now = fed(), T0 + TIMEOUT_NS + 1
+    while state.publishing:
+        state, _ = watch(state, LIMITS, now)
+        now += 5_000_000
+    state, sent = receive(state, command(2), LIMITS, now)
     assert (sent, state.latched) == (None, True)
-    state, sent = receive(state, command(3, epoch=2), LIMITS, T0 + 35_000_000)
+    state, sent = receive(state, command(3, epoch=2), LIMITS, now + 5_000_000)
     np.testing.assert_array_equal(sent, SPEED)
     assert (state.latched, state.publishing) == (False, True)
+
+
+def test_when_the_relay_itself_slept_expect_a_trip_not_the_newest_command() -> None:
+    """Frozen for 3 s and continued: the first thing it sees is a fresh command, and the brakes hold the arm."""
+    now = T0 + 3_000_000_000
+    state, sent = receive(fed(), command(600), LIMITS, now)
+    assert (state.latched, state.trips) == (True, 1)
+    assert sent is not None
+    assert not sent.any()
+    state, sent = receive(state, command(601), LIMITS, now + 5_000_000)
+    assert (sent, state.latched, state.publishing) == (None, True, False)
+
+
+def test_when_a_restarted_guard_is_heard_expect_the_ramp_to_end_and_the_latch_to_stay_until_armed() -> None:
+    state, now, outputs = fed(), T0 + TIMEOUT_NS + 1, []
+    for sequence in range(1, 200):
+        state, sent = receive(state, command(sequence, epoch=2, enabled=False), LIMITS, now)
+        if sent is None:
+            break
+        outputs.append(sent)
+        now += 5_000_000
+    rates = np.abs(np.diff([SPEED, *outputs], axis=0)) / 5e-3
+    assert (rates <= LIMITS.acceleration + 1e-6).all()
+    assert not outputs[-1].any()
+    state, sent = receive(state, command(300, epoch=2, enabled=False), LIMITS, now)
+    assert (sent, state.latched) == (None, True)
+    state, sent = receive(state, command(301, epoch=3), LIMITS, now + 5_000_000)
+    np.testing.assert_array_equal(sent, SPEED)
+    assert not state.latched
 
 
 def test_when_commands_keep_coming_expect_no_trip() -> None:

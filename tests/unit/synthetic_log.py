@@ -102,11 +102,11 @@ def arm_streams(arm: Arm, seconds: float, rng: np.random.Generator, start_ns: in
     )
 
 
-def write_streams(path: Path, streams: Streams) -> None:
-    """Write the streams as the nodes would log them (payload 1, 2, ... kg at each change)."""
-    from mbrl_control.episode_log.schema import BELIEF, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS
+def write_streams(path: Path, streams: Streams, phases: tuple[tuple[int, str], ...] = ()) -> None:
+    """Write the streams as the nodes would log them (payload 1, 2, ... kg at each change; phase marks)."""
+    from mbrl_control.episode_log.schema import BELIEF, PHASE, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS
 
-    rows: list[tuple[int, Topic, bytes]] = []
+    rows: list[tuple[int, Topic, bytes]] = [(ns, PHASE, message(PHASE, data=name)) for ns, name in phases]
     names = list(streams.joint_names)
     for i, ns in enumerate(streams.belief_ns.tolist()):
         fields = {f: getattr(streams, f)[i] for f in ("position", "velocity", "effort")}

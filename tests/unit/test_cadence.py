@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbrl_control.cadence import ANCHOR_VARIABLE, Cadence, SteadyClock, Tick, VirtualClock, run_at
+from mbrl_control.cadence import ANCHOR_VARIABLE, Cadence, SteadyClock, Tick, VirtualClock, ahead_of_wall_ns, run_at
 
 PERIOD = 5_000_000
 
@@ -95,3 +97,19 @@ def test_processes_of_one_graph_share_the_anchor(monkeypatch: pytest.MonkeyPatch
     assert SteadyClock().anchor_ns == SteadyClock().anchor_ns == 123456789
     first, second = SteadyClock().now_ns(), SteadyClock().now_ns()
     assert second >= first
+
+
+@pytest.mark.parametrize("stalled", range(9))
+def test_the_wall_clock_is_an_hour_behind_whenever_the_reader_is_preempted(stalled: int) -> None:
+    """Each reading takes 1 us; one of them, whichever, is followed by 20 ms in which the reader does not run."""
+    real, hour = VirtualClock(10**15), 3600 * 10**9
+    readings = itertools.count()
+
+    def read() -> int:
+        now = real.now_ns()
+        real.advance_ns(20_000_000 if next(readings) == stalled else 1_000)
+        return now
+
+    clock = VirtualClock()
+    clock.now_ns = read  # type: ignore[method-assign]
+    assert abs(ahead_of_wall_ns(clock, lambda: read() - hour) - hour) <= 2_000

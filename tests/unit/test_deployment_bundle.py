@@ -1,5 +1,7 @@
 """Bundles: what is written can be loaded; whatever is broken is refused by name."""
 
+import hashlib
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -7,15 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import torch
 
 from mbrl_control.deployment.bundle import load_weights, prior_bundle
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import load_model
+from mbrl_control.deployment.export import export_rollout, export_step
+from mbrl_control.deployment.parity import ParityError, check_parity
 from mbrl_control.deployment.registry import Registry
-from mbrl_control.deployment.rollout_graph import GraphShape
+from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph, StepGraph
 from mbrl_control.deployment.slot import ModelSlot
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.robot import Arm, forward_kinematics, load_arm
 
 ROBOTS = Path(__file__).parents[2] / "sim" / "robots"
@@ -59,6 +67,39 @@ def _flip(folder: Path) -> None:
     (folder / "rollout.onnx").write_bytes(data)
 
 
+def _rehash(folder: Path, name: str) -> None:
+    """As someone who knows the format would: the manifest agrees with the changed file."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    path.write_text(json.dumps(manifest))
+
+
+def _golden(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        (folder / "golden.npz").write_bytes(change((folder / "golden.npz").read_bytes()))
+        _rehash(folder, "golden.npz")
+
+    return apply
+
+
+def _flat(data: bytes) -> bytes:
+    with np.load(io.BytesIO(data)) as archive:
+        arrays = {name: archive[name].ravel() for name in archive.files}
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def _rename_output(folder: Path) -> None:
+    model = onnx.load(folder / "rollout.onnx")
+    for node in model.graph.node:
+        node.output[:] = ["price" if name == "cost" else name for name in node.output]
+    next(value for value in model.graph.output if value.name == "cost").name = "price"
+    onnx.save(model, folder / "rollout.onnx")
+    _rehash(folder, "rollout.onnx")
+
+
 BROKEN = {
     "flipped bit": (_flip, r"rollout\.onnx: sha256"),
     "missing file": (lambda folder: (folder / "golden.npz").unlink(), r"golden\.npz: cannot be read"),
@@ -70,6 +111,13 @@ BROKEN = {
     "other robot": (_edit("joint_names", ["a", "b"]), "joint_names"),
     "short scaling": (_edit("lag_s", [0.1]), "lag_s"),
     "other horizon": (_edit("horizon", 6), r"rollout\.onnx: inputs"),
+    "robot renamed": (_edit("robot", "ur5e"), "robot: 'ur5e' is not 'planar'"),
+    "other geometry": (_edit("geometry_sha256", "0" * 64), "geometry_sha256"),
+    "other terms": (_edit("term_names", ["a"]), "term_names"),
+    "endless delay": (_edit("delay_s", 0.9), "delay_s: 0.9 s is more than"),
+    "golden cut off": (_golden(lambda data: data[: len(data) // 2]), "BadZipFile"),
+    "golden of another shape": (_golden(_flat), "differs|shape"),
+    "outputs renamed": (_rename_output, "outputs:"),
     "oversized": (lambda folder: (folder / "card.md").write_bytes(b"x" * ((1 << 20) + 1)), r"card\.md: \d+ bytes"),
 }
 
@@ -79,18 +127,52 @@ def test_a_broken_bundle_is_refused_by_name(name: str, arm: Arm, copy: Path) -> 
     break_it, message = BROKEN[name]
     break_it(copy)
     with pytest.raises(BundleError, match=message):
-        load_model(copy, arm.joint_names)
+        load_model(copy, arm)
+
+
+def test_a_bundle_exchanged_after_its_announcement_is_refused(arm: Arm, copy: Path) -> None:
+    announced = hashlib.sha256((copy / "manifest.json").read_bytes()).hexdigest()
+    assert load_model(copy, arm, announced).manifest_sha256 == announced
+    _edit("created", "2020-01-01T00:00:00+00:00")(copy)
+    with pytest.raises(BundleError, match="changed since it was announced"):
+        load_model(copy, arm, announced)
+
+
+def test_a_changed_tool_frame_makes_the_bundle_another_arms(arm: Arm, copy: Path) -> None:
+    longer = replace(arm, tool_translation=arm.tool_translation + np.array([0.0, 0.0, 0.01]))
+    with pytest.raises(BundleError, match="tool frame"):
+        load_model(copy, longer)
+    load_model(copy, replace(arm, sha256=("0" * 64, "1" * 64)))
+
+
+@pytest.mark.parametrize("graph", ["model.onnx", "rollout.onnx"])
+def test_an_export_that_computes_something_else_is_refused(graph: str, arm: Arm) -> None:
+    """One weight of the deployed graph changed by a thousandth."""
+    shape = EnsembleShape(members=2, joints=arm.joints, history=3, width=8)
+    ensemble = ProbabilisticEnsemble(shape, NominalPrior.of(arm, 0.02), torch.Generator().manual_seed(0)).eval()
+    with torch.inference_mode():
+        step, rollout = StepGraph(ensemble).eval(), RolloutGraph(ensemble, arm, GRAPH).eval()
+    exported = {"model.onnx": export_step(step), "rollout.onnx": export_rollout(rollout)}
+    rng = np.random.default_rng(0)
+    check_parity(step, rollout, exported["model.onnx"], exported["rollout.onnx"], arm, rng)
+    model = onnx.load_from_string(exported[graph])
+    largest = max(model.graph.initializer, key=lambda one: onnx.numpy_helper.to_array(one).size)
+    changed = onnx.numpy_helper.to_array(largest) * np.float32(1.001)
+    largest.CopyFrom(onnx.numpy_helper.from_array(changed, largest.name))
+    exported[graph] = model.SerializeToString()
+    with pytest.raises(ParityError, match="differs by"):
+        check_parity(step, rollout, exported["model.onnx"], exported["rollout.onnx"], arm, rng)
 
 
 def test_a_bundle_of_another_arm_is_refused(copy: Path) -> None:
     with pytest.raises(BundleError, match="joint_names"):
-        verify_bundle(copy, load_arm(ROBOTS / "panda.yaml").joint_names)
+        verify_bundle(copy, load_arm(ROBOTS / "panda.yaml"))
 
 
 def test_prior_rollout_is_the_prior_and_reaches_are_distances(arm: Arm, copy: Path) -> None:
-    model = load_model(copy, arm.joint_names)
+    model = load_model(copy, arm)
     assert not model.manifest.has_spread
-    prior = load_weights(copy, arm.joint_names).prior
+    prior = load_weights(copy, arm).prior
     alpha, gain = prior.alpha.numpy(), prior.gain.numpy()
     q, dq = arm.home.copy(), np.zeros(arm.joints)
     actions = np.random.default_rng(1).uniform(-0.5, 0.5, (4, 5, arm.joints))
@@ -110,7 +192,7 @@ def test_prior_rollout_is_the_prior_and_reaches_are_distances(arm: Arm, copy: Pa
 
 
 def test_wrong_shape_is_an_error(arm: Arm, copy: Path) -> None:
-    model = load_model(copy, arm.joint_names)
+    model = load_model(copy, arm)
     with pytest.raises(ValueError, match="action"):
         model.step_model.step(np.zeros(5 * arm.joints), np.zeros(arm.joints + 1))
 
@@ -130,9 +212,13 @@ def test_versions_grow_and_activation_goes_back(arm: Arm, models: Path, tmp_path
         registry.rollback()
 
 
-def test_slot_swaps_between_cycles_and_keeps_the_previous(arm: Arm, models: Path) -> None:
-    first = load_model(models / arm.name / "1", arm.joint_names)
-    slot = ModelSlot(first, arm.joint_names)
+def test_slot_swaps_between_cycles_and_keeps_the_previous(
+    arm: Arm, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_model(models / arm.name / "1", arm)
+    slot = ModelSlot(first, arm)
+    standing_back: list[bool] = []
+    monkeypatch.setattr("mbrl_control.deployment.slot.stand_back", lambda: standing_back.append(True))
     assert slot.swap() is None
     slot.request(models / arm.name / "2").join()
     assert slot.current is first
@@ -140,12 +226,13 @@ def test_slot_swaps_between_cycles_and_keeps_the_previous(arm: Arm, models: Path
     assert result is not None
     assert (result.model_id, result.refused) == (f"{arm.name}/2", "")
     assert slot.previous is first
+    assert standing_back == [True]
     assert slot.rollback().model_id == first.model_id
 
 
 def test_slot_keeps_serving_when_a_bundle_is_refused(arm: Arm, models: Path) -> None:
-    first = load_model(models / arm.name / "1", arm.joint_names)
-    slot = ModelSlot(first, arm.joint_names)
+    first = load_model(models / arm.name / "1", arm)
+    slot = ModelSlot(first, arm)
     slot.request(models / arm.name / "9").join()
     result = slot.swap()
     assert result is not None
@@ -157,7 +244,7 @@ def test_golden_of_another_function_is_refused(arm: Arm, copy: Path) -> None:
     from mbrl_control.deployment.check import read_bundle
     from mbrl_control.deployment.evaluator import OnnxEvaluator
 
-    bundle = read_bundle(copy, arm.joint_names)
+    bundle = read_bundle(copy, arm)
     with np.load(copy / "golden.npz") as archive:
         arrays = dict(archive)
     arrays["rollout.cost"] = arrays["rollout.cost"] + 1.0

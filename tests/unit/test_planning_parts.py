@@ -1,5 +1,6 @@
 """Risk, limits, kinematics, proposals and settings."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mbrl_control.planning.config import PlannerConfigError, load_config, read_config
+from mbrl_control.planning.goals import goal_refusal
 from mbrl_control.planning.kinematics import ToolKinematics
 from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.limits import KnotLimits, mean_actions, project
 from mbrl_control.planning.proposals import Corrector, approach, goal_posture
 from mbrl_control.planning.risk import Risk, aggregate
 from mbrl_control.robot import forward_kinematics, jacobian, load_arm
+from mbrl_control.signals import Goal, GoalKind
 
 ARM = load_arm(Path(__file__).parents[2] / "sim/robots/panda.yaml")
 LAG = LagModel(ARM.servo_lag_s, 0.02)
@@ -49,6 +52,23 @@ def test_projected_knots_keep_the_limits_and_feasible_ones_pass(seed: int) -> No
     assert (np.abs(knots) <= LIMITS.velocity + 1e-12).all()
     assert (np.abs(steps) <= LIMITS.step + 1e-12).all()
     np.testing.assert_allclose(project(knots, first, LIMITS), knots, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({}, ""),
+        ({"stamp_ns": 1_004_000_000}, ""),
+        ({"kind": GoalKind.TRAJECTORY}, "kind"),
+        ({"stamp_ns": 1_006_000_000}, "future"),
+        ({"position": np.array([0.0, np.nan, 0.0])}, "finite"),
+        ({"joint": np.full(7, np.inf)}, "finite"),
+    ],
+)
+def test_goals_that_cannot_be_planned_are_refused(change: dict[str, object], word: str) -> None:
+    goal = replace(Goal(999_000_000, GoalKind.POSE, np.zeros(3), np.zeros(7), 1), **change)  # type: ignore[arg-type]
+    refusal = goal_refusal(goal, 1_000_000_000)
+    assert (word in refusal) if word else refusal == ""
 
 
 def test_mean_action_of_linear_knots() -> None:

@@ -70,9 +70,10 @@ def _goals(targets: list[tuple[str, int, np.ndarray]]) -> list[tuple[int, schema
 
 
 def _planner(arm: Arm) -> list[tuple[int, schema.Topic, bytes]]:
-    """50 Hz; cycle 200 skipped, 300 published late whatever it says of itself, 400 without a finished iteration.
+    """50 Hz; cycle 200 skipped, 300 published late whatever it says of itself, 400 without a finished iteration, 500 a
+    plan of an earlier optimization that calls itself new.
 
-    One swap at cycle 610.
+    One swap at cycle 610, with cycle 640 published late.
     """
     rows = []
     for cycle in range(SECONDS * 50):
@@ -86,13 +87,14 @@ def _planner(arm: Arm) -> list[tuple[int, schema.Topic, bytes]]:
         )  # fmt: skip
         knots = np.zeros(3 * 7)
         plan = message(
-            schema.PLAN, stamp=ns, start=ns + 20 * MS, belief_stamp=ns, optimized_stamp=ns, outcome=outcome,
+            schema.PLAN, stamp=ns, start=ns + 20 * MS, belief_stamp=ns,
+            optimized_stamp=ns - 20 * MS if cycle == 500 else ns, outcome=outcome,
             epoch=5, sequence=cycle, model_id="panda/1" if cycle < 610 else "panda/2",
             joint_names=list(arm.joint_names), times=np.array([0.0, 0.02, 0.04]),
             knots=knots, position=knots, velocity=knots, effort=knots,
             variance=np.zeros(63), epistemic=np.full(3, 0.01),
         )  # fmt: skip
-        published = ns + 3 * MS if cycle == 300 else ns + MS
+        published = ns + 3 * MS if cycle in (300, 640) else ns + MS
         rows += [(ns, schema.PLANNER_REPORT, report), (published, schema.PLAN, plan)]
     return rows
 
@@ -143,10 +145,11 @@ def test_reach_is_the_settled_distance_of_every_target(report: dict[str, Any]) -
 
 
 def test_counts_are_the_ones_put_in(report: dict[str, Any]) -> None:
-    assert report["late_raw"] == 3
+    assert report["late_raw"] == 5
     assert report["missed_raw"] == 6
     assert report["stalls"] == 1
-    assert (report["swaps"], report["swap_missed_ticks"]) == (1, 1)
+    assert (report["swaps"], report["swap_missed_ticks"]) == (1, 2)
+    assert report["late_whole_log"] == 5
     assert report["guard_stops"] == 1
     by_kind = report["limit_violations_by_kind"]
     assert by_kind["position"] == 0
@@ -205,7 +208,7 @@ def _met() -> dict[str, Any]:
     median = {"nominal": 0.3, "fresh": 0.3, "payload_nominal": 12.0, "payload": 10.0, "relearned": 5.0}
     reach = {f"reach_mm_{phase}": {"median": value} for phase, value in median.items()}
     counts = dict.fromkeys(("excess_late", "excess_missed", "swap_missed_ticks", "limit_violations"), 0)
-    return reach | counts | {"plan_rate_hz": 50.0, "guard_rate_hz": 200.0, "demo_s": 500.0}
+    return reach | counts | {"invalid_reasons": [], "plan_rate_hz": 50.0, "guard_rate_hz": 200.0, "demo_s": 500.0}
 
 
 def test_a_run_within_all_limits_misses_nothing() -> None:
@@ -224,6 +227,7 @@ def test_a_run_within_all_limits_misses_nothing() -> None:
         ("plan_rate_hz", 49.4),
         ("guard_rate_hz", None),
         ("demo_s", 541.0),
+        ("demo_s", None),
     ],
 )
 def test_each_figure_beyond_its_limit_is_named(figure: str, value: Any) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import mbrl_control.retrain as retrain_module
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.deployment.bundle import prior_bundle
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.registry import Registry
+from mbrl_control.episode_log.errors import LogError
 from mbrl_control.learning.fit_ensemble import FitSettings
+from mbrl_control.replay.blocks import BLOCK_NS, MARGIN_NS
 from mbrl_control.replay.errors import TooLittleData
+from mbrl_control.replay.streams import read_streams
 from mbrl_control.replay.transitions import Grid, transitions_from_streams
 from mbrl_control.retrain import (
     RetrainConfig,
@@ -24,6 +29,7 @@ from mbrl_control.retrain import (
     retrain,
 )
 from mbrl_control.robot import load_arm
+from mbrl_control.signals import Transitions
 from tests.unit.synthetic_log import T0_NS, Arm, arm_streams, write_streams
 
 QUICK = FitSettings(trained_members=3, elites=2, width=24, epochs=20)
@@ -59,7 +65,7 @@ def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainC
     assert first.candidate.position_15 < 0.5 * first.reference.position_15
     assert abs(first.delay_s - 0.012) <= 1e-3
     assert list(dict.fromkeys(stages)) == ["reading", "fitting", "judging", "exporting"]
-    manifest = verify_bundle(first.path, config.arm.joint_names)
+    manifest = verify_bundle(first.path, config.arm)
     assert manifest.training is not None
     assert [row.steps for row in manifest.training.k_step] == [1, 5, 15]
     assert 0.5 < manifest.training.coverage_90 <= 1.0
@@ -76,7 +82,47 @@ def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainC
     second = retrain(both)
     assert (second.model_id, second.reference_id) == ("planar/3", "planar/2")
     assert second.candidate.position_15 < second.reference.position_15
-    assert verify_bundle(second.path, config.arm.joint_names).parents == ("planar/2",)
+    assert verify_bundle(second.path, config.arm).parents == ("planar/2",)
+
+
+@pytest.mark.timeout(300)
+def test_what_a_candidate_is_judged_by_it_has_not_seen(config: RetrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of training and judging never meet, and what both stand on stays a margin away."""
+    seen: dict[str, Any] = {}
+    real_fit, real_errors = retrain_module.fit, retrain_module.k_step_errors
+
+    def fit(rows: Transitions, *rest: Any) -> Any:
+        seen["train"] = rows.stamp_ns
+        return real_fit(rows, *rest)
+
+    def k_step_errors(ensemble: Any, rows: Transitions, *rest: Any) -> Any:
+        seen["judged"] = rows.stamp_ns
+        return real_errors(ensemble, rows, *rest)
+
+    monkeypatch.setattr(retrain_module, "fit", fit)
+    monkeypatch.setattr(retrain_module, "k_step_errors", k_step_errors)
+    with pytest.raises(RetrainRefused):
+        retrain(replace(config, fit=USELESS))
+    train, judged = seen["train"], seen["judged"]
+    assert len(train) > 3 * len(judged) > 0
+    assert not np.isin(judged // BLOCK_NS, train // BLOCK_NS).any()
+    assert np.abs(judged[:, None] - train[None, ::10]).min() >= MARGIN_NS
+
+
+def test_one_phase_of_a_log_is_cut_out(tmp_path: Path) -> None:
+    whole = arm_streams(Arm(), 12.0, np.random.default_rng(6))
+    second = 1_000_000_000
+    marks = ((T0_NS, "a"), (T0_NS + 2 * second, "b"), (T0_NS + 3 * second, "a"), (T0_NS + 6 * second, "c"))
+    write_streams(tmp_path / "log.mcap", whole, marks)
+    newest = read_streams(tmp_path / "log.mcap", "a")
+    kept = (whole.belief_ns >= marks[2][0]) & (whole.belief_ns < marks[3][0])
+    np.testing.assert_array_equal(newest.belief_ns, whole.belief_ns[kept])
+    np.testing.assert_allclose(newest.velocity, whole.velocity[kept])
+    assert newest.command_ns[0] >= marks[2][0]
+    assert newest.command_ns[-1] < marks[3][0]
+    assert read_streams(tmp_path / "log.mcap", "c").belief_ns[-1] == whole.belief_ns[-1]
+    with pytest.raises(LogError, match="never was 'd'; name one of its phases: a, b, c"):
+        read_streams(tmp_path / "log.mcap", "d")
 
 
 def test_short_logs_and_foreign_arms_are_refused(config: RetrainConfig, tmp_path: Path) -> None:
@@ -104,6 +150,7 @@ def test_newest_regime_carries_ninety_percent() -> None:
     ("candidate", "nll"),
     [
         (Score(1.1, 1.0), -5.0),
+        (Score(1.0, 1.0), -5.0),
         (Score(0.9, 1.1), -5.0),
         (Score(float("nan"), 1.0), -5.0),
         (Score(0.9, float("nan")), -5.0),

@@ -64,7 +64,10 @@ def test_when_a_payload_is_declared_expect_half_speed_until_a_bundle_knows_it() 
     rig.cycle(30, knots=constant([0.0, 0.0, 1.9]))
     assert rig.applied[-1][2] == pytest.approx(1.25)
     assert rig.core.speed_scale == 0.5
-    rig.core.bundle_activated(2.0)
+    rig.core.bundle_announced("test/2", 2.0)
+    rig.cycle(1)
+    assert rig.core.speed_scale == 0.5, "announced, but plans still come from the other bundle"
+    rig.cycle(1, model_id="test/2")
     assert rig.core.speed_scale == 1.0
 
 
@@ -139,6 +142,16 @@ def test_when_stopped_and_clear_expect_reset_to_armed_and_no_motion() -> None:
     assert not rig.tick().applied.any()
 
 
+def test_when_the_arm_moves_expect_reset_refused() -> None:
+    rig = running()
+    rig.core.raise_severity(Event.REQUEST_STOP, "test", rig.now)
+    for _ in range(120):
+        rig.tick()
+    rig.velocity = np.array([0.2, 0.0, 0.0])
+    rig.tick()
+    assert "moves" in rig.ask(Event.RESET).message
+
+
 def test_when_standstill_is_lost_in_a_stop_expect_drives_off() -> None:
     rig = running()
     rig.core.raise_severity(Event.REQUEST_STOP, "test", rig.now)
@@ -192,6 +205,15 @@ def test_when_a_start_lies_ahead_expect_the_plan_in_force_until_then() -> None:
     waiting = [command.applied[0] for command in before]
     # Starts 30 ms ahead arrive every 20 ms: none may displace the one before it.
     assert waiting[0] == pytest.approx(0.21)
+
+
+def test_when_a_newer_plan_starts_earlier_expect_it_in_place_of_the_waiting_one() -> None:
+    rig = running()
+    rig.send(start_ns=rig.now + 60_000_000, knots=constant([0.3, 0.0, 0.0]))
+    rig.send(start_ns=rig.now + 10_000_000, knots=constant([0.02, 0.0, 0.0]))
+    sequences = [rig.tick().plan_sequence for _ in range(16)]
+    assert rig.sequence in sequences[:4]
+    assert rig.sequence - 1 not in sequences
 
 
 def test_when_beyond_the_last_knot_expect_braking() -> None:

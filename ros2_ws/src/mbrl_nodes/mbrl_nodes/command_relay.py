@@ -48,10 +48,11 @@ class CommandRelay(GraphNode):
         return {"sent": str(self._sent), "watchdog_trips": str(self._state.trips), "latched": str(self._state.latched)}
 
     def _tick(self, tick: Tick) -> None:
-        for message in self._safe_commands.drain():
-            self._relay(message)
+        # First the time since the last command: after a sleep of this process the newest one must not hide it.
         self._state, velocity = watch(self._state, self._limits, self.now_ns())
         self._send(velocity)
+        for message in self._safe_commands.drain():
+            self._relay(message)
         shown = (self._state.latched, self._state.publishing)
         if shown != self._shown or tick.index % STATUS_TICKS == 0:
             self._shown = shown

@@ -142,6 +142,8 @@ def plan_to_msg(plan: Plan) -> PlanMsg:
 
 def plan_from_msg(msg: PlanMsg) -> Plan:
     """Only the layout is read here; names, shapes and numbers are the guard's to judge."""
+    if msg.interpolation != PlanMsg.LINEAR:
+        raise ValueError(f"plan.interpolation: {msg.interpolation} is unknown; send LINEAR")
     count, joints = len(msg.times), max(1, len(msg.joint_names))
     return Plan(
         stamp_ns=ns_from_stamp(msg.stamp),

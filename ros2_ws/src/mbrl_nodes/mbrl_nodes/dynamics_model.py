@@ -1,7 +1,7 @@
 """Checks, warms and announces the active bundle of the registry; a bad one is announced as REJECTED with the reason.
 
-The planner loads the announced folder in its own process and checks the hashes again. Bundles are read in an own
-thread, so that diagnostics and lifecycle answer while a model warms up.
+The planner loads the announced folder in its own process, only if its manifest is still the announced one. Bundles
+are read in an own thread, so that diagnostics and lifecycle answer while a model warms up.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class DynamicsModelNode(GraphNode):
         path = self._registry.path(version)
         model_id = f"{self._registry.robot}/{version}"
         try:
-            model = load_model(path, self._arm.joint_names)
+            model = load_model(path, self._arm)
             if model.model_id != model_id:
                 raise BundleError(
                     f"{path}/manifest.json: version: says {model.model_id}, lies in {model_id}; move it back"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from mbrl_msgs.msg import Goal as GoalMsg
 
+from mbrl_control.planning.goals import goal_refusal
 from mbrl_control.robot import Arm
 from mbrl_control.signals import BeliefState, Goal, GoalKind
 from mbrl_nodes.convert import JointNameError, goal_from_msg
@@ -43,8 +44,8 @@ class GoalInput:
             return
         if message.frame_id != self._arm.base_frame:
             self._refuse(f"goal.frame_id: '{message.frame_id}'; send it in '{self._arm.base_frame}'")
-        elif not (np.isfinite(goal.position).all() and np.isfinite(goal.joint).all()):
-            self._refuse("goal: not finite; send finite numbers")
+        elif refusal := goal_refusal(goal, self._node.now_ns()):
+            self._refuse(refusal)
         else:
             self._goal = goal
 

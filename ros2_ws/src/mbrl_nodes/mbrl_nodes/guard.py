@@ -127,7 +127,8 @@ class Guard(GraphNode):
             with self._lock:
                 self._has_spread = message.has_spread
                 # What is no mass lifts no cap.
-                self._core.bundle_activated(message.payload if 0.0 <= message.payload < 1e3 else 0.0)
+                payload = message.payload if 0.0 <= message.payload < 1e3 else 0.0
+                self._core.bundle_announced(message.model_id, payload)
 
     def _on_request(self, event: Event, request: Any, response: Any) -> Any:
         with self._lock:

@@ -87,16 +87,16 @@ class MpcPlanner(GraphNode):
         if message.status != ModelStatus.ACTIVE:
             return
         if self._slot is not None:
-            self._slot.request(Path(message.path))
+            self._slot.request(Path(message.path), message.manifest_sha256)
             return
         try:
-            # The first one is loaded here: there is nothing yet that this could delay.
-            first = load_model(Path(message.path), self._arm.joint_names)
+            # The first one is loaded here, at this node's own priority: it has no plan yet that this could delay.
+            first = load_model(Path(message.path), self._arm, message.manifest_sha256)
             self._planner.use(_planning_model(first))
         except (BundleError, PlannerConfigError) as error:
             self._refuse_model(str(error))
             return
-        self._slot = ModelSlot(first, self._arm.joint_names)
+        self._slot = ModelSlot(first, self._arm)
 
     def _swap(self) -> None:
         result = None if self._slot is None else self._slot.swap()

@@ -28,7 +28,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from mbrl_control.cadence import SteadyClock, Tick, run_at
+from mbrl_control.cadence import SteadyClock, Tick, ahead_of_wall_ns, run_at
 from mbrl_control.scheduling import take_placement
 from mbrl_nodes.convert import stamp_from_ns
 
@@ -90,7 +90,7 @@ class Polled:
         """``drain`` with the middleware's times."""
         taken = self._take()
         # The middleware stamps with the wall clock, which may step; the graph's clock does not.
-        shift = clock.now_ns() - time.time_ns()
+        shift = ahead_of_wall_ns(clock, time.time_ns) if taken else 0
         return [
             Stamped(content, info["source_timestamp"] + shift, info["received_timestamp"] + shift)
             for content, info in taken

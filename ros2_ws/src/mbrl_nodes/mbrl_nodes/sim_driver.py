@@ -1,7 +1,8 @@
 """The simulated arm behind the driver's topics: 250 Hz, in step with the steady clock, brakes on silence.
 
 The physics follows the clock: a late tick makes up every step that is due, with the command held. The watchdog counts
-ticks without a command, so a stall of this process alone does not read as silence of the relay.
+ticks without a command, so a stall of this process alone does not read as silence of the relay; no command at all
+after a stall clamps them within 20 ms of the time that is made up.
 """
 
 from __future__ import annotations
@@ -74,10 +75,12 @@ class SimDriver(GraphNode):
     def _tick(self, tick: Tick) -> None:
         with self._lock:
             sim = self._require_sim()
-            self._serve_command(sim)
+            heard = self._serve_command(sim)
             due = (tick.deadline_ns - sim.time_ns) // sim.period_ns
             self._counts["caught_up_steps"] += max(0, due - TICK_NS // sim.period_ns)
-            for _ in range(due):
+            for step in range(due):
+                if not heard and step * sim.period_ns == SILENT_TICKS * TICK_NS:
+                    self._clamp(sim)
                 sim.step()
                 if self._truth is not None:
                     self._truth.write(sim.truth())
@@ -85,19 +88,24 @@ class SimDriver(GraphNode):
         if sample is not None:
             self._states.publish(sample_to_joint_state(sample, sim.arm.joint_names, sim.arm.base_frame))
 
-    def _serve_command(self, sim: FaultyArm) -> None:
-        """The newest command since the last tick; too many ticks without one clamp the brakes."""
+    def _serve_command(self, sim: FaultyArm) -> bool:
+        """Apply the newest command since the last tick, if any; too many ticks without one clamp the brakes."""
         command = self._newest_command(sim)
         if command is not None:
             if self._silent_ticks >= SILENT_TICKS:
                 sim.brake(False)
             self._silent_ticks = 0
             sim.command(command)
-            return
+            return True
         self._silent_ticks += 1
         if self._silent_ticks == SILENT_TICKS:
-            self._counts["watchdog_trips"] += 1
-            sim.brake(True)
+            self._clamp(sim)
+        return False
+
+    def _clamp(self, sim: FaultyArm) -> None:
+        self._silent_ticks = SILENT_TICKS
+        self._counts["watchdog_trips"] += 1
+        sim.brake(True)
 
     def _newest_command(self, sim: FaultyArm) -> Array | None:
         message = self._commands.newest()
