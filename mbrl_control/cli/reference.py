@@ -139,8 +139,10 @@ class _PlannerReference:
         goal = next((goal for goal in reversed(goals) if goal.stamp_ns <= recorded_ns), goals[0])
         deadline = tick.deadline_ns + round(self._config.period_s * 0.5e9)
         plan = self._planner.plan(tick.index, deadline, belief, self._history, goal, True).plan
+        done = self._clock.now_ns()
+        self._planner.prepare()
         optimized = plan is not None and plan.outcome in (PlanOutcome.OPTIMIZED, PlanOutcome.BUDGET_ENDED)
-        return not optimized or self._clock.now_ns() > deadline
+        return not optimized or done > deadline
 
 
 def _newest_belief(recording: Recording, recorded_ns: int, offset: int) -> BeliefState:

@@ -52,7 +52,8 @@ class CommandHistory:
         i = self._count
         self._stamps[i] = stamp_ns
         self._velocity[i] = velocity
-        self._integral[i] = 0.0 if i == 0 else self._integral_at(stamp_ns)
+        held = 0.0 if last is None else (stamp_ns - last) * 1e-9
+        self._integral[i] = 0.0 if i == 0 else self._integral[i - 1] + self._velocity[i - 1] * held
         self._count = i + 1
         return True
 
@@ -70,16 +71,16 @@ class CommandHistory:
         oldest = self._stamps[max(0, self._count - self._capacity)]
         if self._forgot and start_ns < oldest:
             raise ValueError(f"commands of {start_ns} ns are forgotten (oldest kept: {oldest} ns); raise the capacity")
-        edges = np.array([self._integral_at(start_ns + k * step_ns) for k in range(steps + 1)])
-        return np.diff(edges, axis=0) / (step_ns * 1e-9)
+        edges = self._integral_at(start_ns + step_ns * np.arange(steps + 1, dtype=np.int64))
+        return (edges[1:] - edges[:-1]) / (step_ns * 1e-9)
 
-    def _integral_at(self, stamp_ns: int) -> Array:
-        """Integral of the command from the first row on, [J] rad."""
-        i = int(np.searchsorted(self._stamps[: self._count], stamp_ns, side="right")) - 1
-        if i < 0:
-            return np.zeros(self._velocity.shape[1])
-        held = (stamp_ns - int(self._stamps[i])) * 1e-9
-        return np.asarray(self._integral[i] + self._velocity[i] * held, dtype=np.float64)
+    def _integral_at(self, stamps_ns: NDArray[np.int64]) -> Array:
+        """Integral of the command from the first row on, at each stamp [N]: [N, J] rad."""
+        rows = np.searchsorted(self._stamps[: self._count], stamps_ns, side="right") - 1
+        known = np.maximum(rows, 0)
+        held = (stamps_ns - self._stamps[known]) * 1e-9
+        held[rows < 0] = 0.0
+        return np.asarray(self._integral[known] + self._velocity[known] * held[:, None], dtype=np.float64)
 
     def _move_to_front(self) -> None:
         keep = slice(self._count - self._capacity, self._count)

@@ -120,9 +120,9 @@ def optimize(
     """Minimize risk-weighted cost over knots until the iterations or the budget end.
 
     ``warm`` [W, H, J] are the shifted elites of the last cycle, best first (W may be 0). A further iteration
-    begins only when the longest of this cycle, and ``expected_ns``, still fits before the deadline: a plan
-    that comes late is worth less than one iteration less. Returns None when the budget ended before the
-    first iteration. Raises AllScoresInvalid.
+    begins only when one and a half times the longest of this cycle, and of ``expected_ns``, still fits before the
+    deadline: a plan that comes late is worth less than one iteration less. Returns None when the budget ended before
+    the first iteration. Raises AllScoresInvalid.
     """
     size = settings.calls_per_iteration * problem.evaluator.batch_size
     mean, std = _initial(problem, warm)
@@ -132,7 +132,7 @@ def optimize(
     slowest = done = 0
     finished = clock.now_ns()
     while done < settings.iterations and finished < deadline_ns:
-        if done > 0 and finished + max(slowest, expected_ns) + settings.reserve_ns > deadline_ns:
+        if done > 0 and finished + 3 * max(slowest, expected_ns) // 2 + settings.reserve_ns > deadline_ns:
             break
         informed = [warm, mean[None], propose(population)] if done == 0 else [mean[None], propose(population)]
         samples = _fill(np.concatenate(informed), mean, std, size, settings.noise_beta, generator)

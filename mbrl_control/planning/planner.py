@@ -152,6 +152,14 @@ class Planner:
             plan = self._fallback(belief, deadline_ns)
         return Cycle(plan, self._report(cycle, plan, result, timer, deadline_ns, lateness_s), reason)
 
+    def prepare(self) -> None:
+        """What the next cycle needs and no new measurement changes; to be called when a cycle's plan is published.
+
+        Preparation and feedback phases: Diehl, Bock and Schloeder, SIAM J. Control Optim. 43 (2005).
+        """
+        if self._goal_sequence is not None:
+            self._proposer.refine()
+
     def _optimize(self, start: StartState, goal: Goal, deadline_ns: int) -> Result | None:
         assert self._model is not None
         if goal.kind not in self._weights:
@@ -160,8 +168,8 @@ class Planner:
         pose = (start.state[:joints], start.state[joints : 2 * joints])
         if goal.sequence != self._goal_sequence:
             self._goal_sequence = goal.sequence
-            self._proposer.new_goal(pose[0])
-        propose = self._proposer.begin(pose, start.first_knot, goal, self._last_best(start))
+            self._proposer.new_goal(goal, pose[0])
+        propose = self._proposer.begin(pose, start.first_knot, self._last_best(start))
         problem = Problem(
             self._model.evaluator,
             start.state,

@@ -15,7 +15,7 @@ from mbrl_control.signals import Array, Goal, GoalKind
 
 _IK_FIRST = 12
 _IK_PER_CYCLE = 2
-"""Iterations of the inverse kinematics: at a new goal, and to follow the null space in each cycle."""
+"""Iterations of the inverse kinematics: at a new goal, and to follow the null space after each cycle."""
 
 
 class TrackProposer:
@@ -39,27 +39,29 @@ class TrackProposer:
         self._corrector = corrector
         self._limits = limits
         self._target = arm.home
-        self._fresh = True
+        self._goal: Goal | None = None
 
-    def new_goal(self, position: Array) -> None:
-        """Search the next target near ``position`` [J] rad."""
-        self._target = position
-        self._fresh = True
+    def new_goal(self, goal: Goal, position: Array) -> None:
+        """Find the joint position [J] rad of ``goal`` near ``position``."""
+        self._goal = goal
+        self._target = goal.joint if goal.kind is GoalKind.JOINT else self._descend(goal, position, _IK_FIRST)
+
+    def refine(self) -> None:
+        """Follow the null space of the present goal: outside the budget, between two cycles."""
+        if self._goal is not None and self._goal.kind is not GoalKind.JOINT:
+            self._target = self._descend(self._goal, self._target, _IK_PER_CYCLE)
 
     def spread(self, position: Array) -> Array:
         """Initial spread [J] rad/s of random samples: a share of the mean speed that the way needs."""
         need = np.abs(self._target - position) / (self.horizon * self._model.dt_s)
         return np.clip(self._config.spread_gain * need, self._config.spread_floor, self._config.spread_ceiling)
 
-    def begin(
-        self, start: tuple[Array, Array], first: Array, goal: Goal, last: tuple[Array, Array] | None = None
-    ) -> Proposer:
+    def begin(self, start: tuple[Array, Array], first: Array, last: tuple[Array, Array] | None = None) -> Proposer:
         """Proposals of one cycle from ``start`` (position, velocity [J]) and knot 0.
 
         ``last``: the best knots and predicted positions [H, J] of the cycle before, at this cycle's times. Corrected
         by the model's own prediction, they make the first iteration go on where the last cycle ended.
         """
-        self._find_target(goal)
         tracks = approach(start, first, self._target, self._gains, self.horizon, self._limits, self._model)
         brake = np.zeros((1, *tracks.knots.shape[1:]))
 
@@ -75,13 +77,6 @@ class TrackProposer:
 
         return propose
 
-    def _find_target(self, goal: Goal) -> None:
-        if goal.kind is GoalKind.JOINT:
-            self._target = goal.joint
-            return
-        rounds = _IK_FIRST if self._fresh else _IK_PER_CYCLE
-        self._fresh = False
+    def _descend(self, goal: Goal, guess: Array, rounds: int) -> Array:
         pull = self._config.posture_pull
-        self._target = goal_posture(
-            self._kinematics, self._bounds, self._target, goal.position, goal.joint, rounds, pull
-        )
+        return goal_posture(self._kinematics, self._bounds, guess, goal.position, goal.joint, rounds, pull)

@@ -86,8 +86,16 @@ class GuardConfig:
     """Part of acceleration and jerk that the stopping distance counts on; the rest absorbs noise."""
     hold_gain: float = 10.0
     """1/s."""
-    hold_speed: float = 0.5
-    """rad/s."""
+    hold_integral: float = 1.0
+    """1/s, of the proportional part: what a load makes a servo without integral term give way is taken back."""
+    hold_share: float = 0.5
+    """Of the rated velocity, most that the hold commands."""
+    capture_s: float = 0.1
+    """An arm that still moves this long after its command is zero is caught where it is."""
+    settle_s: float = 0.5
+    """What it then gets to come to rest."""
+    drift_distance: float = 0.2
+    """From the pose held while armed or in a hold: further off, the hold does not hold."""
     standstill_speed: float = 0.05
     """rad/s, measured."""
     lost_speed: float = 0.5
@@ -118,5 +126,5 @@ class GuardConfig:
             raise GuardError(f"GuardConfig.plan_latch_periods: more than {MAX_AGE_S} s; lower it")
         if self.state_latch_periods * self.state_period_s > MAX_AGE_S:
             raise GuardError(f"GuardConfig.state_latch_periods: more than {MAX_AGE_S} s; lower it")
-        if self.braking_reserve > 1.0 or self.payload_scale > 1.0:
-            raise GuardError("GuardConfig.braking_reserve and payload_scale are parts of 1")
+        if max(self.braking_reserve, self.payload_scale, self.hold_share) > 1.0:
+            raise GuardError("GuardConfig.braking_reserve, payload_scale and hold_share are parts of 1")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mbrl_control.safety.config import GuardConfig, GuardError, GuardLimits
-from mbrl_control.safety.hold_law import AT_REST, Hold, advance_hold, hold_request, standstill_lost
+from mbrl_control.safety.hold_law import AT_REST, Hold, advance_hold, drifted, hold_request, standstill_lost
 from mbrl_control.safety.limiter import Limiter, Motion
 from mbrl_control.safety.operator_gate import OperatorGate
 from mbrl_control.safety.plan_track import PlanTrack
@@ -21,6 +21,7 @@ from mbrl_control.safety.verdicts import OK, Action, Verdict, check_state, check
 from mbrl_control.signals import Array, OperatorState, Plan, SafeCommand, SensorSample, Stage
 
 ENGAGED = (OperatorState.RUNNING, OperatorState.HOLD)
+HOLDING = (OperatorState.ARMED, OperatorState.HOLD, OperatorState.OPERATOR_HOLD)
 OPERATOR_EVENTS = (Event.ARM, Event.START, Event.RESET)
 
 
@@ -182,6 +183,8 @@ class GuardCore:
         verdict = worst(self._state, plan if engaged else OK)
         if self._plans.malformed_recently(now_ns) >= self._config.rejection_limit:
             verdict = worst(verdict, Verdict(Action.LATCH, Stage.SHAPE, "malformed plans in a row"))
+        if self._drifts():
+            verdict = worst(verdict, Verdict(Action.LATCH, Stage.STATE_MACHINE, "the arm drifts from the pose held"))
         if verdict.action == Action.LATCH:
             self._unclear_ns = now_ns
             self._fault(verdict.reason, now_ns)
@@ -192,6 +195,12 @@ class GuardCore:
         self._enter(expire(self._machine, now_ns, self._config))
         if self._machine.state == OperatorState.PROTECTIVE_STOP and self._motion_unsure():
             self._drives_off = True
+
+    def _drifts(self) -> bool:
+        sample = self._sample
+        return (
+            sample is not None and self._machine.state in HOLDING and drifted(self._hold, sample.position, self._config)
+        )
 
     def _motion_unsure(self) -> bool:
         """In a protective stop: standstill is lost, or cannot be watched any more at rest."""
@@ -211,8 +220,9 @@ class GuardCore:
         request, sample = self._rest.command, self._sample
         if sample is not None and self._pose_trusted():
             command, config = self._motion.command, self._config
-            self._hold = advance_hold(self._hold, command, sample.position, sample.velocity, config)
-            request = hold_request(self._hold, sample.position, config)
+            rated = self._limits.velocity
+            self._hold = advance_hold(self._hold, command, sample.position, sample.velocity, rated, config)
+            request = hold_request(self._hold, sample.position, rated, config)
         return request, Stage.STATE_MACHINE, self._machine.reason, 0
 
     def _pose_trusted(self) -> bool:

@@ -45,6 +45,8 @@ class Rig:
         self.clock = VirtualClock(10**12)
         self.core = GuardCore(self.limits, config, np.random.default_rng(0))
         self.position, self.velocity = np.zeros(3), np.zeros(3)
+        self.droop = np.zeros(3)
+        """rad/s by which a load makes the servo give way."""
         self.sequence = 0
         self.measured: SensorSample | None = None
         self.applied: list[Array] = []
@@ -73,7 +75,8 @@ class Rig:
         for _ in range(steps):
             h = TICK_NS * 1e-9 / steps
             lag = np.maximum(self.limits.lag_s, 1e-9)
-            self.velocity = command + (self.velocity - command) * np.exp(-h / lag)
+            goal = command - self.droop
+            self.velocity = goal + (self.velocity - goal) * np.exp(-h / lag)
             self.position = self.position + h * self.velocity
 
     def send(self, **changes: object) -> object:

@@ -169,10 +169,51 @@ def test_when_held_by_the_operator_expect_the_pose_held_against_drift() -> None:
         rig.tick()
     held = rig.position.copy()
     rig.position = rig.position + 0.02
-    for _ in range(200):
+    for _ in range(800):
         rig.tick()
     np.testing.assert_allclose(rig.position, held, atol=1e-3)
     assert rig.core.state == OperatorState.OPERATOR_HOLD
+
+
+def test_when_held_under_a_load_expect_the_pose_kept_though_the_servo_gives_way() -> None:
+    """From motion, with a servo that sinks at 0.6 rad/s at a zero command: it never comes to rest by itself."""
+    rig = running()
+    rig.cycle(40, knots=constant([0.5, 0.2, -0.3]))
+    rig.droop = np.array([0.0, 0.6, 0.0])
+    rig.core.raise_severity(Event.REQUEST_HOLD, "test", rig.now)
+    for _ in range(100):
+        rig.tick()
+    caught = rig.position.copy()
+    for _ in range(1000):
+        rig.tick()
+    assert rig.core.state == OperatorState.OPERATOR_HOLD
+    assert np.abs(rig.velocity).max() < 0.01
+    assert np.abs(rig.position - caught).max() < 0.1
+
+
+def test_when_the_load_is_put_on_in_a_hold_expect_the_pose_taken_back() -> None:
+    rig = running()
+    rig.core.raise_severity(Event.REQUEST_HOLD, "test", rig.now)
+    for _ in range(50):
+        rig.tick()
+    held = rig.position.copy()
+    rig.droop = np.array([0.0, 0.6, 0.0])
+    for _ in range(1000):
+        rig.tick()
+    assert rig.core.state == OperatorState.OPERATOR_HOLD
+    np.testing.assert_allclose(rig.position, held, atol=5e-3)
+
+
+def test_when_the_load_is_too_much_expect_a_stop_and_drives_off() -> None:
+    rig = running()
+    rig.core.raise_severity(Event.REQUEST_HOLD, "test", rig.now)
+    for _ in range(50):
+        rig.tick()
+    rig.droop = np.array([0.0, 4.0, 0.0])
+    commands = [rig.tick() for _ in range(300)]
+    assert rig.core.state == OperatorState.PROTECTIVE_STOP
+    assert "drifts" in " ".join(rig.core.status().reasons)
+    assert not commands[-1].drives_enabled
 
 
 def test_when_publishers_are_exchanged_expect_new_epoch_only_outside_running() -> None:

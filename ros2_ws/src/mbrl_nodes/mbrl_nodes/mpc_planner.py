@@ -75,6 +75,9 @@ class MpcPlanner(GraphNode):
             tick.lateness_ns * 1e-9,
         )
         self._publish(cycle, tick)
+        # Outside the budget: the next cycle finds most messages read already.
+        self._inputs.take()
+        self._planner.prepare()
 
     def _publish(self, cycle: Cycle, tick: Tick) -> None:
         if cycle.plan is not None:
