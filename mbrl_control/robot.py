@@ -116,6 +116,9 @@ NAME = re.compile(r"[a-z0-9_]{1,64}")
 _FRAMES = ("name", "base_frame", "tool_frame", "joints", "tool", "links", "home", "work_box", "capsules", "camera")
 FIELDS = frozenset((*_FRAMES, "servo", "friction", "armature", "noise", "delays", "brake"))
 """Top level of an arm's YAML; a misspelt field would silently do nothing."""
+JOINT_FIELDS = frozenset(("name", "parent", "child", "xyz", "rpy", "axis", "lower", "upper", "velocity", "effort"))
+JOINT_FIELDS |= {"acceleration", "jerk", "torque_rate"}
+LONGEST_DELAY_S = 0.1
 
 
 def load_arm(path: str | Path) -> Arm:
@@ -277,9 +280,18 @@ def _check(arm: Arm, source: YamlFile) -> None:
         raise source.error("name", f"{arm.name!r}", "use 1 to 64 of a-z, 0-9 and _: it names folders and topics")
     if not (arm.lower < arm.upper).all():
         raise source.error("joints[].lower", "not below `upper`", "swap or correct the limits")
+    for index, row in enumerate(source.tree["joints"]):
+        for key in sorted(set(row) - JOINT_FIELDS):
+            raise source.error(f"joints[{index}].{key}", "unknown field", f"known: {', '.join(sorted(JOINT_FIELDS))}")
     for key in ("velocity", "acceleration", "jerk", "effort", "torque_rate", "servo_gain", "servo_lag_s"):
-        if not (getattr(arm, key) > 0.0).all():
-            raise source.error(key, "not positive", "give positive values")
+        wrong = [name for name, value in zip(arm.joint_names, getattr(arm, key), strict=True) if not value > 0.0]
+        if wrong:
+            raise source.error(
+                key.replace("servo_", "servo."), f"not positive: {', '.join(wrong)}", "give positive values"
+            )
+    for key, delay in (("sensor_s", arm.sensor_delay_s), ("command_s", arm.command_delay_s)):
+        if delay > LONGEST_DELAY_S:
+            raise source.error(f"delays.{key}", f"{delay} s", f"more than {LONGEST_DELAY_S} s cannot be compensated")
     if not ((arm.lower <= arm.home) & (arm.home <= arm.upper)).all():
         raise source.error("home", "outside the joint limits", "move it inside `lower`..`upper`")
     if not (arm.box_lower < arm.box_upper).all():

@@ -21,7 +21,13 @@ Description = dict[str, Any]
 def main() -> None:
     """Rewrite the generated files beside the YAML files named on the command line, or beside every shipped one."""
     for source in [Path(name) for name in sys.argv[1:]] or sorted(ROBOTS.glob("*.yaml")):
-        for path, text in generated_files(source).items():
+        try:
+            files = generated_files(source)
+        except OSError as error:
+            sys.exit(f"{source}: {error.strerror}; name an arm's YAML")
+        except (KeyError, TypeError, yaml.YAMLError) as error:
+            sys.exit(f"{source}: {error}: missing or malformed; compare with {ROBOTS / 'planar.yaml'}")
+        for path, text in files.items():
             path.write_text(text, encoding="utf-8")
 
 

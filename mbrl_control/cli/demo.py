@@ -17,13 +17,16 @@ import numpy as np
 import typer
 
 from mbrl_control.cli.demo_view import DemoView
+from mbrl_control.cli.interrupt import interruptible
 from mbrl_control.cli.locations import arm_file, launch_file
+from mbrl_control.cli.processes import NodeSpec, load_graph
 from mbrl_control.cli.reference import run_references
 from mbrl_control.cli.session import Session, new_folder, run_verb
+from mbrl_control.cli.simulation import load_simulated_arm
 from mbrl_control.cli.task_client import TaskClient
 from mbrl_control.deployment.registry import Registry
-from mbrl_control.report.report_files import RUN_FILE, add_run_facts, write_report
-from mbrl_control.robot import Arm, load_arm, sample_targets
+from mbrl_control.report.report_files import RUN_FILE, add_run_facts, run_facts, write_report
+from mbrl_control.robot import Arm, sample_targets
 
 SPEED_SCALE = 0.5
 """The cap of a declared payload, in every phase, so that the phases compare."""
@@ -57,27 +60,31 @@ def demo(
     if report is not None:
         print(json.dumps(make_report(report)))
         return
-    stem = Path(robot).stem
-    folder = new_folder(out or Path("out") / f"demo-{stem}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}")
+    arm, specs = load_simulated_arm(arm_file(robot)), load_graph(launch_file("graph.yaml"))
+    folder = new_folder(out or Path("out") / f"demo-{arm.name}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}")
     view, begin = DemoView(headless), time.monotonic()
-    run_demo(DemoOptions(robot, seed, folder, targets=15), view)
-    view.say("computing the report from the log and the truth file")
-    make_report(folder)
+    try:
+        with interruptible():
+            run_demo(DemoOptions(robot, seed, folder, targets=15), arm, specs, view)
+            view.say("computing the report from the log and the truth file")
+            make_report(folder)
+    except KeyboardInterrupt:
+        view.say(f"interrupted; what was logged until now is in {folder}, see `mbrl-control log info`")
+        raise
     figures = add_run_facts(folder, {"demo_s": round(time.monotonic() - begin, 1), "setup_s": setup_seconds()})
     view.table(figures)
     print(json.dumps(figures))
 
 
-def run_demo(options: DemoOptions, view: DemoView) -> None:
+def run_demo(options: DemoOptions, arm: Arm, specs: list[NodeSpec], view: DemoView) -> None:
     """All phases on one graph, then the reference runs; every artefact goes into the folder."""
-    arm = load_arm(arm_file(options.robot))
     session = Session(options.folder, arm_file(options.robot), arm.name, options.seed, SPEED_SCALE)
     targets = draw_targets(arm, options, view)
     view.say("exporting the prior-only bundle (no learning): phase nominal")
     prior = json.loads(run_verb(["models", "prior", "--robot", str(session.arm), "--registry", str(session.registry)]))[
         "model_id"
     ]
-    with session.graph(launch_file("graph.yaml")) as graph:
+    with session.graph(specs) as graph:
         graph.start(on_ready=view.ready)
         scheduling = {name: node.scheduling for name, node in graph.nodes.items()}
         with TaskClient(graph, session.arm) as task:
@@ -172,8 +179,7 @@ def target_distance(arm: Arm) -> float:
 
 def make_report(folder: Path) -> dict[str, Any]:
     """Every figure from the log and the truth file alone; writes report.json, report.md and the plots."""
-    run_file = folder / RUN_FILE
-    arm = json.loads(run_file.read_text()).get("arm") if run_file.is_file() else None
+    arm = run_facts(folder).get("arm")
     return write_report(folder, Path(arm) if arm and Path(arm).is_file() else None)
 
 

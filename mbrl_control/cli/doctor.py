@@ -163,10 +163,12 @@ def shared_memory_check(folder: Path) -> Check:
     if not os.access(folder, os.W_OK):
         return Check("shared memory", "warn", f"{folder} is not writable", f"mount it, or {udp}")
     free = shutil.disk_usage(folder).free
-    segments = len(list(folder.glob("fastrtps_*")))
+    segments = sum(len(list(folder.glob(pattern))) for pattern in ("fastrtps_*", "fastdds_*"))
     found = f"{free // _MIB} MiB free in {folder}, {segments} Fast DDS files"
     if free < 64 * _MIB:
-        return Check("shared memory", "warn", found, f"remove stale {folder}/fastrtps_*, --shm-size=256m, or {udp}")
+        return Check(
+            "shared memory", "warn", found, f"with no graph running remove {folder}/fast*_*, --shm-size=256m, or {udp}"
+        )
     return Check("shared memory", "ok", found)
 
 

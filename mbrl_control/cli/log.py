@@ -40,4 +40,8 @@ def recover(
 
     if out.exists():
         raise UserError(f"{out}: --out: exists already; name a new file")
-    typer.echo(f"{out}: {recover_log(log, out)} messages")
+    done = recover_log(log, out)
+    typer.echo(f"{out}: {done.messages} messages")
+    if done.damaged_chunks or done.ignored_bytes or done.stopped:
+        lost = f"lost: {done.damaged_chunks} damaged chunks, {done.ignored_bytes} bytes of a partial tail"
+        typer.echo(f"{lost}{'; unread from there on: ' + done.stopped if done.stopped else ''}", err=True)

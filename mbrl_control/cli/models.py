@@ -93,8 +93,7 @@ def rollback(
     from mbrl_control.deployment.check import verify_bundle
 
     bundles = _registry(registry, robot)
-    if version is not None:
-        verify_bundle(bundles.path(version), _arm(robot))
+    verify_bundle(bundles.path(bundles.before() if version is None else version), _arm(robot))
     if version is None:
         version = bundles.rollback()
     else:

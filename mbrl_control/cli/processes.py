@@ -33,6 +33,19 @@ from mbrl_control.scheduling import Placement, divide_processors
 _PR_SET_PDEATHSIG = 1
 _STACK_BYTES = 2 * 2**20
 """Of each thread of a child: real-time children lock their memory, and a node has some twenty threads."""
+NODES = frozenset(
+    (
+        "data_logger",
+        "sim_driver",
+        "command_relay",
+        "state_estimator",
+        "guard",
+        "dynamics_model",
+        "mpc_planner",
+        "collector",
+    )
+)
+"""Of a simulated arm's graph; each is a module of `mbrl_nodes`."""
 _STATES = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
 
 
@@ -76,12 +89,44 @@ class NodeProcess:
 
 
 def load_graph(path: Path) -> list[NodeSpec]:
-    """Read graph.yaml; an unknown key or value is an error that names the file."""
+    """Read graph.yaml; whatever is unknown, missing or said twice is an error that names file and field."""
+    remedy = "compare with launch/graph.yaml"
     try:
-        rows = yaml.safe_load(path.read_text())["nodes"]
-        return [NodeSpec(name=name, **row) for name, row in rows.items()]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise GraphError(f"{path}: not a graph description ({error}); compare with launch/graph.yaml") from error
+        tree = _UniqueKeys(path.read_text(encoding="utf-8")).get_single_data()
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise GraphError(f"{path}: not a graph description ({error}); {remedy}") from error
+    rows = tree.get("nodes") if isinstance(tree, dict) else None
+    if not isinstance(rows, dict) or set(tree) != {"nodes"}:
+        raise GraphError(f"{path}: nodes: has to be the one field, a mapping of node names; {remedy}")
+    specs = [_node_spec(path, str(name), row) for name, row in rows.items()]
+    missing = sorted(NODES - {spec.name for spec in specs})
+    if missing:
+        raise GraphError(f"{path}: nodes: {', '.join(missing)} missing: the arm cannot run without; {remedy}")
+    return specs
+
+
+def _node_spec(path: Path, name: str, row: Any) -> NodeSpec:
+    if name not in NODES:
+        raise GraphError(f"{path}: nodes.{name}: no such node; there are {', '.join(sorted(NODES))}")
+    if not isinstance(row, dict):
+        raise GraphError(f"{path}: nodes.{name}: {row!r} is no mapping; write {{priority: ..., state: ...}}")
+    try:
+        return NodeSpec(name=name, **row)
+    except (ValidationError, TypeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        field = ".".join(["nodes", name, *map(str, first["loc"])])
+        raise GraphError(f"{path}: {field}: {first['msg']}; compare with launch/graph.yaml") from error
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A key said twice is an error: YAML's own rule, which PyYAML does not keep."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.YAMLError(f"{', '.join(twice)}: said twice")
+        return super().construct_mapping(node, deep)
 
 
 def free_domain() -> int:
@@ -143,7 +188,11 @@ class Graph:
             while not node.ready.wait(0.05):
                 self.check()
                 if time.monotonic() > deadline:
-                    raise GraphFailed(f"{node.spec.name}: not ready after {timeout_s:.0f} s; see {node.log}")
+                    waiting = [name for name, other in self.nodes.items() if not other.ready.is_set()]
+                    raise GraphFailed(
+                        f"{', '.join(waiting)}: not ready after {timeout_s:.0f} s; see {self.folder}, and whether "
+                        "another graph or other real-time processes run on this machine"
+                    )
             if node.state != _STATES[node.spec.state]:
                 raise GraphFailed(f"{node.spec.name}: could not start:\n{_tail(node.log)}")
             if on_ready is not None:

@@ -20,11 +20,12 @@ def _group() -> None:
 def check(
     arm: Annotated[str, typer.Argument(metavar="ARM", help="Name of a shipped arm, or a YAML file.")],
 ) -> None:
-    """Load and validate an arm's YAML and URDF, then print its joints and limits; say whether it can be simulated.
+    """Load and validate an arm's YAML and URDF, print joints and limits; compare the simulation model.
 
     Example: mbrl-control robot check sim/robots/panda.yaml
     """
     from mbrl_control.cli.locations import arm_file
+    from mbrl_control.cli.simulation import check_simulation_model
     from mbrl_control.robot import load_arm
 
     path = arm_file(arm)
@@ -34,6 +35,7 @@ def check(
     rows = zip(description.joint_names, description.lower, description.upper, description.velocity, strict=True)
     for name, lower, upper, velocity in rows:
         typer.echo(f"{name:<24}{lower:>12.4f}{upper:>12.4f}{velocity:>10.3f}")
-    mjcf = path.with_suffix(".mjcf.xml")
-    found = "found" if mjcf.is_file() else f"missing; the simulator needs it: python -m sim.generate {path}"
-    typer.echo(f"simulation model {mjcf.name}: {found}")
+    if path.with_suffix(".mjcf.xml").is_file():
+        typer.echo(f"{check_simulation_model(path, description).name}: the same arm")
+    else:
+        typer.echo(f"no simulation model yet; the simulator needs one: python -m sim.generate {path}")

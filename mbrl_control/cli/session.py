@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mbrl_control.cli.processes import Graph, GraphError, GraphFailed, free_domain, load_graph
+from mbrl_control.cli.processes import Graph, GraphError, GraphFailed, NodeSpec, free_domain, spawn
 
 PLANNER_SETTINGS = "planner.yaml"
 
@@ -65,10 +65,10 @@ class Session:
         }
         return {name: values if name == "data_logger" else arm | values for name, values in own.items()}
 
-    def graph(self, graph_file: Path, dry_run: bool = False) -> Graph:
+    def graph(self, specs: list[NodeSpec], dry_run: bool = False) -> Graph:
         self.planner_settings.write_text(yaml.safe_dump({"speed_scale": self.speed_scale}))
         domain = None if "ROS_DOMAIN_ID" in os.environ else free_domain()
-        return Graph(load_graph(graph_file), self.robot, self.nodes, self.parameters(dry_run), domain=domain)
+        return Graph(specs, self.robot, self.nodes, self.parameters(dry_run), domain=domain)
 
     def write(self, name: str, value: dict[str, Any]) -> None:
         (self.folder / name).write_text(json.dumps(value, indent=1) + "\n")
@@ -83,17 +83,20 @@ def new_folder(folder: Path) -> Path:
     return folder
 
 
-def run_verb(arguments: Sequence[str], log: Path | None = None) -> str:
-    """Run another verb of this command line as a child; return its last line. A failure raises with its words."""
+def run_verb(arguments: Sequence[str]) -> str:
+    """Run another verb of this command line as a child, which ends with this process; return its last line.
+
+    What it says on standard error is shown as it comes; a failure raises GraphFailed and points there.
+    """
     command = [sys.executable, "-m", "mbrl_control.cli.main", *arguments]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=None if log is None else subprocess.STDOUT, text=True, check=False
-    )
-    if log is not None:
-        log.write_text(done.stdout)
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0:
-        raise GraphFailed(
-            f"`mbrl-control {' '.join(arguments[:2])}` ended with status {done.returncode}: {' | '.join(lines[-3:])}"
-        )
+    child = spawn(command, os.environ, None)
+    try:
+        output, _ = child.communicate()
+    except BaseException:  # whatever ends this process's wait must not leave a child that goes on writing bundles
+        child.send_signal(signal.SIGINT)
+        child.wait()
+        raise
+    lines = output.strip().splitlines()
+    if child.returncode != 0:
+        raise GraphFailed(f"`mbrl-control {arguments[0]}` ended with status {child.returncode}, for the reason above")
     return lines[-1] if lines else ""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mbrl_control.cadence import ANCHOR_VARIABLE
 from mbrl_control.cli.errors import Refused
 from mbrl_control.cli.processes import Graph, GraphFailed, spawn
 
@@ -24,8 +25,7 @@ class TaskClient:
     """The demo's operator, in its own process beside the graph. A context manager."""
 
     def __init__(self, graph: Graph, arm_file: Path) -> None:
-        command = [sys.executable, "-m", "mbrl_nodes.demo_task", "--ros-args", "-r", f"__ns:=/{graph.namespace}"]
-        command += ["-p", f"arm:={arm_file}"]
+        command = [sys.executable, *_node_arguments(graph, arm_file)]
         self._graph = graph
         self._log = graph.folder / "demo_task.log"
         with self._log.open("w") as log:
@@ -64,3 +64,14 @@ class TaskClient:
         for line in self._process.stdout:
             if line.startswith("{"):
                 yield json.loads(line)
+
+
+def operator_command(graph: Graph, arm_file: Path) -> list[str]:
+    """What to run in another terminal to operate the graph by hand: the same process, fed from the keyboard."""
+    names = (ANCHOR_VARIABLE, "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")
+    settings = [f"{name}={graph.environment[name]}" for name in names if name in graph.environment]
+    return ["env", *settings, sys.executable, *_node_arguments(graph, arm_file)]
+
+
+def _node_arguments(graph: Graph, arm_file: Path) -> list[str]:
+    return ["-m", "mbrl_nodes.demo_task", "--ros-args", "-r", f"__ns:=/{graph.namespace}", "-p", f"arm:={arm_file}"]

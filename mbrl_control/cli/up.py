@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+import shlex
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from mbrl_control.cli.demo_view import DemoView
+from mbrl_control.cli.interrupt import interruptible
 from mbrl_control.cli.locations import arm_file, launch_file
+from mbrl_control.cli.processes import NodeSpec, load_graph
 from mbrl_control.cli.session import Session, new_folder, run_verb
+from mbrl_control.cli.simulation import load_simulated_arm
+from mbrl_control.cli.task_client import operator_command
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.registry import Registry
-from mbrl_control.robot import Arm, load_arm
+from mbrl_control.robot import Arm
 
 
 def up(
@@ -36,29 +38,31 @@ def up(
     Example: mbrl-control up --robot panda --out out/session
     """
     path = arm_file(robot)
-    arm = load_arm(path)
+    arm, specs = load_simulated_arm(path), load_graph(graph or launch_file("graph.yaml"))
+    if registry is not None:
+        check_active_bundle(Registry(registry.resolve(), arm.name), arm)
     folder = new_folder(out or Path("out") / f"up-{arm.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     session = Session(folder, path, arm.name, seed, speed_scale, registry.resolve() if registry else None)
     view = DemoView(headless=True)
-    if registry is not None:
-        check_active_bundle(Registry(session.registry, arm.name), arm)
-    else:
-        run_verb(["models", "prior", "--robot", str(path), "--registry", str(session.registry)])
-    ended = threading.Event()
+    try:
+        with interruptible():
+            keep_up(session, specs, dry_run, view)
+    except KeyboardInterrupt:
+        view.say(f"stopped; log and truth file are in {folder}")
 
-    def end(_number: int, _frame: FrameType | None) -> None:
-        ended.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    with session.graph(graph or launch_file("graph.yaml"), dry_run) as running:
+def keep_up(session: Session, specs: list[NodeSpec], dry_run: bool, view: DemoView) -> None:
+    """Until an interrupt, or until a node dies."""
+    if session.foreign_registry is None:
+        run_verb(["models", "prior", "--robot", str(session.arm), "--registry", str(session.registry)])
+    with session.graph(specs, dry_run) as running:
         running.start(on_ready=view.ready)
-        view.say(
-            f"graph active in /{arm.name}; the arm is IDLE until an operator arms it. Ctrl-C ends it. Files: {folder}"
-        )
-        while not ended.wait(0.2):
+        view.say(f"graph active in /{session.robot}; the arm is IDLE until an operator arms it. Ctrl-C ends it.")
+        view.say("an operator for another terminal (one JSON command a line, see README, section Operating):")
+        view.say("  " + shlex.join(operator_command(running, session.arm)))
+        while True:
+            time.sleep(0.2)
             running.check()
-    view.say("stopped")
 
 
 def check_active_bundle(registry: Registry, arm: Arm) -> None:

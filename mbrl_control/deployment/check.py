@@ -51,6 +51,8 @@ def read_bundle(path: Path, arm: Arm) -> CheckedBundle:
         raise BundleError(f"{path}: is not a folder; give models/<robot>/<version>")
     raw = _read(path, MANIFEST)
     manifest = _parse(path, raw)
+    if path.name != str(manifest.version):
+        raise BundleError(f"{path / MANIFEST}: version: says {manifest.version}, lies in {path.name}; move it back")
     _check_arm(path, manifest, arm)
     _check_meaning(path, manifest)
     extra = {entry.name for entry in path.iterdir()} - {MANIFEST, *FILES}

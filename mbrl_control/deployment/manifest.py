@@ -52,7 +52,8 @@ class Training(_Frozen):
 class Manifest(_Frozen):
     """Checked description of one bundle."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
+    """1 lacked the geometry's fingerprint."""
     robot: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
     version: Positive
     created: str

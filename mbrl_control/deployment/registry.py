@@ -72,14 +72,20 @@ class Registry:
             previous = (*current.previous, current.version) if current else ()
             self._write(_ACTIVE, _Active(version=version, previous=previous))
 
-    def rollback(self) -> int:
-        """Return to the version active before and give its number."""
+    def before(self) -> int:
+        """The version that `rollback` would return to."""
         current = self._read(_ACTIVE, _Active)
         if current is None or not current.previous:
             raise BundleError(f"{self.folder / _ACTIVE}: previous: nothing to go back to; activate a version by number")
         version = current.previous[-1]
         if version not in self.versions():
             raise BundleError(f"{self.path(version)}: version: was deleted; activate one of {list(self.versions())}")
+        return version
+
+    def rollback(self) -> int:
+        """Return to the version active before and give its number."""
+        version, current = self.before(), self._read(_ACTIVE, _Active)
+        assert current is not None, "before() has just read it"
         self._write(_ACTIVE, _Active(version=version, previous=current.previous[:-1]))
         return version
 
@@ -89,8 +95,12 @@ class Registry:
             return None
         try:
             return kind.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            raise BundleError(f"{path}: {error}; delete it and activate a version again") from error
+        except OSError as error:
+            raise BundleError(f"{path}: {error.strerror}; delete it and activate a version again") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "json"
+            raise BundleError(f"{path}: {field}: {first['msg']}; delete it and activate a version again") from error
 
     def _write(self, name: str, value: BaseModel) -> None:
         replace_file(self.folder / name, value.model_dump_json(indent=1).encode())

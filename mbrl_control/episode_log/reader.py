@@ -42,6 +42,8 @@ class LogReader:
     """Reads one log front to back; every iteration starts anew and sees what is on disk then."""
 
     path: Path
+    skip_damaged: bool = False
+    """Leave out chunks that cannot be read, instead of refusing the log; `tail.damaged` says which."""
     tail: Tail = field(default_factory=Tail)
     """Of the last complete iteration."""
 
@@ -55,7 +57,7 @@ class LogReader:
         except OSError as error:
             raise LogError(self.path, "file", f"cannot be read ({error.strerror})", "check the path") from error
         with stream:
-            for record in read_records(self.path, stream, self.tail):
+            for record in read_records(self.path, stream, self.tail, self.skip_damaged):
                 try:
                     if record.opcode == SCHEMA:
                         self._add_schema(record, schemas)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,12 +41,15 @@ class Tail:
 
     finished: bool = False
     ignored_bytes: int = 0
+    damaged: list[str] = field(default_factory=list)
+    """What was wrong with each chunk that was left out."""
 
 
-def read_records(path: Path, stream: BinaryIO, tail: Tail) -> Iterator[Record]:
+def read_records(path: Path, stream: BinaryIO, tail: Tail, skip_damaged: bool = False) -> Iterator[Record]:
     """Yield schema, channel and message records in file order, chunks unpacked.
 
-    Raises LogError for a file that is not MCAP and for a chunk whose checksum is wrong.
+    Raises LogError for a file that is not MCAP and for a chunk whose checksum is wrong; with ``skip_damaged`` such a
+    chunk is left out as a whole and noted in ``tail``.
     """
     magic = stream.read(len(MAGIC))
     if not magic:
@@ -55,12 +58,23 @@ def read_records(path: Path, stream: BinaryIO, tail: Tail) -> Iterator[Record]:
         raise LogError(path, "magic", "not an MCAP file", "give a .mcap log")
     while (record := _next_record(path, stream, tail)) is not None:
         if record.opcode == CHUNK:
-            yield from _split(path, _unpack(path, record.body))
+            yield from _chunk(path, record, tail, skip_damaged)
         elif record.opcode == FOOTER:
             tail.finished = stream.read(len(MAGIC)) == MAGIC
             return
         elif record.opcode in (SCHEMA, CHANNEL, MESSAGE):
             yield record
+
+
+def _chunk(path: Path, record: Record, tail: Tail, skip_damaged: bool) -> list[Record]:
+    """Its records, all or none."""
+    try:
+        return list(_split(path, _unpack(path, record.body)))
+    except LogError as error:
+        if not skip_damaged:
+            raise
+        tail.damaged.append(str(error))
+        return []
 
 
 def _next_record(path: Path, stream: BinaryIO, tail: Tail) -> Record | None:

@@ -38,16 +38,29 @@ def log_info(path: Path) -> LogInfo:
     return LogInfo(reader.tail.finished, reader.tail.ignored_bytes, first, last, tuple(sorted(counts.items())))
 
 
-def recover(source: Path, target: Path) -> int:
-    """Copy every readable message of ``source`` into a finished ``target``; return their number.
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a recovery saved and what it could not."""
 
-    A damaged chunk ends the copy: what precedes it is kept. LogError when nothing is readable.
+    messages: int
+    damaged_chunks: int
+    ignored_bytes: int
+    """Of a partial tail, or behind a record whose length is damaged."""
+    stopped: str
+    """Why the rest of the file could not be read; empty when it was."""
+
+
+def recover(source: Path, target: Path) -> Recovered:
+    """Copy every readable message of ``source`` into a finished ``target``.
+
+    A damaged chunk is left out as a whole. LogError when nothing is readable.
     """
     copied = 0
     known: set[str] = set()
     writer: LogWriter | None = None
+    reader, stopped = LogReader(source, skip_damaged=True), ""
     try:
-        for message in LogReader(source).raw():
+        for message in reader.raw():
             if writer is None:
                 writer = LogWriter(target)
             if message.channel.topic not in known:
@@ -58,9 +71,10 @@ def recover(source: Path, target: Path) -> int:
     except LogError as error:
         if copied == 0 or error.path == target:
             raise
+        stopped = str(error)
     finally:
         if writer is not None:
             writer.close()
     if copied == 0:
         raise LogError(source, "messages", "none readable", "nothing to recover")
-    return copied
+    return Recovered(copied, len(reader.tail.damaged), reader.tail.ignored_bytes, stopped)

@@ -40,16 +40,26 @@ def write_report(folder: Path, arm_path: Path | None = None) -> dict[str, Any]:
     return add_run_facts(folder, {}, result)
 
 
+def run_facts(folder: Path) -> dict[str, Any]:
+    """What was noted about a run while it ran; empty where nothing was."""
+    run_file = folder / RUN_FILE
+    remedy = "remove it, only durations and the seed are lost"
+    try:
+        known = json.loads(run_file.read_text(encoding="utf-8")) if run_file.is_file() else {}
+    except ValueError as error:
+        raise ReportError(f"{run_file}: not JSON ({error}); {remedy}") from error
+    if not isinstance(known, dict) or not isinstance(known.get("arm", ""), str):
+        raise ReportError(f"{run_file}: not the facts of a run; {remedy}")
+    return known
+
+
 def add_run_facts(folder: Path, facts: dict[str, Any], result: dict[str, Any] | None = None) -> dict[str, Any]:
     """Note ``facts`` about a run (durations, seed) in run.json and in the report; return the whole report.
 
     ``result`` are new figures; without them those of report.json stay.
     """
     run_file, report = folder / RUN_FILE, folder / "report.json"
-    try:
-        known = json.loads(run_file.read_text(encoding="utf-8")) if run_file.is_file() else {}
-    except ValueError as error:
-        raise ReportError(f"{run_file}: not JSON ({error}); remove it, only durations and the seed are lost") from error
+    known = run_facts(folder)
     run_file.write_text(json.dumps(known | facts, indent=1) + "\n", encoding="utf-8")
     figures = json.loads(report.read_text(encoding="utf-8")) if result is None else result
     # Where the arm's file lay is this machine's business and stays in run.json.

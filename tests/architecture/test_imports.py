@@ -31,8 +31,15 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 """Below `mbrl_control`: what each part may import of the other parts."""
 
-SIM_USERS = ("mbrl_nodes.sim_driver", "mbrl_control.envs", "mbrl_control.report", "benchmarks", "sim")
-"""`report` reads the simulator's truth file."""
+SIM_USERS = (
+    "mbrl_nodes.sim_driver",
+    "mbrl_control.envs",
+    "mbrl_control.report",
+    "mbrl_control.cli.simulation",
+    "benchmarks",
+    "sim",
+)
+"""`report` reads the simulator's truth file, `cli.simulation` compares the simulation model with the URDF."""
 
 CONTROL = (
     "mbrl_control.planning",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mbrl_control.cli.locations import arm_file, launch_file
-from mbrl_control.cli.processes import Graph, GraphFailed
+from mbrl_control.cli.processes import Graph, GraphFailed, load_graph
 from mbrl_control.cli.session import Session, run_verb
 from mbrl_control.cli.task_client import TaskClient, TaskError
 from mbrl_control.episode_log import schema
@@ -38,7 +38,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 @pytest.fixture(scope="module")
 def finished(session: Session) -> tuple[Session, list[int]]:
     """One run: reach a target, exchange planner and collector, roll a model over; then a kill of the guard."""
-    with session.graph(launch_file("graph.yaml")) as graph:
+    with session.graph(load_graph(launch_file("graph.yaml"))) as graph:
         graph.start()
         pids = [node.process.pid for node in graph.nodes.values()]
         with TaskClient(graph, session.arm) as task:

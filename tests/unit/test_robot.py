@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from mbrl_control.cli.simulation import check_simulation_model
 from mbrl_control.robot import ArmError, forward_kinematics, load_arm, sample_targets
 
 ROBOTS = Path(__file__).parents[2] / "sim" / "robots"
@@ -61,13 +62,31 @@ def edited(folder: Path, edit: Edit) -> Path:
     return folder / "planar.yaml"
 
 
+def test_a_simulation_model_of_another_arm_is_refused(tmp_path: Path) -> None:
+    """The URDF's forearm is shortened; control would reach past what the simulator shows, silently."""
+    path = edited(tmp_path, lambda d: None)
+    model = tmp_path / "planar.mjcf.xml"
+    with pytest.raises(ArmError, match="no such file"):
+        check_simulation_model(path, load_arm(path))
+    shutil.copy(ROBOTS / "planar.mjcf.xml", model)
+    assert check_simulation_model(path, load_arm(path)) == model
+    urdf = path.with_suffix(".urdf")
+    urdf.write_text(urdf.read_text().replace("-0.45", "-0.3"))
+    with pytest.raises(ArmError, match="puts the tool"):
+        check_simulation_model(path, load_arm(path))
+    for content, words in (("junk", "not a model"), ((ROBOTS / "panda.mjcf.xml").read_text(), "joints are")):
+        model.write_text(content)
+        with pytest.raises(ArmError, match=words):
+            check_simulation_model(path, load_arm(path))
+
+
 @pytest.mark.parametrize(
     ("field", "edit"),
     [
         ("home", lambda d: d.pop("home")),
         ("servo.gain", lambda d: d["servo"].pop("gain")),
         ("servo.lag_s", lambda d: d["servo"].update(lag_s=[0.03])),
-        ("servo_gain", lambda d: d["servo"].update(gain=[100.0, -1.0])),
+        ("servo.gain", lambda d: d["servo"].update(gain=[100.0, -1.0])),
         ("home", lambda d: d.update(home=[9.0, 1.0])),
         ("home", lambda d: d.update(home=[float("nan"), 1.0])),
         ("home", lambda d: d.update(home=["a", 1.0])),
@@ -83,6 +102,9 @@ def edited(folder: Path, edit: Edit) -> Path:
         ("noise.velocity_std", lambda d: d["noise"].update(velocity_std=-1.0)),
         ("delays.command_s", lambda d: d["delays"].pop("command_s")),
         ("joints", lambda d: d.update(joints=[])),
+        ("joints[0].velocty", lambda d: d["joints"][0].update(velocty=3.0)),
+        ("jerk", lambda d: d["joints"][1].update(jerk=0.0)),
+        ("delays.command_s", lambda d: d["delays"].update(command_s=5.0)),
     ],
 )
 def test_a_wrong_field_is_named_with_file_and_remedy(tmp_path: Path, field: str, edit: Edit) -> None:

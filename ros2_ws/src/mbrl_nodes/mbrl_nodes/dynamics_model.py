@@ -68,10 +68,6 @@ class DynamicsModelNode(GraphNode):
         model_id = f"{self._registry.robot}/{version}"
         try:
             model = load_model(path, self._arm)
-            if model.model_id != model_id:
-                raise BundleError(
-                    f"{path}/manifest.json: version: says {model.model_id}, lies in {model_id}; move it back"
-                )
         except BundleError as error:
             self._reject(model_id, path, str(error))
             return

@@ -1,0 +1,45 @@
+"""Is there a simulation model of an arm, and is it of the same arm as URDF and YAML?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mbrl_control.robot import Arm, ArmError, forward_kinematics, load_arm
+
+_TOLERANCE_M = 1e-6
+
+
+def load_simulated_arm(path: Path) -> Arm:
+    """The arm of a YAML file whose simulation model agrees with it; ArmError names file and remedy."""
+    arm = load_arm(path)
+    check_simulation_model(path, arm)
+    return arm
+
+
+def check_simulation_model(path: Path, arm: Arm) -> Path:
+    """The MJCF beside the YAML file ``path``: it loads, has the arm's joints, and puts the tool where the URDF does."""
+    import mujoco
+
+    model_file = path.with_suffix(".mjcf.xml")
+    remedy = f"generate it: python -m sim.generate {path}"
+    if not model_file.is_file():
+        raise ArmError(f"{model_file}: no such file; {remedy}")
+    try:
+        model = mujoco.MjModel.from_xml_path(str(model_file))
+    except ValueError as error:
+        raise ArmError(f"{model_file}: not a model ({error}); {remedy}") from error
+    names = tuple(model.joint(index).name for index in range(model.njnt))
+    if names != arm.joint_names:
+        raise ArmError(f"{model_file}: joints are {names}, the YAML names {arm.joint_names}; {remedy}")
+    tool = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, arm.tool_frame)
+    if tool < 0:
+        raise ArmError(f"{model_file}: has no site {arm.tool_frame}; {remedy}")
+    data = mujoco.MjData(model)
+    data.qpos[:] = arm.home
+    mujoco.mj_kinematics(model, data)
+    away = float(np.linalg.norm(data.site_xpos[tool] - forward_kinematics(arm, arm.home)))
+    if not away <= _TOLERANCE_M:
+        raise ArmError(f"{model_file}: puts the tool {away:.2g} m from where the URDF puts it at home; {remedy}")
+    return model_file
