@@ -25,7 +25,7 @@ class DemoView:
         self._begin = time.monotonic()
 
     def say(self, text: str) -> None:
-        self._console.print(f"[dim]{time.monotonic() - self._begin:6.1f} s[/dim]  {text}")
+        self._console.print(f"[dim]{time.monotonic() - self._begin:6.1f} s[/dim]  {text}", soft_wrap=True)
 
     def ready(self, node: NodeProcess) -> None:
         self.say(f"{node.spec.name}: {node.state}, {node.scheduling}")

@@ -265,4 +265,7 @@ def run(factory: Callable[[], GraphNode]) -> None:
             executor.shutdown()
             node.destroy_node()
             rclpy.try_shutdown()
+            # Else the middleware's shared memory stays behind: nothing else takes the participant down.
+            rclpy.get_default_context().destroy()
+            gc.unfreeze()
     sys.exit(0 if started and not node.failed else 1)
