@@ -17,6 +17,10 @@ PROCESSORS_VARIABLE = "MBRL_PROCESSORS"
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 _CAP_IPC_LOCK = 14
+_PATIENT_THREADS = "dds.asyn"
+"""Fast DDS's asynchronous senders (discovery, service answers; none of the fast topics). They try again without a
+pause while another participant does not take what they send: at a real-time priority they keep that participant from
+ever running, where it starts later than this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,10 @@ def stand_back() -> None:
 def _for_all_threads(change: Callable[[int], None]) -> None:
     for thread in os.listdir("/proc/self/task"):
         # One may have ended since it was listed.
-        with contextlib.suppress(ProcessLookupError):
-            change(int(thread))
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            name = Path(f"/proc/self/task/{thread}/comm").read_text()
+            if not name.startswith(_PATIENT_THREADS):
+                change(int(thread))
 
 
 def _take_processors(text: str) -> list[str]:

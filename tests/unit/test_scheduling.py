@@ -47,6 +47,22 @@ def test_a_thread_that_stands_back_leaves_the_others_as_they_were() -> None:
     assert (priority, main_priority) == ((1, 5) if policy == os.SCHED_FIFO else (0, 0))
 
 
+def test_the_middlewares_patient_senders_stay_normal() -> None:
+    """They try again without a pause: at a real-time priority a node that starts later never gets to run."""
+    code = (
+        "import os, threading; from mbrl_control.scheduling import take_placement\n"
+        "seen, named, placed = [], threading.Event(), threading.Event()\n"
+        "def work():\n"
+        "    open(f'/proc/self/task/{threading.get_native_id()}/comm', 'w').write('dds.asyn.0.1'); named.set()\n"
+        "    placed.wait(); seen.append(os.sched_getscheduler(0))\n"
+        "thread = threading.Thread(target=work); thread.start(); named.wait()\n"
+        "told = take_placement(); placed.set(); thread.join(); print(seen[0], told)"
+    )
+    env = os.environ | Placement(5).environment()
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{os.SCHED_OTHER} ")
+
+
 @given(st.sets(st.integers(0, 64), min_size=1))
 def test_one_processor_is_reserved_where_there_are_two(allowed: set[int]) -> None:
     reserved, others = divide_processors(tuple(sorted(allowed)))
