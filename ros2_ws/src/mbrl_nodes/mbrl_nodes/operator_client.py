@@ -76,10 +76,19 @@ class OperatorClient:
 
     def payload(self, mass: float) -> None:
         """Declare to the guard, then fix to the simulated tool."""
-        request = DeclarePayload.Request(operator_id=self._operator_id, challenge=self.status.challenge, mass=mass)
-        for reply in (self.call(self._declare, request), self.call(self._attach, AttachPayload.Request(mass=mass))):
-            if not reply.success:
+        deadline = time.monotonic() + 2.0
+        while not (reply := self._declared(mass)).success:
+            # The challenge may have changed since the status that was last read.
+            if time.monotonic() > deadline:
                 raise OperatorError(f"payload of {mass} kg refused: {reply.message}")
+            time.sleep(0.1)
+        reply = self.call(self._attach, AttachPayload.Request(mass=mass))
+        if not reply.success:
+            raise OperatorError(f"payload of {mass} kg not attached: {reply.message}")
+
+    def _declared(self, mass: float) -> Any:
+        request = DeclarePayload.Request(operator_id=self._operator_id, challenge=self.status.challenge, mass=mass)
+        return self.call(self._declare, request)
 
     def activate(self, name: str, active: bool) -> None:
         """Activate or deactivate a lifecycle node."""

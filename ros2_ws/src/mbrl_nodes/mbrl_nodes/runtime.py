@@ -223,12 +223,13 @@ class GraphNode(LifecycleNode):
         ok = target == "none" or (
             target in ("configure", "activate") and self.trigger_configure() == TransitionCallbackReturn.SUCCESS
         )
+        # After loading, which at real-time priority would starve the rest of the graph, and before the control thread
+        # runs: locking the memory stops a process for some ten milliseconds.
+        scheduling = take_placement()
         if ok and target == "activate":
             ok = self.trigger_activate() == TransitionCallbackReturn.SUCCESS
         states = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
         state = states[target] if ok else "failed"
-        # Only now: loading and warming up at real-time priority would starve the rest of the graph.
-        scheduling = take_placement()
         print(json.dumps({"node": self.get_name(), "state": state, "scheduling": scheduling}), flush=True)
         return ok
 
