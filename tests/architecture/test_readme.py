@@ -1,0 +1,61 @@
+"""The README's figures are those of the committed reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mbrl_control.report.reach import PHASES
+
+ROOT = Path(__file__).parents[2]
+SEEDS = (0, 1, 2)
+Report = dict[str, Any]
+
+
+def _reach(phase: str) -> Callable[[Report], str]:
+    return lambda report: "{median:.2f} ({p95:.2f})".format(**report[f"reach_mm_{phase}"])
+
+
+ROWS: dict[str, Callable[[Report], str]] = {
+    **{f"`{phase}`": _reach(phase) for phase in PHASES},
+    "plan rate, Hz": lambda report: f"{report['plan_rate_hz']:.2f}",
+    "guard rate, Hz": lambda report: f"{report['guard_rate_hz']:.2f}",
+    "late planner cycles": lambda report: f"{report['late_raw']} of {report['planner_cycles']}",
+    "reference without ROS, 60 s": lambda report: "{reference_late} of {reference_cycles}".format(
+        **report["reference_planner"]
+    ),
+    "its 95 % bound, scaled": lambda report: f"{report['reference_planner']['bound']:.1f}",
+    "missed guard ticks": lambda report: f"{report['missed_raw']} of {report['guard_ticks']}",
+    "late or missed near swaps": lambda report: str(report["swap_missed_ticks"]),
+    "limit violations": lambda report: str(report["limit_violations"]),
+    "stops by the guard": lambda report: str(report["guard_stops"]),
+    "missed figures": lambda report: "; ".join(report["misses"]) or "none",
+    "whole demo, s": lambda report: f"{report['demo_s']:.1f}",
+}
+
+
+def table() -> list[str]:
+    """The README's table, line by line."""
+    folders = [ROOT / "benchmarks" / "results" / f"demo-seed{seed}" for seed in SEEDS]
+    reports = [json.loads((folder / "report.json").read_text()) for folder in folders]
+    head = [
+        "| tool error, mm: median (p95) | " + " | ".join(f"seed {seed}" for seed in SEEDS) + " |",
+        "|---|---|---|---|",
+    ]
+    return head + [f"| {name} | " + " | ".join(map(row, reports)) + " |" for name, row in ROWS.items()]
+
+
+@pytest.mark.parametrize("line", range(2, 2 + len(ROWS)))
+def test_a_row_says_what_the_reports_say(line: int) -> None:
+    assert table()[line] in (ROOT / "README.md").read_text().splitlines()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_committed_report_is_of_its_seed_and_of_this_program(seed: int) -> None:
+    report = json.loads((ROOT / "benchmarks" / "results" / f"demo-seed{seed}" / "report.json").read_text())
+    assert (report["robot"], report["seed"]) == ("panda", seed)
+    assert {"late_whole_log", "excess_late", "swap_missed_ticks", "misses"} <= set(report)
