@@ -86,6 +86,7 @@ def run_demo(options: DemoOptions, arm: Arm, specs: list[NodeSpec], view: DemoVi
     ]
     with session.graph(specs) as graph:
         graph.start(on_ready=view.ready)
+        session.await_log()
         scheduling = {name: node.scheduling for name, node in graph.nodes.items()}
         with TaskClient(graph, session.arm) as task:
             learn_and_relearn(session, task, targets, prior, view)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,19 @@ from typing import Any
 import yaml
 
 from mbrl_control.cli.processes import Graph, GraphError, GraphFailed, NodeSpec, free_domain, spawn
+from mbrl_control.episode_log.reader import LogReader
+from mbrl_control.episode_log.schema import (
+    BELIEF,
+    JOINT_STATES,
+    MODEL_STATUS,
+    RELAY_STATUS,
+    SAFE_COMMAND,
+    SAFETY_STATUS,
+)
 
 PLANNER_SETTINGS = "planner.yaml"
+SPOKEN = (JOINT_STATES, BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS, MODEL_STATUS)
+"""Topics that carry messages without anybody's request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,16 @@ class Session:
         self.planner_settings.write_text(yaml.safe_dump({"speed_scale": self.speed_scale}))
         domain = None if "ROS_DOMAIN_ID" in os.environ else free_domain()
         return Graph(specs, self.robot, self.nodes, self.parameters(dry_run), domain=domain)
+
+    def await_log(self, timeout_s: float = 20.0) -> None:
+        """Until the logger hears every node that speaks by itself: DDS may take seconds to introduce them."""
+        deadline = time.monotonic() + timeout_s
+        while deaf := sorted(t.name for t in SPOKEN if not any(LogReader(self.log).raw((t,)))):
+            if time.monotonic() > deadline:
+                raise GraphFailed(
+                    f"{self.log}: {', '.join(deaf)}: not heard within {timeout_s:.0f} s; see {self.nodes}"
+                )
+            time.sleep(0.3)
 
     def write(self, name: str, value: dict[str, Any]) -> None:
         (self.folder / name).write_text(json.dumps(value, indent=1) + "\n")

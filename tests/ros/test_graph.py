@@ -40,6 +40,7 @@ def finished(session: Session) -> tuple[Session, list[int]]:
     """One run: reach a target, exchange planner and collector, roll a model over; then a kill of the guard."""
     with session.graph(load_graph(launch_file("graph.yaml"))) as graph:
         graph.start()
+        session.await_log()
         pids = [node.process.pid for node in graph.nodes.values()]
         with TaskClient(graph, session.arm) as task:
             task.run(do="reach", phase="nominal", targets=[TARGET.tolist()] * 3, window=2.0)
