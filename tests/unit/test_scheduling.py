@@ -24,11 +24,15 @@ CODE = (
 )
 
 
+def run_child(code: str, placement: Placement) -> str:
+    """Standard output of a fresh Python with that placement wanted."""
+    env = os.environ | placement.environment()
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+
+
 def child(placement: Placement) -> tuple[str, list[int], int]:
     """What the child says, (policy, processors) of a thread started afterwards, locked kB."""
-    env = os.environ | placement.environment()
-    done = subprocess.run([sys.executable, "-c", CODE], env=env, capture_output=True, text=True, check=True)
-    told, worker, locked = json.loads(done.stdout)
+    told, worker, locked = json.loads(run_child(CODE, placement))
     return told, worker, locked
 
 
@@ -40,9 +44,8 @@ def test_a_thread_that_stands_back_leaves_the_others_as_they_were() -> None:
         "thread = threading.Thread(target=work); thread.start(); thread.join()\n"
         "print(*seen[0], os.sched_getscheduler(0), os.sched_getparam(0).sched_priority)"
     )
-    env = os.environ | Placement(5).environment()
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    policy, priority, main_policy, main_priority = map(int, done.stdout.split())
+    output = run_child(code, Placement(5))
+    policy, priority, main_policy, main_priority = map(int, output.split())
     assert policy == main_policy
     assert (priority, main_priority) == ((1, 5) if policy == os.SCHED_FIFO else (0, 0))
 
@@ -58,9 +61,8 @@ def test_the_middlewares_patient_senders_stay_normal() -> None:
         "thread = threading.Thread(target=work); thread.start(); named.wait()\n"
         "told = take_placement(); placed.set(); thread.join(); print(seen[0], told)"
     )
-    env = os.environ | Placement(5).environment()
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"{os.SCHED_OTHER} ")
+    output = run_child(code, Placement(5))
+    assert output.startswith(f"{os.SCHED_OTHER} ")
 
 
 @given(st.sets(st.integers(0, 64), min_size=1))

@@ -1,9 +1,9 @@
 """What every node shares: lifecycle with visible errors, a fixed-rate control thread, clean start and end.
 
-Main flow: ``main = lambda: run(MyNode)``. ``run`` starts the node, then takes the real-time priority for all
-threads, spins one SingleThreadedExecutor in the main thread (services, timers, rare messages), and leaves on
-SIGINT or SIGTERM through ``release``. Control work runs in one own thread with absolute deadlines, which
-polls the fast topics itself.
+Main flow: ``main = lambda: run(MyNode)``. ``run`` configures the node, takes its real-time placement (see
+`mbrl_control.scheduling`), activates it, spins one SingleThreadedExecutor in the main thread (services, timers, rare
+messages), and leaves on SIGINT or SIGTERM through ``release``. Control work runs in one own thread with absolute
+deadlines, which polls the fast topics itself.
 """
 
 from __future__ import annotations
