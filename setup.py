@@ -16,6 +16,7 @@ LIBRARY = [
     "onnx",
     "onnxscript",
     "pillow",
+    "pybullet",
     "pydantic",
     "PyYAML",
     "rich",
@@ -24,6 +25,7 @@ LIBRARY = [
     "scipy",
     "setuptools",
     "torch",
+    "trimesh",
     "typer",
     "zstandard",
 ]

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.protocol import Scores
-from mbrl_control.robot import Arm, forward_kinematics
+from mbrl_control.robot import Arm
 from mbrl_control.signals import Array
 
 TERMS = ("reach", "reach_terminal", "speed_near_goal", "speed_terminal", "smoothness", "joint_goal")

@@ -14,11 +14,12 @@ import numpy as np
 
 from benchmarks.lockstep import Lockstep, excite, reach
 from benchmarks.lockstep_model import fitted_model, nominal_model
+from mbrl_control.kinematics import sample_targets
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.excitation import ExcitationConfig
 from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.replay.transitions import Grid, transitions_from_streams
-from mbrl_control.robot import load_arm, sample_targets
+from mbrl_control.robot import load_arm
 from mbrl_control.signals import Transitions
 
 

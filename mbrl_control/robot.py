@@ -1,4 +1,4 @@
-"""Arm description: joint order, limits, work box, servo, noise and kinematics of a serial arm of revolute joints.
+"""Arm description: joint order, limits, work box, servo, noise and geometry of a serial arm of revolute joints.
 
 The URDF gives the kinematics and the basic limits, the YAML beside it the rest. A limit that both name must agree.
 """
@@ -11,24 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from mbrl_control.robot_file import ArmError, UrdfFile, YamlFile
+from mbrl_control.robot_file import ArmError, Inertial, UrdfFile, YamlFile
 from mbrl_control.signals import Array
 
 __all__ = [
     "Arm",
     "ArmError",
     "Capsule",
+    "EffortMode",
+    "Inertial",
     "JointFrame",
     "SensorNoise",
-    "forward_kinematics",
-    "jacobian",
-    "link_poses",
     "load_arm",
-    "sample_targets",
 ]
-
-MAX_DRAWS = 1000
-"""Draws per target before the work box is called too small for the distance asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +59,18 @@ class SensorNoise:
     effort_std: float
     position_quantum: float
     velocity_quantum: float
+
+
+@dataclass(frozen=True, slots=True)
+class EffortMode:
+    """How the arm takes joint torques."""
+
+    gravity_compensated: bool
+    """The drives add the torque that carries the unloaded arm; a command is what comes on top."""
+    hold_stiffness: Array
+    """[J] N m/rad, of the guard's hold; stable with the delay of the arm."""
+    hold_damping: Array
+    """[J] N m s/rad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,10 @@ class Arm:
     tool_translation: Array
     """[3] m"""
     capsules: tuple[Capsule, ...]
+    bodies: tuple[Inertial, ...]
+    """[J] moving links in their own frames, with everything that is fixed to them."""
+    effort_mode: EffortMode | None
+    """None: the description does not say how; the arm takes velocities only."""
     sha256: tuple[str, str]
     """Hex digests of the YAML and of the URDF."""
 
@@ -114,7 +125,7 @@ class Arm:
 
 NAME = re.compile(r"[a-z0-9_]{1,64}")
 _FRAMES = ("name", "base_frame", "tool_frame", "joints", "tool", "links", "home", "work_box", "capsules", "camera")
-FIELDS = frozenset((*_FRAMES, "servo", "friction", "armature", "noise", "delays", "brake"))
+FIELDS = frozenset((*_FRAMES, "servo", "friction", "armature", "noise", "delays", "brake", "effort_mode"))
 """Top level of an arm's YAML; a misspelt field would silently do nothing."""
 JOINT_FIELDS = frozenset(("name", "parent", "child", "xyz", "rpy", "axis", "lower", "upper", "velocity", "effort"))
 JOINT_FIELDS |= {"acceleration", "jerk", "torque_rate"}
@@ -157,70 +168,12 @@ def load_arm(path: str | Path) -> Arm:
         tool_rotation=tool.origin_rotation,
         tool_translation=tool.origin_translation,
         capsules=_capsules(source, links),
+        bodies=tuple(_body(urdf, link) for link, index in links.items() if index > 0),
+        effort_mode=_effort_mode(source, len(names)),
         sha256=(source.sha256, urdf.sha256),
     )
     _check(arm, source)
     return arm
-
-
-def forward_kinematics(arm: Arm, q: Array) -> Array:
-    """Tool position [..., 3] m in the base frame for joint positions [..., J] rad."""
-    rotation, translation = link_poses(arm, q)
-    tool: Array = translation[..., -1, :] + rotation[..., -1, :, :] @ arm.tool_translation
-    return tool
-
-
-def jacobian(arm: Arm, q: Array) -> Array:
-    """[3, J] m/rad: derivative of the tool position by the joint positions [J] (geometric Jacobian, linear part)."""
-    rotation, translation = link_poses(arm, q)
-    axes = np.stack([rotation[index + 1] @ frame.axis for index, frame in enumerate(arm.chain)])
-    lever = forward_kinematics(arm, q) - translation[1:]
-    return np.cross(axes, lever).T
-
-
-def link_poses(arm: Arm, q: Array) -> tuple[Array, Array]:
-    """Rotations [..., J+1, 3, 3] and origins [..., J+1, 3] of base and links in the base frame for q [..., J].
-
-    Raises:
-        ValueError: the last axis of ``q`` is not the arm's number of joints.
-    """
-    q = np.asarray(q, dtype=np.float64)
-    if q.shape[-1:] != (arm.joints,):
-        raise ValueError(f"q has shape {q.shape}; {arm.name} needs [..., {arm.joints}]")
-    rotation = np.broadcast_to(np.eye(3), (*q.shape[:-1], 3, 3))
-    translation = np.zeros((*q.shape[:-1], 3))
-    rotations, translations = [rotation], [translation]
-    for index, frame in enumerate(arm.chain):
-        translation = translation + rotation @ frame.origin_translation
-        rotation = rotation @ frame.origin_rotation @ _axis_rotation(frame.axis, q[..., index])
-        rotations.append(rotation)
-        translations.append(translation)
-    return np.stack(rotations, axis=-3), np.stack(translations, axis=-2)
-
-
-def sample_targets(arm: Arm, count: int, min_distance: float, generator: np.random.Generator) -> tuple[Array, Array]:
-    """Uniform joint samples in the work box whose tool positions lie >= ``min_distance`` m from the one before.
-
-    Returns:
-        q [N, J] rad and p [N, 3] m.
-
-    Raises:
-        ArmError: no sample is far enough from the last one after many draws.
-    """
-    joint = np.empty((count, arm.joints))
-    tool = np.empty((count, 3))
-    for index in range(count):
-        for _ in range(MAX_DRAWS):
-            joint[index] = generator.uniform(arm.box_lower, arm.box_upper)
-            tool[index] = forward_kinematics(arm, joint[index])
-            if index == 0 or np.linalg.norm(tool[index] - tool[index - 1]) >= min_distance:
-                break
-        else:
-            raise ArmError(
-                f"{arm.name}: work_box: no target {min_distance} m away from the last one in {MAX_DRAWS} draws; "
-                "ask for a smaller distance or enlarge the box"
-            )
-    return joint, tool
 
 
 def _chain(
@@ -242,6 +195,26 @@ def _chain(
     if tuple(moving) != names:
         raise urdf.error("joint", f"revolute joints from {base} to {tool} are {moving}", f"YAML `joints` names {names}")
     return tuple(frames), JointFrame(rotation, translation, np.zeros(3)), links
+
+
+def _body(urdf: UrdfFile, link: str) -> Inertial:
+    """A link and all that hangs on it by fixed joints, as one rigid body in the frame of the link."""
+    body = urdf.inertial(link)
+    for joint in urdf.fixed_to(link):
+        body = body.joined(_body(urdf, joint.child).moved(joint.rotation, joint.translation))
+    return body
+
+
+def _effort_mode(source: YamlFile, joints: int) -> EffortMode | None:
+    if "effort_mode" not in source.tree:
+        return None
+    compensated = source.field(source.tree, "effort_mode.gravity_compensated")
+    if not isinstance(compensated, bool):
+        raise source.error("effort_mode.gravity_compensated", f"{compensated!r}", "write true or false")
+    gains = [source.vector(f"effort_mode.{key}", joints) for key in ("hold_stiffness", "hold_damping")]
+    if min(gain.min() for gain in gains) <= 0.0:
+        raise source.error("effort_mode", "a hold gain is not positive", "give positive values")
+    return EffortMode(compensated, *gains)
 
 
 def _agreed_limit(source: YamlFile, joints: list[object], urdf: UrdfFile, names: tuple[str, ...], key: str) -> Array:
@@ -306,11 +279,3 @@ def _check(arm: Arm, source: YamlFile) -> None:
     for key, value in nonnegative.items():
         if value < 0.0:
             raise source.error(key, f"negative ({value})", "give zero or more")
-
-
-def _axis_rotation(axis: Array, angle: Array) -> Array:
-    """[..., 3, 3] rotation about a unit axis by angles [...] (Rodrigues' formula)."""
-    skew = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
-    sine, cosine = np.sin(angle)[..., None, None], np.cos(angle)[..., None, None]
-    rotation: Array = np.eye(3) + sine * skew + (1.0 - cosine) * (skew @ skew)
-    return rotation

@@ -95,6 +95,37 @@ class UrdfJoint:
     """[3] unit vector."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inertial:
+    """Mass, centre of mass and inertia about it, in the axes of the link frame."""
+
+    mass: float
+    """kg"""
+    com: Array
+    """[3] m"""
+    inertia: Array
+    """[3, 3] kg m^2"""
+
+    def moved(self, rotation: Array, translation: Array) -> Inertial:
+        """The same body in a frame in which this one's has the given pose."""
+        return Inertial(self.mass, rotation @ self.com + translation, rotation @ self.inertia @ rotation.T)
+
+    def joined(self, other: Inertial) -> Inertial:
+        """Both bodies as one rigid body (parallel axis theorem)."""
+        mass = self.mass + other.mass
+        if mass == 0.0:
+            return self
+        com = (self.mass * self.com + other.mass * other.com) / mass
+        return Inertial(mass, com, self._about(com) + other._about(com))
+
+    def _about(self, point: Array) -> Array:
+        arm = self.com - point
+        return self.inertia + self.mass * (arm @ arm * np.eye(3) - np.outer(arm, arm))
+
+
+NOTHING = Inertial(0.0, np.zeros(3), np.zeros((3, 3)))
+
+
 class UrdfFile:
     """The joints of a URDF by the link they move."""
 
@@ -111,6 +142,7 @@ class UrdfFile:
         self._elements = {
             joint.get("name", ""): joint for joint in root.iter("joint") if joint.find("child") is not None
         }
+        self._links = {link.get("name", ""): link for link in root.iter("link")}
         joints = [self._joint(element) for element in self._elements.values()]
         self._by_child = {joint.child: joint for joint in joints}
 
@@ -136,6 +168,29 @@ class UrdfFile:
         if text is None:
             raise self.error(f"joint {name}: limit {key}", "missing", "add it to <limit>")
         return float(self._numbers(text, f"joint {name}: limit {key}", 1)[0])
+
+    def fixed_to(self, link: str) -> list[UrdfJoint]:
+        """Fixed joints that hang a further link on ``link``."""
+        return [joint for joint in self._by_child.values() if joint.parent == link and joint.kind == "fixed"]
+
+    def inertial(self, link: str) -> Inertial:
+        """Of one link; a link without <inertial> has no mass."""
+        found = self._links[link].find("inertial") if link in self._links else None
+        if found is None:
+            return NOTHING
+        place = f"link {link}: inertial"
+        mass, tensor, origin = found.find("mass"), found.find("inertia"), found.find("origin")
+        if mass is None or tensor is None:
+            raise self.error(place, "<mass> or <inertia> missing", "add both")
+        keys = ("ixx", "ixy", "ixz", "iyy", "iyz", "izz")
+        xx, xy, xz, yy, yz, zz = (float(self._numbers(tensor.get(key, "0"), f"{place} {key}", 1)[0]) for key in keys)
+        own = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        kilograms = float(self._numbers(mass.get("value", ""), f"{place} mass", 1)[0])
+        xyz, rpy = (
+            self._numbers("0 0 0" if origin is None else origin.get(key, "0 0 0"), f"{place}: origin {key}", 3)
+            for key in ("xyz", "rpy")
+        )
+        return Inertial(kilograms, np.zeros(3), own).moved(_rpy_rotation(rpy), xyz)
 
     def _joint(self, element: ElementTree.Element) -> UrdfJoint:
         name, kind = element.get("name", ""), element.get("type", "")

@@ -13,7 +13,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from mbrl_control.robot import Arm, ArmError, forward_kinematics, link_poses
+from mbrl_control.kinematics import forward_kinematics, link_poses
+from mbrl_control.robot import Arm, ArmError
 from mbrl_control.signals import Array
 
 SUN = np.array([0.35, -0.45, 0.82])

@@ -25,8 +25,9 @@ from mbrl_control.cli.session import Session, new_folder, run_verb
 from mbrl_control.cli.simulation import load_simulated_arm
 from mbrl_control.cli.task_client import TaskClient
 from mbrl_control.deployment.registry import Registry
+from mbrl_control.kinematics import sample_targets
 from mbrl_control.report.report_files import RUN_FILE, add_run_facts, run_facts, write_report
-from mbrl_control.robot import Arm, sample_targets
+from mbrl_control.robot import Arm
 
 SPEED_SCALE = 0.5
 """The cap of a declared payload, in every phase, so that the phases compare."""

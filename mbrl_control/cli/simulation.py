@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mbrl_control.robot import Arm, ArmError, forward_kinematics, load_arm
+from mbrl_control.kinematics import forward_kinematics
+from mbrl_control.robot import Arm, ArmError, load_arm
 
 _TOLERANCE_M = 1e-6
 

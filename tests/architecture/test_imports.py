@@ -9,7 +9,7 @@ import pytest
 from tests.architecture.source import Module, imports, loaded_by, modules
 
 BASE = frozenset({"signals", "cadence"})
-VALUES = BASE | {"robot", "robot_file"}
+VALUES = BASE | {"robot", "robot_file", "kinematics"}
 PROTOCOLS = frozenset({"dynamics.protocol", "rewards.protocol", "rewards.names"})
 ALLOWED: dict[str, frozenset[str]] = {
     "signals": frozenset(),
@@ -17,6 +17,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "scheduling": frozenset(),
     "robot": BASE | {"robot_file"},
     "robot_file": BASE,
+    "kinematics": VALUES,
     "estimation": VALUES,
     "dynamics": VALUES,
     "rewards": VALUES,
@@ -110,7 +111,7 @@ def test_only_a_few_import_the_simulator(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in ALL if under(name, "sim")])
 def test_the_simulator_knows_only_values_and_arms(name: str) -> None:
     inside = [target for target in imports(name) if under(target, "mbrl_control", "mbrl_nodes", "benchmarks")]
-    allowed = ("mbrl_control.signals", "mbrl_control.robot")
+    allowed = ("mbrl_control.signals", "mbrl_control.robot", "mbrl_control.kinematics")
     assert [target for target in inside if not under(target, *allowed)] == []
 
 

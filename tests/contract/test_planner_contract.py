@@ -8,11 +8,12 @@ import pytest
 
 from benchmarks.lag_evaluator import LagEvaluator
 from mbrl_control.cadence import VirtualClock
+from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
 from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.planner import Cycle, Planner, PlanningModel
-from mbrl_control.robot import Arm, forward_kinematics, load_arm
+from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import BeliefState, Goal, GoalKind, PlanOutcome
 
 MS = 1_000_000

@@ -6,7 +6,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from mbrl_control.robot import Arm, forward_kinematics, jacobian, load_arm
+from mbrl_control.kinematics import forward_kinematics, jacobian
+from mbrl_control.robot import Arm, load_arm
 from sim.generate import ROBOTS
 
 pinocchio = pytest.importorskip("pinocchio")

@@ -18,7 +18,8 @@ from mbrl_control.cli.session import Session, run_verb
 from mbrl_control.cli.task_client import TaskClient, TaskError
 from mbrl_control.episode_log import schema
 from mbrl_control.episode_log.reader import LogReader, stamp_ns
-from mbrl_control.robot import forward_kinematics, load_arm
+from mbrl_control.kinematics import forward_kinematics
+from mbrl_control.robot import load_arm
 from mbrl_control.signals import OperatorState
 from sim.truth_file import read_truth
 

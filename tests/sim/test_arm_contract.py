@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mbrl_control.robot import forward_kinematics
+from mbrl_control.kinematics import forward_kinematics
 from sim.arm_sim import ArmSim
 from sim.faults import FaultyArm
 from sim.generate import ROBOTS

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mbrl_control.robot import Arm, forward_kinematics, link_poses, load_arm
+from mbrl_control.kinematics import forward_kinematics, link_poses
+from mbrl_control.robot import Arm, load_arm
 from sim.generate import ROBOTS, generated_files
 from sim.render import load_camera, render_arm
 

@@ -24,7 +24,8 @@ from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph, Step
 from mbrl_control.deployment.slot import ModelSlot
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
-from mbrl_control.robot import Arm, forward_kinematics, load_arm
+from mbrl_control.kinematics import forward_kinematics
+from mbrl_control.robot import Arm, load_arm
 
 ROBOTS = Path(__file__).parents[2] / "sim" / "robots"
 GRAPH = GraphShape(batch=4, horizon=5)

@@ -9,7 +9,8 @@ import torch
 from mbrl_control.dynamics.kinematics import ToolChain, tool_position
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.normalizer import mixing_matrix
-from mbrl_control.robot import forward_kinematics, load_arm
+from mbrl_control.kinematics import forward_kinematics
+from mbrl_control.robot import load_arm
 
 ROBOTS = Path(__file__).parents[2] / "sim" / "robots"
 

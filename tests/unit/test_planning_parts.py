@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mbrl_control.kinematics import forward_kinematics, jacobian
 from mbrl_control.planning.config import PlannerConfigError, load_config, read_config
 from mbrl_control.planning.goals import goal_refusal
 from mbrl_control.planning.kinematics import ToolKinematics
@@ -15,7 +16,7 @@ from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.limits import KnotLimits, mean_actions, project
 from mbrl_control.planning.proposals import Corrector, approach, goal_posture
 from mbrl_control.planning.risk import Risk, aggregate
-from mbrl_control.robot import forward_kinematics, jacobian, load_arm
+from mbrl_control.robot import load_arm
 from mbrl_control.signals import Goal, GoalKind
 
 ARM = load_arm(Path(__file__).parents[2] / "sim/robots/panda.yaml")

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from mbrl_control.cli.simulation import check_simulation_model
-from mbrl_control.robot import ArmError, forward_kinematics, load_arm, sample_targets
+from mbrl_control.kinematics import forward_kinematics, sample_targets
+from mbrl_control.robot import ArmError, load_arm
 
 ROBOTS = Path(__file__).parents[2] / "sim" / "robots"
 Edit = Callable[[dict[str, Any]], object]
