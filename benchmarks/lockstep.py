@@ -154,7 +154,9 @@ def reach(lockstep: Lockstep, planner: Planner, targets: Array, window_s: float 
     planner.activate()
 
     def source(deadline_ns: int, belief: BeliefState, history: CommandHistory, following: bool) -> Plan | None:
-        return planner.plan(0, deadline_ns, belief, history, goal, following).plan
+        plan = planner.plan(0, deadline_ns, belief, history, goal, following).plan
+        planner.prepare()
+        return plan
 
     lockstep.follow(source)
     errors = []

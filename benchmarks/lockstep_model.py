@@ -12,15 +12,16 @@ from mbrl_control.deployment.export import export_rollout, export_step
 from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph, StepGraph
 from mbrl_control.deployment.session import Session
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
-from mbrl_control.dynamics.nominal import NominalPrior
+from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
 from mbrl_control.planning.planner import PlanningModel
 from mbrl_control.planning.protocol import Scores
+from mbrl_control.retrain import history_of
 from mbrl_control.rewards.names import TERM_NAMES
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, Transitions
 
-DT_S, PAST = 0.02, 3
+DT_S = 0.02
 
 
 class GraphModel:
@@ -54,8 +55,8 @@ class GraphModel:
 
 def nominal_model(arm: Arm, delay_s: float) -> PlanningModel:
     """The prior with a residual of zero."""
-    shape = EnsembleShape(1, arm.joints, PAST, 8)
-    ensemble = ProbabilisticEnsemble(shape, NominalPrior.of(arm, DT_S), torch.Generator().manual_seed(0))
+    shape = EnsembleShape(1, arm.joints, history_of(arm), 8)
+    ensemble = ProbabilisticEnsemble(shape, prior_of(arm, DT_S), torch.Generator().manual_seed(0))
     with torch.no_grad():
         ensemble.w2.zero_()
         ensemble.b2.zero_()
@@ -71,11 +72,11 @@ def fitted_model(
     warm_start: ProbabilisticEnsemble | None = None,
 ) -> tuple[PlanningModel, FitResult]:
     """An ensemble fitted to ``rows``."""
-    prior = NominalPrior.of(arm, DT_S)
+    prior = prior_of(arm, DT_S)
     result = fit(rows, prior, torch.Generator().manual_seed(seed), FitSettings(), row_weights, warm_start)
     return _planning_model(result.ensemble, arm, delay_s, "fitted"), result
 
 
 def _planning_model(ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float, name: str) -> PlanningModel:
     model = GraphModel(ensemble, arm, GraphShape())
-    return PlanningModel(model, model, name, DT_S, delay_s, PAST)
+    return PlanningModel(model, model, name, DT_S, delay_s, history_of(arm))

@@ -17,17 +17,20 @@ from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.manifest import KStep, Manifest, Training
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
-from mbrl_control.dynamics.nominal import NominalPrior
+from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.learning.fit_ensemble import FitSettings, fit
 from mbrl_control.learning.score import KStepError, coverage_90, k_step_errors
 from mbrl_control.replay.blocks import newest_regime, require_blocks, split_blocks, thin_to_model_step
+from mbrl_control.replay.carried_weight import on_command_side
 from mbrl_control.replay.delay import estimate_delay
+from mbrl_control.replay.effort_delay import estimate_effort_delay
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.streams import Streams, read_streams
 from mbrl_control.replay.transitions import Grid, select, transitions_from_streams
+from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, Transitions
+from mbrl_control.signals import Array, CommandInterface, Transitions
 
 OLDER_SHARE = 0.1
 """Of the total row weight for all older regimes: mixed evenly, old rows pull the model back to the old payload."""
@@ -55,7 +58,6 @@ class RetrainConfig:
     phase: str | None = None
     """Learn only from the newest stretch of this phase in each log; None: from all."""
     seed: int = 0
-    history: int = 3
     dt_ns: int = 20_000_000
     fit: FitSettings = field(default_factory=FitSettings)
     git_sha: str = "unknown"
@@ -109,19 +111,19 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     progress("reading", 0.0)
     streams = _read(config)
     extents = tuple(path.stat().st_size for path in config.logs)
-    delay_s = estimate_delay(streams).delay_s
-    grid = Grid(delay_s, config.dt_ns, config.history)
-    rows = transitions_from_streams(streams, grid)
+    delay_s = _delay_s(streams, config.arm)
+    grid = Grid(delay_s, config.dt_ns, history_of(config.arm))
+    rows = on_command_side(transitions_from_streams(streams, grid), config.arm)
     split = split_blocks(rows, grid.stride_ns)
     blocks = require_blocks(rows, split.held)
     train = thin_older_regimes(select(rows, split.train))
 
-    registry = Registry(config.models, config.arm.name)
+    registry = Registry(config.models, config.arm.model_name)
     active = _active(registry, config.arm)
     parent = None if active is None else load_weights(registry.path(active.version), config.arm)
     fitted = fit(
         train,
-        NominalPrior.of(config.arm, config.dt_ns * 1e-9),
+        prior_of(config.arm, config.dt_ns * 1e-9),
         torch.Generator().manual_seed(config.seed),
         config.fit,
         regime_weights(train),
@@ -131,7 +133,9 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
 
     progress("judging", 0.0)
     reference = (
-        None if active is None or parent is None else (active.model_id, _active_score(parent, active, streams, grid))
+        None
+        if active is None or parent is None
+        else (active.model_id, _active_score(parent, active, streams, grid, config.arm))
     )
     judged = _judge(fitted.ensemble, _judged_rows(rows, grid), reference)
     gate(judged.candidate, judged.reference, judged.reference_id, judged.nll)
@@ -145,6 +149,17 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
         manifest.model_id, registry.path(manifest.version), delay_s, len(train), blocks, judged.candidate,
         judged.reference, judged.reference_id, judged.nll, judged.coverage, fitted.epochs, fitted.seconds,
     )  # fmt: skip
+
+
+def history_of(arm: Arm) -> int:
+    """K: a velocity servo lags over several steps, a torque acts within one."""
+    return 3 if arm.interface is CommandInterface.VELOCITY else 1
+
+
+def _delay_s(streams: list[Streams], arm: Arm) -> float:
+    if arm.interface is CommandInterface.EFFORT:
+        return estimate_effort_delay(streams, RigidBody(arm)).delay_s
+    return estimate_delay(streams).delay_s
 
 
 def run_in_background() -> None:
@@ -229,10 +244,12 @@ def _judged_rows(rows: Transitions, grid: Grid) -> Transitions:
     return thin_to_model_step(select(rows, chosen), grid.stride_ns, grid.dt_ns)
 
 
-def _active_score(parent: ProbabilisticEnsemble, active: Manifest, streams: list[Streams], grid: Grid) -> Score:
+def _active_score(
+    parent: ProbabilisticEnsemble, active: Manifest, streams: list[Streams], grid: Grid, arm: Arm
+) -> Score:
     """The active bundle on rows cut with ITS delay: judged as it runs."""
     own = Grid(active.delay_s, grid.dt_ns, grid.history, grid.stride_ns)
-    held = _judged_rows(transitions_from_streams(streams, own), own)
+    held = _judged_rows(on_command_side(transitions_from_streams(streams, own), arm), own)
     return _score(k_step_errors(parent, held, np.arange(len(held)), GATE_STEPS))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mbrl_control.robot_file import ArmError, Inertial, UrdfFile, YamlFile
-from mbrl_control.signals import Array
+from mbrl_control.signals import Array, CommandInterface
 
 __all__ = [
     "Arm",
@@ -116,11 +116,23 @@ class Arm:
     """None: the description does not say how; the arm takes velocities only."""
     sha256: tuple[str, str]
     """Hex digests of the YAML and of the URDF."""
+    interface: CommandInterface = CommandInterface.VELOCITY
+    """How it is commanded here."""
 
     @property
     def joints(self) -> int:
         """J."""
         return len(self.joint_names)
+
+    @property
+    def command_limit(self) -> Array:
+        """[J] rad/s or N m, largest command."""
+        return self.velocity if self.interface is CommandInterface.VELOCITY else self.effort
+
+    @property
+    def model_name(self) -> str:
+        """Folder of its models: a model of velocities is of no use for torques."""
+        return self.name if self.interface is CommandInterface.VELOCITY else f"{self.name}_effort"
 
 
 NAME = re.compile(r"[a-z0-9_]{1,64}")
@@ -132,8 +144,8 @@ JOINT_FIELDS |= {"acceleration", "jerk", "torque_rate"}
 LONGEST_DELAY_S = 0.1
 
 
-def load_arm(path: str | Path) -> Arm:
-    """Read ``<arm>.yaml`` and the URDF of the same stem beside it.
+def load_arm(path: str | Path, interface: CommandInterface = CommandInterface.VELOCITY) -> Arm:
+    """Read ``<arm>.yaml`` and the URDF of the same stem beside it, to be commanded through ``interface``.
 
     Raises:
         ArmError: a file is missing or unreadable; a field is missing, malformed or contradicts another one.
@@ -171,8 +183,11 @@ def load_arm(path: str | Path) -> Arm:
         bodies=tuple(_body(urdf, link) for link, index in links.items() if index > 0),
         effort_mode=_effort_mode(source, len(names)),
         sha256=(source.sha256, urdf.sha256),
+        interface=interface,
     )
     _check(arm, source)
+    if interface is CommandInterface.EFFORT and arm.effort_mode is None:
+        raise source.error("effort_mode", "missing", "add it (see panda.yaml), or command velocities")
     return arm
 
 

@@ -71,6 +71,8 @@ class Stage(IntEnum):
     ACCELERATION = 6
     JERK = 7
     STATE_MACHINE = 8
+    EFFORT = 9
+    EFFORT_RATE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,15 @@ class Goal:
     joint: Array
     """[J] rad (JOINT: the goal; POSE: preferred posture)."""
     sequence: int
+    times: Array | None = None
+    """[T] s after the stamp, increasing (TRAJECTORY)."""
+    trajectory: Array | None = None
+    """[T, J] rad, linear in between; its first and last row hold before and after (TRAJECTORY)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Joint velocity knots with linear interpolation between them, and what the model expects."""
+    """Knots of joint velocity or effort with linear interpolation between them, and what the model expects."""
 
     stamp_ns: int
     """Created."""
@@ -134,7 +140,7 @@ class Plan:
     times: Array
     """[H+1] s after ``start_ns``, increasing, times[0] = 0."""
     knots: Array
-    """[H+1, J] rad/s, commanded joint velocity; linear between knots, last one held for 0 s."""
+    """[H+1, J] rad/s or N m, commands; linear between knots, last one held for 0 s."""
     position: Array
     """[H+1, J] rad, predicted mean at state time start + delay + times."""
     velocity: Array
@@ -145,6 +151,7 @@ class Plan:
     """[H+1, 3J], total predictive variance of (position, velocity, effort)."""
     epistemic: Array
     """[H+1] disagreement of the ensemble: root mean over joints of the members' velocity variance, rad/s."""
+    interface: CommandInterface = CommandInterface.VELOCITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +184,14 @@ class SafeCommand:
     epoch: int
     sequence: int
     requested: Array
-    """[J] rad/s, as the plan (or hold law) asked."""
+    """[J] rad/s or N m, as the plan (or hold law) asked."""
     applied: Array
-    """[J] rad/s, as sent on."""
+    """[J] rad/s or N m, as sent on."""
     plan_sequence: int
     limiting_stage: Stage
     reason: str
     drives_enabled: bool
+    interface: CommandInterface = CommandInterface.VELOCITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +203,9 @@ class Transitions:
     velocity: Array
     """[N, J] rad/s at t."""
     history: Array
-    """[N, K, J] rad/s, mean applied commands of the K steps before t, read ``delay_s`` earlier."""
+    """[N, K, J] rad/s or N m, mean applied commands of the K steps before t, read ``delay_s`` earlier."""
     action: Array
-    """[N, J] rad/s, mean applied command over [t - delay, t + dt - delay]."""
+    """[N, J] rad/s or N m, mean applied command over [t - delay, t + dt - delay]."""
     next_position: Array
     next_velocity: Array
     next_effort: Array

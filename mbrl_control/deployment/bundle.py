@@ -24,8 +24,10 @@ from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph, Step
 from mbrl_control.deployment.session import Session
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
+from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.rewards.names import TERM_NAMES
 from mbrl_control.robot import Arm
+from mbrl_control.signals import CommandInterface
 
 _GOLDEN_CASE = -1
 _PRIOR_STD = (0.01, 0.1, 10.0)
@@ -78,9 +80,9 @@ def prior_bundle(
     created_ns: int,
     graph: GraphShape | None = None,
 ) -> Path:
-    """A bundle of the nominal prior alone: residual zero, one member, ``has_spread`` false."""
+    """A bundle of the prior alone: residual zero, one member, ``has_spread`` false."""
     shape = EnsembleShape(members=1, joints=arm.joints, history=history, width=8)
-    ensemble = ProbabilisticEnsemble(shape, NominalPrior.of(arm, dt_s), torch.Generator().manual_seed(0))
+    ensemble = ProbabilisticEnsemble(shape, prior_of(arm, dt_s), torch.Generator().manual_seed(0))
     with torch.no_grad():
         ensemble.w2.zero_()
     ensemble.target_std = torch.tensor(_PRIOR_STD).repeat_interleave(arm.joints)
@@ -93,7 +95,8 @@ def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
     bundle = read_bundle(path, arm)
     manifest = bundle.manifest
     shape = EnsembleShape(manifest.members, len(manifest.joint_names), manifest.history, manifest.width)
-    prior = NominalPrior(manifest.dt_s, manifest.lag_s)
+    velocity = manifest.command_interface is CommandInterface.VELOCITY
+    prior = NominalPrior(manifest.dt_s, manifest.lag_s) if velocity else prior_of(arm, manifest.dt_s)
     ensemble = ProbabilisticEnsemble(shape, prior, torch.Generator().manual_seed(0))
     ensemble.load_state_dict(load_tensors(bundle.content[WEIGHTS]))
     return ensemble.eval()
@@ -115,7 +118,8 @@ def _manifest(
         joint_names=arm.joint_names,
         dt_s=ensemble.prior.dt_s,
         delay_s=origin.delay_s,
-        lag_s=ensemble.prior.lag_s,
+        command_interface=arm.interface,
+        lag_s=ensemble.prior.lag_s if isinstance(ensemble.prior, NominalPrior) else (),
         history=ensemble.shape.history,
         batch=graph.batch,
         horizon=graph.horizon,
@@ -146,7 +150,7 @@ def _golden(step: bytes, rollout: bytes, graph: RolloutGraph, arm: Arm, generato
 
 def _card(arm: Arm, version: int, origin: Origin, parity: ParityReport) -> str:
     """For people; programs read the manifest."""
-    lines = [f"# {arm.name}/{version}", "", f"- delay: {origin.delay_s * 1e3:.1f} ms"]
+    lines = [f"# {arm.model_name}/{version}", "", f"- commands: {arm.interface}; delay: {origin.delay_s * 1e3:.1f} ms"]
     lines.append(f"- parity with torch: step {parity.step:.1e}, rollout {parity.rollout:.1e}")
     lines.append(f"- parents: {', '.join(origin.parents) or 'none'}; source: {origin.git_sha}")
     if origin.training is None:

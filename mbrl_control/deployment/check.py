@@ -14,6 +14,7 @@ from mbrl_control.deployment.geometry import geometry_sha256
 from mbrl_control.deployment.manifest import Manifest
 from mbrl_control.rewards.names import TERM_NAMES
 from mbrl_control.robot import Arm
+from mbrl_control.signals import CommandInterface
 
 MANIFEST, STEP, ROLLOUT, WEIGHTS, GOLDEN, CARD = (
     "manifest.json",
@@ -114,15 +115,20 @@ def _check_arm(folder: Path, manifest: Manifest, arm: Arm) -> None:
         )
     if manifest.robot != arm.name:
         raise BundleError(f"{place}: robot: {manifest.robot!r} is not {arm.name!r}; choose a bundle of this robot")
+    if manifest.command_interface is not arm.interface:
+        raise BundleError(
+            f"{place}: command_interface: {manifest.command_interface}, the arm takes {arm.interface} commands here; "
+            "choose a bundle of this interface"
+        )
     if manifest.geometry_sha256 != geometry_sha256(arm):
         raise BundleError(
-            f"{place}: geometry_sha256: kinematics, tool frame or position limits of {arm.name} have changed since; "
-            "export or retrain with the present description"
+            f"{place}: geometry_sha256: kinematics, tool frame, position limits or, for torques, inertias of "
+            f"{arm.name} have changed since; export or retrain with the present description"
         )
     joints = len(joint_names)
     scaling = manifest.scaling
     sizes = {
-        "lag_s": (manifest.lag_s, joints),
+        "lag_s": (manifest.lag_s, joints if arm.interface is CommandInterface.VELOCITY else 0),
         "scaling.feature_mean": (scaling.feature_mean, (4 + manifest.history) * joints),
         "scaling.feature_std": (scaling.feature_std, (4 + manifest.history) * joints),
         "scaling.target_mean": (scaling.target_mean, 3 * joints),

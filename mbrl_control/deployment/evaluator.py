@@ -31,8 +31,8 @@ class OnnxEvaluator:
         shapes = {
             "state": ((2 + self.manifest.history) * joints,),
             "actions": (self.manifest.batch, self.manifest.horizon, joints),
-            "goal_position": (3,),
-            "goal_joint": (joints,),
+            "goal_position": (self.manifest.horizon, 3),
+            "goal_joint": (self.manifest.horizon, joints),
             "weights": (terms,),
         }
         _check_session(self._session, bundle, ROLLOUT, shapes, ROLLOUT_OUTPUTS)
@@ -50,7 +50,7 @@ class OnnxEvaluator:
         return self.manifest.term_names
 
     def evaluate(self, state: Array, actions: Array, goal_position: Array, goal_joint: Array, weights: Array) -> Scores:
-        """State [S], actions [B, H, J] rad/s, goal [3] m and [J] rad, weights [T]; ValueError on another shape."""
+        """State [S], actions [B, H, J], goals [H, 3] m and [H, J] rad, weights [T]; ValueError on another shape."""
         out = self._session.run(
             {
                 "state": state,
@@ -80,13 +80,13 @@ class OnnxStepModel:
         return self.manifest.members
 
     def predict(self, state: Array, action: Array) -> Prediction:
-        """State [E, 1, S], action [1, J] rad/s."""
+        """State [E, 1, S], action [1, J] rad/s or N m."""
         out = self._session.run({"state": state, "action": action})
         values = (out[name].astype(np.float64) for name in ("next_state", "mean", "variance"))
         return Prediction(*values)
 
     def step(self, state: Array, action: Array) -> Array:
-        """State [S] and mean command [J] rad/s over the step -> mean state [S] one dt later."""
+        """State [S] and mean command [J] over the step -> mean state [S] one dt later."""
         predicted = self.predict(np.broadcast_to(state, (self.members, 1, state.shape[0])), action[None])
         mean: Array = predicted.state[:, 0].mean(axis=0)
         return mean

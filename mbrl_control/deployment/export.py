@@ -28,8 +28,8 @@ def rollout_inputs(graph: RolloutGraph) -> tuple[torch.Tensor, ...]:
     shapes = (
         (graph.shape.state,),
         (graph.graph.batch, graph.graph.horizon, joints),
-        (3,),
-        (joints,),
+        (graph.graph.horizon, 3),
+        (graph.graph.horizon, joints),
         (len(TERM_NAMES),),
     )
     return tuple(torch.zeros(shape) for shape in shapes)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
+from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.normalizer import FRICTION_SPEED
+from mbrl_control.signals import CommandInterface
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,9 @@ class FoldedWeights:
     hidden_bias: torch.Tensor
     """[E, W, 1]."""
     last: torch.Tensor
-    """[E, 6J, W] -> next motion, effort, raw log-variance minus its upper bound."""
+    """[E, 6J, W] -> next motion, effort, raw log-variance minus its upper bound; of torques the residual instead."""
     direct: torch.Tensor
-    """[E, 6J, F] the prior and the biases of the same rows."""
+    """[E, 6J, F] the biases of the same rows, and what of the prior is linear."""
     variance_scale: torch.Tensor
     """[3J, 1] target_std^2 e^max."""
     variance_floor: torch.Tensor
@@ -59,6 +61,14 @@ def motion_scale(joints: int) -> torch.Tensor:
     return torch.cat([torch.ones(joints), torch.full((joints,), FRICTION_SPEED)]).double()
 
 
+def output_unit(ensemble: ProbabilisticEnsemble) -> torch.Tensor:
+    """[3J] SI value of one unit of the outputs: the next motion and effort, or a residual in SI."""
+    joints = ensemble.shape.joints
+    if ensemble.prior.interface is CommandInterface.EFFORT:
+        return torch.ones(3 * joints).double()
+    return torch.cat([motion_scale(joints), torch.ones(joints).double()])
+
+
 def _scaling(ensemble: ProbabilisticEnsemble, weights: dict[str, torch.Tensor]) -> torch.Tensor:
     """[G, F] mixing and normalizer; the tanh of the positions gets zero columns: cheaper than a slice in the loop."""
     joints = ensemble.shape.joints
@@ -77,17 +87,18 @@ def _output_layer(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """[E, W, 6J] and [E, 1, 6J]: targets in carried units, raw log-variances below their bound."""
     std, mean, high = weights["target_std"], weights["target_mean"], weights["max_log_variance"]
-    unit = torch.cat([motion_scale(ensemble.shape.joints), torch.ones(ensemble.shape.joints).double()])
+    unit = output_unit(ensemble)
     scale = torch.cat([std / unit, torch.ones_like(std)])
     return weights["w2"] * scale, weights["b2"] * scale + torch.cat([mean / unit, -high])
 
 
 def _direct(ensemble: ProbabilisticEnsemble, bias: torch.Tensor) -> torch.Tensor:
     """[E, 6J, F] prior in carried units on the motion and the newest command, biases in the last column."""
-    joints, history = ensemble.shape.joints, ensemble.shape.history
+    joints, history, prior = ensemble.shape.joints, ensemble.shape.history, ensemble.prior
     unit = motion_scale(joints)
     direct = torch.zeros(ensemble.shape.members, 4 * joints + (history + 1) * joints + 1, 6 * joints).double()
-    direct[:, : 2 * joints, : 2 * joints] = unit[:, None] * ensemble.prior.state_matrix() / unit
-    direct[:, -joints - 1 : -1, : 2 * joints] = ensemble.prior.action_matrix() / unit
+    if isinstance(prior, NominalPrior):
+        direct[:, : 2 * joints, : 2 * joints] = unit[:, None] * prior.state_matrix() / unit
+        direct[:, -joints - 1 : -1, : 2 * joints] = prior.action_matrix() / unit
     direct[:, -1:, :] = bias
     return direct.mT

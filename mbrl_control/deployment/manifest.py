@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
 
+from mbrl_control.signals import CommandInterface
+
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1, le=4096)]
 
@@ -52,19 +54,20 @@ class Training(_Frozen):
 class Manifest(_Frozen):
     """Checked description of one bundle."""
 
-    format: Literal[2] = 2
-    """1 lacked the geometry's fingerprint."""
+    format: Literal[3] = 3
+    """1 lacked the geometry's fingerprint; 2 had one goal for the whole horizon."""
     robot: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
     version: Positive
     created: str
     """ISO 8601, UTC."""
     joint_names: tuple[str, ...]
     units: Literal["rad, rad/s, N m, m, s"] = "rad, rad/s, N m, m, s"
-    command_interface: Literal["velocity"] = "velocity"
+    command_interface: CommandInterface
     dt_s: Annotated[FiniteFloat, Field(gt=0.0, le=1.0)]
     delay_s: Annotated[FiniteFloat, Field(ge=0.0, le=1.0)]
     """Command to motion: estimated from the training log; of a prior the arm's own, without the graph's polling."""
     lag_s: tuple[FiniteFloat, ...]
+    """[J] of the velocity prior; empty for torques."""
     history: Positive
     batch: Positive
     horizon: Positive
@@ -78,7 +81,7 @@ class Manifest(_Frozen):
     arm_sha256: tuple[Sha256, Sha256]
     """Arm description and URDF, for the record: a comment changes them."""
     geometry_sha256: Sha256
-    """Of what is built into the graphs: joints, kinematics, tool frame, position limits."""
+    """Of what is built into the graphs: joints, kinematics, tool frame, position limits; for torques, inertias too."""
     parents: tuple[str, ...]
     """Model ids whose weights this one started from."""
     git_sha: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{40}|unknown)$")]
@@ -87,8 +90,9 @@ class Manifest(_Frozen):
 
     @property
     def model_id(self) -> str:
-        """robot/version, as on the wire."""
-        return f"{self.robot}/{self.version}"
+        """Model name of the arm / version, as on the wire."""
+        suffix = "_effort" if self.command_interface is CommandInterface.EFFORT else ""
+        return f"{self.robot}{suffix}/{self.version}"
 
     @property
     def holdout_nll(self) -> float:

@@ -53,29 +53,27 @@ def check_parity(
 
 def rollout_cases(arm: Arm, graph: RolloutGraph, generator: np.random.Generator) -> list[dict[str, Float32]]:
     """Zeros, both limits at full speed into them, a state and commands a quarter beyond them, and random states."""
+    most = arm.command_limit
     batch, horizon, history = graph.graph.batch, graph.graph.horizon, graph.shape.history
     shape = (batch, horizon, len(arm.joint_names))
 
     def case(position: Array, velocity: Array, actions: Array) -> dict[str, Float32]:
-        past = np.tile(velocity, history)
+        past = np.tile(velocity / arm.velocity * most, history)
         values = {
             "state": np.concatenate([position, velocity, past]),
             "actions": np.broadcast_to(actions, shape),
-            "goal_position": generator.uniform(-1.0, 1.0, 3),
-            "goal_joint": generator.uniform(arm.lower, arm.upper),
+            "goal_position": generator.uniform(-1.0, 1.0, (horizon, 3)),
+            "goal_joint": generator.uniform(arm.lower, arm.upper, (horizon, arm.joints)),
             "weights": np.ones(len(TERM_NAMES)),
         }
         return {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in values.items()}
 
     zeros = np.zeros_like(arm.home)
-    cases = [case(zeros, zeros, zeros), case(arm.lower, -arm.velocity, -arm.velocity)]
-    cases += [
-        case(arm.upper, arm.velocity, arm.velocity),
-        case(1.25 * arm.upper, 1.25 * arm.velocity, -1.25 * arm.velocity),
-    ]
+    cases = [case(zeros, zeros, zeros), case(arm.lower, -arm.velocity, -most)]
+    cases += [case(arm.upper, arm.velocity, most), case(1.25 * arm.upper, 1.25 * arm.velocity, -1.25 * most)]
     for _ in range(_RANDOM):
-        actions = generator.uniform(-1.0, 1.0, shape) * arm.velocity
-        cases.append(case(generator.uniform(arm.lower, arm.upper), actions[0, 0], actions))
+        actions = generator.uniform(-1.0, 1.0, shape) * most
+        cases.append(case(generator.uniform(arm.lower, arm.upper), actions[0, 0] / most * arm.velocity, actions))
     return cases
 
 

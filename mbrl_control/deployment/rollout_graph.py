@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from torch import nn
 
 from mbrl_control.deployment.folding import FoldedWeights, fold, motion_scale
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.kinematics import ToolChain, tool_position
-from mbrl_control.dynamics.normalizer import FEATURE_LIMIT
+from mbrl_control.dynamics.normalizer import FEATURE_LIMIT, FRICTION_SPEED
+from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.rewards.terms import TERMS, Rollout
 from mbrl_control.robot import Arm
+from mbrl_control.signals import CommandInterface
 
 _TINY = 1e-12
 """Added under square roots of variances (rad^2/s^2): six orders below any sensor's noise."""
@@ -63,17 +66,41 @@ class _Folded(nn.Module):
         self.register_buffer("per_unit", (1.0 / unit[: 2 * joints]).float())
         self.register_buffer("one", torch.ones(self.shape.members, 1, batch))
 
-    def advance(self, motion: torch.Tensor, commands: torch.Tensor) -> torch.Tensor:
-        """Carried motion [E, 2J, B], commands [E, (K+1)J, B] -> next motion, effort, raw variance [E, 6J, B]."""
+    def advance(
+        self, motion: torch.Tensor, commands: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Carried motion [E, 2J, B], commands [E, (K+1)J, B] -> next motion and effort [E, 3J, B], raw variance
+        [E, 3J, B], and of torques the inverse mass matrix [J, J, B] that shapes it."""
         rows = torch.cat([motion, torch.tanh(motion), commands, self.one], dim=1)
         features = torch.matmul(self.scaling, rows).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
         hidden = nn.functional.silu(torch.matmul(self.first, features))
         hidden = nn.functional.silu(torch.matmul(self.hidden, hidden) + self.hidden_bias)
-        return torch.matmul(self.last, hidden) + torch.matmul(self.direct, rows)
+        outputs = torch.matmul(self.last, hidden) + torch.matmul(self.direct, rows)
+        learned, raw = outputs.chunk(2, dim=1)
+        if not isinstance(self.prior, RigidBodyPrior):
+            return learned, raw, None
+        after, mobility = self._accelerate(self.prior, motion, commands[0, -self.shape.joints :], learned)
+        return after, raw, mobility
 
-    def noise(self, raw: torch.Tensor) -> torch.Tensor:
-        """Raw outputs [..., 3J, B] -> variances in SI."""
-        return torch.sigmoid(raw) * self.variance_scale + self.variance_floor
+    def _accelerate(
+        self, prior: RigidBodyPrior, motion: torch.Tensor, action: torch.Tensor, learned: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Residual position, torque and effort [E, 3J, B] -> next motion and effort, inverse mass [J, J, B]."""
+        joints, mean = self.shape.joints, motion.mean(0)
+        moved, torque, effort = learned.chunk(3, dim=1)
+        position, velocity = motion[:, :joints], motion[:, joints:] * FRICTION_SPEED
+        acceleration, mobility = prior.accelerate(mean[:joints], mean[joints:] * FRICTION_SPEED, action, torque)
+        after = position + prior.dt_s * velocity + 0.5 * prior.dt_s**2 * acceleration + moved
+        speed = (velocity + prior.dt_s * acceleration) * (1.0 / FRICTION_SPEED)
+        return torch.cat([after, speed, action + effort], dim=1), mobility
+
+    def noise(self, raw: torch.Tensor, mobility: torch.Tensor | None) -> torch.Tensor:
+        """Raw outputs [..., 3J, B] (and inverse masses [..., J, J, B] without members) -> variances in SI."""
+        variance = torch.sigmoid(raw) * self.variance_scale + self.variance_floor
+        if mobility is None or not isinstance(self.prior, RigidBodyPrior):
+            return variance
+        moved, torque, effort = variance.chunk(3, dim=-2)
+        return torch.cat([moved, self.prior.velocity_variance(mobility, torque), effort], dim=-2)
 
 
 class StepGraph(_Folded):
@@ -86,26 +113,29 @@ class StepGraph(_Folded):
         joints = self.shape.joints
         motion, history = state[..., : 2 * joints] * self.per_unit, state[..., 2 * joints :]
         commands = torch.cat([history, action.expand(self.shape.members, -1, -1)], dim=-1)
-        outputs = self.advance(motion.transpose(-1, -2), commands.transpose(-1, -2))
-        mean = (outputs[:, : 3 * joints] * self.unit).transpose(-1, -2)
+        after, raw, mobility = self.advance(motion.transpose(-1, -2), commands.transpose(-1, -2))
+        mean = (after * self.unit).transpose(-1, -2)
         carried = torch.cat([mean[..., : 2 * joints], commands[..., joints:]], dim=-1)
-        return carried, mean, self.noise(outputs[:, 3 * joints :]).transpose(-1, -2)
+        return carried, mean, self.noise(raw, mobility).transpose(-1, -2)
 
 
 class RolloutGraph(_Folded):
-    """state [S], actions [B, H, J], goal_position [3], goal_joint [J], weights [T] -> `ROLLOUT_OUTPUTS`."""
+    """state [S], actions [B, H, J], goal_position [H, 3], goal_joint [H, J], weights [T] -> `ROLLOUT_OUTPUTS`."""
 
     lower: torch.Tensor
     upper: torch.Tensor
     decay: torch.Tensor
     moved: torch.Tensor
     past: torch.Tensor
+    per_action: torch.Tensor
 
     def __init__(self, ensemble: ProbabilisticEnsemble, arm: Arm, graph: GraphShape) -> None:
         super().__init__(ensemble, graph.batch)
         self.graph, self.chain = graph, ToolChain.of(arm)
         self.register_buffer("lower", torch.as_tensor(arm.lower, dtype=torch.float32)[:, None])
         self.register_buffer("upper", torch.as_tensor(arm.upper, dtype=torch.float32)[:, None])
+        unit = torch.as_tensor(arm.effort if arm.interface is CommandInterface.EFFORT else np.ones(arm.joints))
+        self.register_buffer("per_action", (1.0 / unit).float()[:, None])
         for name, matrix in zip(("decay", "moved", "past"), self.prior.noise_propagation(graph.horizon), strict=True):
             self.register_buffer(name, matrix.float())
 
@@ -119,45 +149,52 @@ class RolloutGraph(_Folded):
     ) -> tuple[torch.Tensor, ...]:
         joints = self.shape.joints
         commands = actions.permute(1, 2, 0)
-        means, raw = self._simulate(state, commands)
+        means, raw, mobility = self._simulate(state, commands)
         position, velocity, _ = means.chunk(3, dim=2)
         rollout = Rollout(
             self._distance_squared(position, goal_position),
             position,
             velocity,
-            commands.unsqueeze(1),
-            state[-joints:].reshape(1, 1, -1, 1).expand(1, 1, joints, self.graph.batch),
-            goal_joint[:, None],
+            (commands * self.per_action).unsqueeze(1),
+            (state[-joints:, None] * self.per_action)[None, None].expand(1, 1, joints, self.graph.batch),
+            goal_joint[:, None, :, None],
             self.lower,
             self.upper,
         )
         terms = self._terms(rollout, weights)
         mean, between = _moments(means)
-        noise = self.noise(raw).mean(1)
+        noise = self.noise(raw, mobility).mean(1)
         spreads = [_root_mean(value[:, joints : 2 * joints]) for value in (between, noise)]
         parts = mean.permute(2, 0, 1).chunk(3, dim=-1)
         variance = between + self._accumulated(noise)
         return terms.sum(0), *spreads, terms.mean(1), *parts, variance.permute(2, 0, 1)
 
-    def _simulate(self, state: torch.Tensor, commands: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Commands [H, J, B] -> (q, dq, effort) [H, E, 3J, B] in SI, raw variances [H, E, 3J, B]."""
+    def _simulate(
+        self, state: torch.Tensor, commands: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Commands [H, J, B] -> (q, dq, effort) [H, E, 3J, B] in SI, raw variances [H, E, 3J, B], and of torques the
+        inverse mass matrices [H, 1, J, J, B]."""
         members, joints, batch = self.shape.members, self.shape.joints, self.graph.batch
         past = state[2 * joints :, None].expand(-1, batch)
         line = torch.cat([past, commands.reshape(-1, batch)]).expand(members, -1, -1)
         motion = (state[: 2 * joints] * self.per_unit)[:, None].expand(members, -1, batch)
         window = (self.shape.history + 1) * joints
-        outputs = []
+        outputs, raws, mobilities = [], [], []
         for step in range(self.graph.horizon):
-            out = self.advance(motion, line[:, step * joints : step * joints + window])
+            out, raw, mobility = self.advance(motion, line[:, step * joints : step * joints + window])
             outputs.append(out)
+            raws.append(raw)
+            if mobility is not None:
+                mobilities.append(mobility)
             motion = out[:, : 2 * joints]
-        means, raw = torch.stack(outputs).chunk(2, dim=2)
-        return means * self.unit, raw
+        shaping = torch.stack(mobilities)[:, None] if mobilities else None
+        return torch.stack(outputs) * self.unit, torch.stack(raws), shaping
 
     def _distance_squared(self, position: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
-        """[H, E, J, B] -> [H, E, B] m^2."""
+        """[H, E, J, B], goal [H, 3] m -> [H, E, B] m^2."""
         x, y, z = tool_position(self.chain, position, dim=2)
-        return ((x - goal[0]).square() + (y - goal[1]).square() + (z - goal[2]).square()).squeeze(2)
+        gx, gy, gz = goal[:, None, None, :, None].unbind(3)
+        return ((x - gx).square() + (y - gy).square() + (z - gz).square()).squeeze(2)
 
     def _terms(self, rollout: Rollout, weights: torch.Tensor) -> torch.Tensor:
         """[T, E, B] weighted."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.normalizer import FEATURE_LIMIT, Normalizer, mixing_matrix, raw_features
+from mbrl_control.dynamics.prior import Prior
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class ProbabilisticEnsemble(nn.Module):
     target_std: torch.Tensor
     mixing: torch.Tensor
 
-    def __init__(self, shape: EnsembleShape, prior: NominalPrior, generator: torch.Generator) -> None:
+    def __init__(self, shape: EnsembleShape, prior: Prior, generator: torch.Generator) -> None:
         super().__init__()
         self.shape, self.prior = shape, prior
         e, f, w, o = shape.members, shape.features, shape.width, 2 * shape.outputs
@@ -64,7 +64,9 @@ class ProbabilisticEnsemble(nn.Module):
         self.register_buffer("feature_std", torch.ones(f))
         self.register_buffer("target_mean", torch.zeros(shape.outputs))
         self.register_buffer("target_std", torch.ones(shape.outputs))
-        self.register_buffer("mixing", mixing_matrix(shape.joints, shape.history).float(), persistent=False)
+        self.register_buffer(
+            "mixing", mixing_matrix(shape.joints, shape.history, prior.interface).float(), persistent=False
+        )
 
     def set_normalizer(self, normalizer: Normalizer) -> None:
         """Take the scaling of the training rows."""
@@ -91,16 +93,15 @@ class ProbabilisticEnsemble(nn.Module):
         return ((mixed - self.feature_mean) / self.feature_std).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
 
     def forward(self, state: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """State [E, B, S] and action [B, J] rad/s -> next state [E, B, S], mean and variance [E, B, 3J] (SI)."""
+        """State [E, B, S] and action [B, J] -> next state [E, B, S], mean and variance [E, B, 3J] (SI)."""
         joints = self.shape.joints
-        action = action.expand(state.shape[0], -1, -1)
         position, velocity = state[..., :joints], state[..., joints : 2 * joints]
-        commands = torch.cat([state[..., 2 * joints :], action], dim=-1)
-        mean, variance = self.heads(self.scaled_features(position, velocity, commands))
-        prior = torch.cat([*self.prior.step(position, velocity, action), torch.zeros_like(position)], dim=-1)
-        mean = prior + mean * self.target_std + self.target_mean
+        commands = torch.cat([state[..., 2 * joints :], action.expand(state.shape[0], -1, -1)], dim=-1)
+        residual, variance = self.heads(self.scaled_features(position, velocity, commands))
+        residual = residual * self.target_std + self.target_mean
+        mean, variance = self.prior.compose(position, velocity, action, residual, variance * self.target_std**2)
         carried = torch.cat([mean[..., : 2 * joints], commands[..., joints:]], dim=-1)
-        return carried, mean, variance * self.target_std**2
+        return carried, mean, variance
 
     def select(self, members: list[int]) -> ProbabilisticEnsemble:
         """A new ensemble of these members (the elites), in this order."""

@@ -1,4 +1,4 @@
-"""The prior: a first-order velocity servo, integrated exactly over one step.
+"""The prior of velocity commands: a first-order servo, integrated exactly over one step.
 
 With ``dq_dot = (a - dq) / lag`` and a constant command ``a`` over dt:
 ``dq' = dq + alpha (a - dq)``, ``q' = q + dt a + gain (dq - a)``, ``alpha = 1 - exp(-dt / lag)``, ``gain = lag alpha``.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from mbrl_control.robot import Arm
+from mbrl_control.signals import CommandInterface
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ class NominalPrior:
             if not (math.isfinite(lag) and lag >= 0.0):
                 raise ValueError(f"lag_s[{joint}]: {lag} is not a servo lag; give 0 or more seconds")
 
+    @property
+    def interface(self) -> CommandInterface:
+        return CommandInterface.VELOCITY
+
     @staticmethod
     def of(arm: Arm, dt_s: float) -> NominalPrior:
         """The prior of an arm description."""
@@ -44,6 +49,24 @@ class NominalPrior:
     def gain(self) -> torch.Tensor:
         """[J] seconds of the velocity error that one step adds to the position, float64."""
         return torch.tensor(self.lag_s, dtype=torch.float64) * self.alpha
+
+    def targets(
+        self, position: torch.Tensor, velocity: torch.Tensor, action: torch.Tensor, outputs: torch.Tensor
+    ) -> torch.Tensor:
+        """See `Prior`: outputs less the response; of effort nothing is known before."""
+        return outputs - torch.cat([*self.step(position, velocity, action), torch.zeros_like(position)], dim=-1)
+
+    def compose(
+        self,
+        position: torch.Tensor,
+        velocity: torch.Tensor,
+        action: torch.Tensor,
+        residual: torch.Tensor,
+        variance: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Prior`."""
+        known = torch.cat([*self.step(position, velocity, action), torch.zeros_like(position)], dim=-1)
+        return known + residual, variance
 
     def step(
         self, position: torch.Tensor, velocity: torch.Tensor, action: torch.Tensor

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from mbrl_control.signals import CommandInterface
+
 FRICTION_SPEED = 0.02
 """rad/s; speed below which dry friction changes sign."""
 FEATURE_LIMIT = 10.0
@@ -27,15 +29,15 @@ def raw_features(position: torch.Tensor, velocity: torch.Tensor, commands: torch
     return torch.cat([position, velocity, friction_feature(velocity), commands], dim=-1)
 
 
-def mixing_matrix(joints: int, history: int) -> torch.Tensor:
-    """[F, F] float64 that turns every command of ``raw_features`` into command minus dq.
+def mixing_matrix(joints: int, history: int, interface: CommandInterface) -> torch.Tensor:
+    """[F, F] float64 that turns every velocity command of ``raw_features`` into command minus dq.
 
     Commands and dq are nearly equal in a good servo: only their difference drives the residual, and only
-    after subtraction does scaling to unit std make it visible.
+    after subtraction does scaling to unit std make it visible. Torques stay as they are.
     """
     count = (4 + history) * joints
     mix = torch.eye(count, dtype=torch.float64)
-    for joint in range(joints):
+    for joint in range(joints if interface is CommandInterface.VELOCITY else 0):
         mix[joints + joint, 3 * joints + joint :: joints] = -1.0
     return mix
 

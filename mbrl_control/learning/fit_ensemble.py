@@ -17,14 +17,17 @@ import torch
 from numpy.typing import NDArray
 
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
-from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.normalizer import Normalizer, raw_features
+from mbrl_control.dynamics.prior import Prior
 from mbrl_control.learning.errors import DataError
 from mbrl_control.signals import Array, Transitions
 
 _BETA = 0.5
 _BOUND_PENALTY = 0.01
 _LEAST_ROWS = 200
+_FOREIGN = 5.0
+"""RMS of the rows' residual in a parent's units beyond which its weights are no start: the last layer would have to
+grow by as much, while a new scaling is fitted at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class _Rows:
 
 def fit(
     transitions: Transitions,
-    prior: NominalPrior,
+    prior: Prior,
     generator: torch.Generator,
     settings: FitSettings | None = None,
     row_weights: Array | None = None,
@@ -107,24 +110,43 @@ def holdout_rows(transitions: Transitions, settings: FitSettings, generator: tor
     return np.flatnonzero(np.isin(blocks, chosen))
 
 
-def model_tensors(transitions: Transitions) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """q, dq, commands [N, (K+1)J] and outputs (q', dq', effort) [N, 3J], float64."""
-    commands = np.concatenate([transitions.history.reshape(len(transitions), -1), transitions.action], axis=1)
+@dataclass(frozen=True, slots=True)
+class ModelTensors:
+    """Training rows as the model sees them, float64."""
+
+    position: torch.Tensor
+    velocity: torch.Tensor
+    """[N, J]"""
+    commands: torch.Tensor
+    """[N, (K+1)J] history, then action."""
+    residual: torch.Tensor
+    """[N, 3J] what is left to learn; float64, because q' less its prior loses seven digits of q."""
+
+
+def model_tensors(transitions: Transitions, prior: Prior) -> ModelTensors:
+    """Rows with the residual over the prior."""
     outputs = np.concatenate([transitions.next_position, transitions.next_velocity, transitions.next_effort], axis=1)
-    arrays = (transitions.position, transitions.velocity, commands, outputs)
-    return tuple(torch.from_numpy(np.ascontiguousarray(a, dtype=np.float64)) for a in arrays)  # type: ignore[return-value]
+    history = transitions.history.reshape(len(transitions), -1)
+    arrays = (transitions.position, transitions.velocity, history, transitions.action, outputs)
+    position, velocity, past, action, after = (torch.from_numpy(np.ascontiguousarray(a, np.float64)) for a in arrays)
+    residual = prior.targets(position, velocity, action, after)
+    return ModelTensors(position, velocity, torch.cat([past, action], dim=1), residual)
 
 
 def _initial(
     transitions: Transitions,
-    prior: NominalPrior,
+    prior: Prior,
     generator: torch.Generator,
     settings: FitSettings,
     warm_start: ProbabilisticEnsemble | None,
 ) -> ProbabilisticEnsemble:
-    """Fresh members, or the parent's, repeated and slightly shaken up to the trained number."""
+    """Fresh members, or the parent's, repeated and slightly shaken up to the trained number.
+
+    A parent in whose scaling the rows lie far out is left aside.
+    """
     history, joints = transitions.history.shape[1:]
-    if warm_start is not None:
+    rows = model_tensors(transitions, prior)
+    if warm_start is not None and _fits(warm_start, rows):
         parent = warm_start.shape
         if (parent.joints, parent.history) != (joints, history):
             raise DataError(
@@ -138,26 +160,22 @@ def _initial(
         return ensemble
     shape = EnsembleShape(settings.trained_members, joints, history, settings.width)
     ensemble = ProbabilisticEnsemble(shape, prior, generator)
-    position, velocity, commands, outputs = model_tensors(transitions)
-    mixed = raw_features(position, velocity, commands) @ ensemble.mixing.double()
-    ensemble.set_normalizer(Normalizer.of(mixed, _residual(prior, position, velocity, commands, outputs)))
+    mixed = raw_features(rows.position, rows.velocity, rows.commands) @ ensemble.mixing.double()
+    ensemble.set_normalizer(Normalizer.of(mixed, rows.residual))
     return ensemble
 
 
-def _residual(
-    prior: NominalPrior, position: torch.Tensor, velocity: torch.Tensor, commands: torch.Tensor, outputs: torch.Tensor
-) -> torch.Tensor:
-    """[N, 3J]; float64, because q' minus its prior loses seven digits of q."""
-    joints = position.shape[1]
-    expected = torch.cat(prior.step(position, velocity, commands[:, -joints:]), dim=1)
-    return torch.cat([outputs[:, : 2 * joints] - expected, outputs[:, 2 * joints :]], dim=1)
+def _fits(parent: ProbabilisticEnsemble, rows: ModelTensors) -> bool:
+    if rows.residual.shape[1] != len(parent.target_std):
+        return True  # refused below, with the reason
+    scaled = (rows.residual - parent.target_mean.double()) / parent.target_std.double()
+    return bool(scaled.square().mean(0).sqrt().max() <= _FOREIGN)
 
 
 def _rows(ensemble: ProbabilisticEnsemble, transitions: Transitions, row_weights: Array | None) -> _Rows:
-    position, velocity, commands, outputs = model_tensors(transitions)
-    residual = _residual(ensemble.prior, position, velocity, commands, outputs)
-    targets = (residual - ensemble.target_mean.double()) / ensemble.target_std.double()
-    features = ensemble.scaled_features(position.float(), velocity.float(), commands.float())
+    rows = model_tensors(transitions, ensemble.prior)
+    targets = (rows.residual - ensemble.target_mean.double()) / ensemble.target_std.double()
+    features = ensemble.scaled_features(rows.position.float(), rows.velocity.float(), rows.commands.float())
     weights = torch.ones(len(transitions)) if row_weights is None else torch.from_numpy(row_weights).float()
     return _Rows(features, targets.float(), weights / weights.mean())
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
+from mbrl_control.dynamics.prior import prior_step
 from mbrl_control.learning.errors import DataError
 from mbrl_control.signals import Array, Transitions
 
@@ -64,7 +65,7 @@ def k_step_errors(
             now = starts + step
             action = torch.from_numpy(transitions.action[now])
             state, mean, _ = ensemble(state, action.float())
-            position, velocity = ensemble.prior.step(position, velocity, action)
+            position, velocity = prior_step(ensemble.prior, position, velocity, action)
             if step + 1 in steps:
                 predicted = mean.mean(0).numpy()
                 q, dq = predicted[:, :joints], predicted[:, joints : 2 * joints]

@@ -28,6 +28,8 @@ class PlannerConfig(BaseModel):
     """Share of the joints' rated speed that plans may use."""
     acceleration_scale: float = Field(0.9, gt=0.0, le=1.0)
     """Share of the acceleration limit; the rest is the guard's margin."""
+    effort_scale: float = Field(0.9, gt=0.0, le=1.0)
+    """Share of the torque limits that plans of torques may use."""
     iterations: int = Field(3, ge=1, le=64)
     """At most; the budget ends them earlier."""
     reserve_s: float = Field(0.002, ge=0.0, le=0.01)
@@ -49,6 +51,12 @@ class PlannerConfig(BaseModel):
     """rad/s."""
     approach_gains: tuple[float, ...] = Field((4.0, 8.0, 14.0, 24.0), min_length=1, max_length=16)
     """1/s, of the informed proposals."""
+    effort_approach_gains: tuple[float, ...] = Field((8.0, 16.0), min_length=1, max_length=16)
+    """1/s, the same for torques."""
+    acceleration_spread: tuple[float, float] = (0.1, 4.0)
+    """rad/s^2, least and largest initial spread of random torques, times the inertia."""
+    effort_correction_smoothness: float = Field(2.0, gt=0.0, le=100.0)
+    """Penalty on torque knots' differences in the correction, in dt^2 (times the inertia)."""
     correction_smoothness: float = Field(1.0, gt=0.0, le=100.0)
     """Penalty on knot differences in the correction of proposals, in steps of dt."""
     posture_pull: float = Field(0.05, ge=0.0, le=1.0)
@@ -60,6 +68,8 @@ class PlannerConfig(BaseModel):
     """Cost weights by term name for POSE goals; a term not named keeps its default (rewards/names.py)."""
     joint_weights: dict[str, float] = Field(default_factory=dict)
     """The same for JOINT goals."""
+    trajectory_weights: dict[str, float] = Field(default_factory=dict)
+    """The same for TRAJECTORY goals."""
 
     def risk_strategy(self) -> Risk:
         """The named risk with its parameter."""

@@ -16,12 +16,16 @@ from mbrl_control.cadence import Clock
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.limits import KnotLimits, mean_actions, project
-from mbrl_control.planning.proposals import approach
-from mbrl_control.planning.rollforward import TimeGrid, roll_forward
+from mbrl_control.planning.proposals import Target, approach
+from mbrl_control.planning.rollforward import StartState, TimeGrid, roll_forward
+from mbrl_control.planning.torque_tracks import RigidModel, accelerate_to, torque_knots
+from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, BeliefState, Plan, PlanOutcome
+from mbrl_control.signals import Array, BeliefState, CommandInterface, Plan, PlanOutcome
 
 MODEL_ID = "excitation"
+_EFFORT_GAIN = 2.0
+"""Gains of moves by torque have twice their value as natural frequency."""
 
 
 class ExcitationConfig(BaseModel):
@@ -32,6 +36,8 @@ class ExcitationConfig(BaseModel):
     speed_scale: float = Field(0.5, gt=0.0, le=1.0)
     """Share of the rated speed; single segments use less, down to ``slowest`` of it."""
     acceleration_scale: float = Field(0.9, gt=0.0, le=1.0)
+    effort_scale: float = Field(0.9, gt=0.0, le=1.0)
+    """Share of the torque limits, of an arm that takes torques."""
     slowest: float = Field(0.05, gt=0.0, le=1.0)
     local_share: float = Field(0.35, ge=0.0, le=1.0)
     """Share of segments that stay near the last target: reversals, creeping, standing."""
@@ -70,7 +76,9 @@ class Excitation:
         self._config = config
         self._clock = clock
         self._generator = generator
-        self._model = LagModel(arm.servo_lag_s, config.dt_s)
+        self._lag = LagModel(arm.servo_lag_s, config.dt_s)
+        self._body = RigidBody(arm) if arm.interface is CommandInterface.EFFORT else None
+        self._model = self._lag if self._body is None else RigidModel(self._body, config.dt_s)
         self._grid = TimeGrid(
             round(config.dt_s * 1e9),
             round(arm.command_delay_s * 1e9),
@@ -80,6 +88,9 @@ class Excitation:
         self._limits = KnotLimits(
             arm.velocity * config.speed_scale, arm.acceleration * (config.acceleration_scale * config.dt_s)
         )
+        self._command_limits = self._limits
+        if self._body is not None:
+            self._command_limits = KnotLimits(arm.effort * config.effort_scale, arm.torque_rate * 0.9 * config.dt_s)
         self.activate()
 
     def activate(self) -> None:
@@ -95,21 +106,23 @@ class Excitation:
         start = roll_forward(belief, history, self._in_force if following else (), deadline_ns, self._grid, self._model)
         position, velocity = start.state[:joints], start.state[joints : 2 * joints]
         segment = self._current(start.start_ns, position)
-        track = approach(
-            (position, velocity),
-            start.first_knot,
-            segment.target,
-            np.array([segment.gain]),
-            self._config.horizon,
-            segment.limits,
-            self._model,
-        )
-        wave = _multisine(segment, start.start_ns, self._config)
-        knots = project(track.knots + wave, start.first_knot, self._limits)
+        knots = project(self._knots(start, segment), start.first_knot, self._command_limits)
         self._sequence += 1
         plan = self._assemble(belief, start.start_ns, start.first_knot, knots, (position, velocity))
         self._in_force = (*self._in_force, plan)[-4:]
         return plan
+
+    def _knots(self, start: StartState, segment: _Segment) -> Array:
+        """[1, H, J] of a move to the segment's target, with a multisine in its speed."""
+        joints, gain = self._arm.joints, np.array([segment.gain])
+        pose = (start.state[:joints], start.state[joints : 2 * joints])
+        target = Target.rest(segment.target, self._config.horizon)
+        wave = _multisine(segment, start.start_ns, self._config)
+        if self._body is None:
+            return approach(pose, start.first_knot, target, gain, segment.limits, self._lag).knots + wave
+        target = Target(target.position, wave)
+        motions = accelerate_to(pose, target, gain / _EFFORT_GAIN, segment.limits, self._config.dt_s)
+        return torque_knots(self._body, motions, None).effort
 
     def _current(self, at_ns: int, position: Array) -> _Segment:
         if self._segment is None or at_ns >= self._segment.end_ns:
@@ -133,7 +146,7 @@ class Excitation:
             begin_ns + round(rng.uniform(*config.segment_s) * 1e9),
             target,
             float(np.exp(rng.uniform(*np.log(config.gain)))),
-            KnotLimits(self._limits.velocity * speed, self._limits.step * acceleration),
+            KnotLimits(self._limits.bound * speed, self._limits.step * acceleration),
             rng.uniform(0.0, config.dither / 2.0, waves),
             rng.uniform(0.3, 3.0, waves),
             rng.uniform(0.0, 2.0 * np.pi, waves),
@@ -165,6 +178,7 @@ class Excitation:
             effort=np.zeros((rows, joints)),
             variance=np.zeros((rows, 3 * joints)),
             epistemic=np.zeros(rows),
+            interface=self._arm.interface,
         )
 
 

@@ -30,14 +30,18 @@ class Problem:
     state: Array
     """[S] at start + delay."""
     first_knot: Array
-    """[J] rad/s, knot 0."""
+    """[J] rad/s or N m, knot 0."""
     goal_position: Array
+    """[H, 3] m"""
     goal_joint: Array
+    """[H, J] rad"""
     weights: Array
     """[T] of the cost terms."""
     limits: KnotLimits
     spread: Array
-    """[J] rad/s, initial standard deviation."""
+    """[J] rad/s or N m, initial standard deviation."""
+    spread_floor: Array
+    """[J] least standard deviation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,6 @@ class Settings:
     elites: int
     momentum: float
     noise_beta: float
-    spread_floor: float
     risk: Risk
     reserve_ns: int
     """Kept free at the end of the budget for assembling and publishing the plan."""
@@ -60,7 +63,7 @@ class Population:
     """Scored samples."""
 
     knots: Array
-    """[N, H, J] rad/s, feasible."""
+    """[N, H, J] rad/s or N m, feasible."""
     cost: Array
     """[N] after risk; infinity is the worst."""
     position: Array
@@ -138,7 +141,7 @@ def optimize(
         samples = _fill(np.concatenate(informed), mean, std, size, settings.noise_beta, generator)
         population, best = _score(project(samples, problem.first_knot, problem.limits), problem, settings.risk, best)
         kept = _keep(kept, population, settings.elites)
-        mean, std = _update(mean, std, kept.knots, settings)
+        mean, std = _update(mean, std, kept.knots, settings.momentum, problem.spread_floor)
         began, finished = finished, clock.now_ns()
         done, slowest = done + 1, max(slowest, finished - began)
     if kept is None:
@@ -209,11 +212,10 @@ def _keep(kept: Population | None, new: Population, count: int) -> Population:
     return replace(merged, knots=merged.knots[order], cost=merged.cost[order], position=merged.position[order])
 
 
-def _update(mean: Array, std: Array, elites: Array, settings: Settings) -> tuple[Array, Array]:
+def _update(mean: Array, std: Array, elites: Array, keep: float, floor: Array) -> tuple[Array, Array]:
     """Move mean and spread [H, J] to those of the elites (unchanged while there are none)."""
     if not len(elites):
         return mean, std
-    keep = settings.momentum
     moved = keep * mean + (1.0 - keep) * elites.mean(axis=0)
     spread = keep * std + (1.0 - keep) * elites.std(axis=0)
-    return moved, np.maximum(spread, settings.spread_floor)
+    return moved, np.maximum(spread, floor)

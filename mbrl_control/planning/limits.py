@@ -1,4 +1,4 @@
-"""Velocity and acceleration limits of a plan's knots: what passes here, the guard passes unaltered."""
+"""Limits of a plan's knots and of their change: what passes here, the guard passes unaltered."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from mbrl_control.signals import Array
 
 @dataclass(frozen=True, slots=True)
 class KnotLimits:
-    """Limits of velocity knots that are linear between each other."""
+    """Limits of knots that are linear between each other."""
 
-    velocity: Array
-    """[J] rad/s, speed cap included."""
+    bound: Array
+    """[J] rad/s, speed cap included; or N m."""
     step: Array
-    """[J] rad/s, largest change from knot to knot (acceleration times dt)."""
+    """[J] rad/s or N m, largest change from knot to knot (acceleration, or torque rate, times dt)."""
 
 
 def project(knots: Array, first: Array, limits: KnotLimits) -> Array:
     """Nearest-by-step feasible knots u_1..u_H [B, H, J] after knot 0 ``first`` [J].
 
-    The change per knot is always kept; the velocity limit is kept too, once knot 0 lies inside it (from
+    The change per knot is always kept; the bound is kept too, once knot 0 lies inside it (from
     outside, the knots come back at the acceleration limit).
     """
-    wanted = np.clip(knots, -limits.velocity, limits.velocity)
+    wanted = np.clip(knots, -limits.bound, limits.bound)
     feasible = np.empty_like(wanted)
     previous = np.broadcast_to(first, wanted[:, 0].shape)
     for k in range(wanted.shape[1]):

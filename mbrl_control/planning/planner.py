@@ -12,15 +12,13 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
+from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.goals import PLANNED_KINDS
 from mbrl_control.planning.icem import AllScoresInvalid, Best, Problem, Result, Settings, optimize
-from mbrl_control.planning.lag_model import LagModel
-from mbrl_control.planning.limits import KnotLimits
-from mbrl_control.planning.proposals import Corrector
 from mbrl_control.planning.protocol import RolloutEvaluator, StepModel
 from mbrl_control.planning.rollforward import StaleBelief, StartState, TimeGrid, roll_forward
 from mbrl_control.planning.shifted import shifted_plan
-from mbrl_control.planning.tracks import TrackProposer
+from mbrl_control.planning.tracks import proposer_for
 from mbrl_control.rewards.names import TERM_NAMES, default_weights
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan, PlanOutcome, PlanReport
@@ -73,7 +71,6 @@ class Planner:
             config.elites,
             config.momentum,
             config.noise_beta,
-            config.spread_floor,
             config.risk_strategy(),
             round(config.reserve_s * 1e9),
         )
@@ -86,10 +83,12 @@ class Planner:
         self._epoch = self._clock.now_ns()
         self._sequence = 0
         self._elites = np.zeros((0, 0, 0))
-        self._best: tuple[Array, Array] | None = None
+        self._best: tuple[StartState, Best] | None = None
+        self._last: Array | None = None
         self._elites_start_ns = 0
         self._in_force: tuple[Plan, ...] = ()
-        self._goal_sequence: int | None = None
+        if self._model is not None:
+            self._goal.forget()
 
     def use(self, model: PlanningModel) -> None:
         """Switch to another model, between two cycles. The warm start is kept: it is a guess, scored anew.
@@ -102,14 +101,10 @@ class Planner:
                 f"planner settings: field 'period_s': {period} s fits no grid of {model.model_id}; "
                 f"set it to {model.dt_s} or {model.dt_s / 2}"
             )
-        lag = LagModel(self._arm.servo_lag_s, model.dt_s)
-        corrector = Corrector(lag, model.evaluator.horizon, self._config.correction_smoothness)
-        limits = KnotLimits(
-            self._arm.velocity * self._config.speed_scale,
-            self._arm.acceleration * (self._config.acceleration_scale * model.dt_s),
-        )
-        self._proposer = TrackProposer(self._arm, self._config, lag, corrector, limits, model.evaluator.horizon)
-        self._limits = limits
+        horizon = model.evaluator.horizon
+        self._proposer = proposer_for(self._arm, self._config, horizon, model.dt_s)
+        self._goal = GoalTarget(self._arm, self._config.posture_pull, horizon, model.dt_s)
+        self._best = self._last = None
         self._grid = TimeGrid(
             dt_ns=round(model.dt_s * 1e9),
             delay_ns=round(model.delay_s * 1e9),
@@ -157,28 +152,31 @@ class Planner:
 
         Preparation and feedback phases: Diehl, Bock and Schloeder, SIAM J. Control Optim. 43 (2005).
         """
-        if self._goal_sequence is not None:
-            self._proposer.refine()
+        if self._model is None:
+            return
+        self._goal.refine()
+        if self._best is not None:
+            start, best = self._best
+            self._last = self._proposer.remember(self._pose(start), start.first_knot, best)
 
     def _optimize(self, start: StartState, goal: Goal, deadline_ns: int) -> Result | None:
         assert self._model is not None
         if goal.kind not in self._weights:
-            raise UnsupportedGoal(f"goals of kind {goal.kind.name} are not planned; send a POSE or JOINT goal")
-        joints = len(self._arm.joint_names)
-        pose = (start.state[:joints], start.state[joints : 2 * joints])
-        if goal.sequence != self._goal_sequence:
-            self._goal_sequence = goal.sequence
-            self._proposer.new_goal(goal, pose[0])
-        propose = self._proposer.begin(pose, start.first_knot, self._last_best(start))
+            raise UnsupportedGoal(f"goals of kind {goal.kind.name} are not planned")
+        pose = self._pose(start)
+        if goal.sequence != self._goal.sequence:
+            self._goal.take(goal, pose[0])
+        ahead = self._goal.ahead(start.start_ns + self._grid.delay_ns)
+        propose = self._proposer.begin(pose, start.first_knot, ahead.target, self._shifted_last(start))
         problem = Problem(
             self._model.evaluator,
             start.state,
             start.first_knot,
-            goal.position,
-            goal.joint,
+            ahead.tool,
+            ahead.joint,
             self._weights[goal.kind],
-            self._limits,
-            self._proposer.spread(pose[0]),
+            self._proposer.limits,
+            *self._proposer.spread(pose[0], ahead.target),
         )
         warm = self._warm_start(start)
         result = optimize(
@@ -186,7 +184,7 @@ class Planner:
         )
         if result is not None:
             self._elites, self._elites_start_ns = result.elites, start.start_ns
-            self._best = (result.best.knots, result.best.position)
+            self._best = (start, result.best)
             # A maximum that forgets within a second: preemption comes in bursts.
             self._iteration_ns = max(result.slowest_ns, round(0.97 * self._iteration_ns))
         return result
@@ -194,15 +192,18 @@ class Planner:
     def _warm_start(self, start: StartState) -> Array:
         """Elites of the last cycle at this cycle's knot times, the last knot held, [W, H, J]."""
         if not len(self._elites):
-            return np.zeros((0, self._proposer.horizon, len(self._arm.joint_names)))
+            assert self._model is not None
+            return np.zeros((0, self._model.evaluator.horizon, len(self._arm.joint_names)))
         return self._shifted(self._elites[: self._config.warm_elites], start)
 
-    def _last_best(self, start: StartState) -> tuple[Array, Array] | None:
-        """Best knots of the last cycle and what was predicted for them, at this cycle's times."""
-        if self._best is None:
-            return None
-        knots, position = self._shifted(np.stack(self._best), start)
-        return knots, position
+    def _pose(self, start: StartState) -> tuple[Array, Array]:
+        """Position and velocity [J]."""
+        joints = self._arm.joints
+        return start.state[:joints], start.state[joints : 2 * joints]
+
+    def _shifted_last(self, start: StartState) -> Array | None:
+        """What the proposer remembered of the last cycle, at this cycle's times."""
+        return None if self._last is None else self._shifted(self._last, start)
 
     def _shifted(self, rows: Array, start: StartState) -> Array:
         """Rows [N, H, J] of the last cycle, interpolated at this cycle's times."""
@@ -236,6 +237,7 @@ class Planner:
             effort=np.vstack([best.effort[:1], best.effort]),
             variance=np.vstack([_start_variance(belief, best), best.variance]),
             epistemic=np.concatenate([[0.0], best.epistemic]),
+            interface=self._arm.interface,
         )
         self._remember(plan)
         return plan
@@ -276,7 +278,12 @@ class Planner:
         )
 
     def _weight_vector(self, kind: GoalKind, names: tuple[str, ...]) -> Array:
-        chosen = self._config.joint_weights if kind is GoalKind.JOINT else self._config.pose_weights
+        config = self._config
+        chosen = {
+            GoalKind.POSE: config.pose_weights,
+            GoalKind.JOINT: config.joint_weights,
+            GoalKind.TRAJECTORY: config.trajectory_weights,
+        }[kind]
         unknown = sorted(set(chosen) - set(names))
         if unknown:
             raise PlannerConfigError(f"planner settings: weights {unknown} name no term; known: {', '.join(names)}")

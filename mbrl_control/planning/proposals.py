@@ -24,6 +24,29 @@ class Tracks:
     """[G, H, J] rad/s."""
     reference: Array
     """[G, H, J] rad, where a nominal servo would be after each step."""
+    velocity: Array
+    """[G, H, J] rad/s, of the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the joints should be after each step of the horizon."""
+
+    position: Array
+    """[H, J] rad."""
+    velocity: Array
+    """[H, J] rad/s."""
+
+    @staticmethod
+    def rest(position: Array, horizon: int) -> Target:
+        """To stay at ``position`` [J] rad."""
+        held = np.broadcast_to(position, (horizon, len(position)))
+        return Target(held, np.zeros_like(held))
+
+    def before(self, dt_s: float) -> tuple[Array, Array]:
+        """Position and velocity [J] at the beginning of the horizon, by extrapolation."""
+        velocity = 2.0 * self.velocity[0] - self.velocity[1]
+        return self.position[0] - 0.5 * dt_s * (velocity + self.velocity[0]), velocity
 
 
 def goal_posture(
@@ -53,35 +76,37 @@ def goal_posture(
 def approach(
     start: tuple[Array, Array],
     first: Array,
-    target: Array,
+    target: Target,
     gains: Array,
-    horizon: int,
     limits: KnotLimits,
     model: LagModel,
 ) -> Tracks:
-    """Moves from ``start`` (position [J], velocity [J]) to the joint position ``target`` [J], one per gain [G] 1/s.
+    """Moves from ``start`` (position [J], velocity [J]) to and along ``target``, one per gain [G] 1/s.
 
     The position a servo with lag coasts to, c = x + lag v, integrates the command exactly (c' = a), so the
-    law u = g (target - c) has no overshoot; the joints keep their ratio where the speed limit binds.
+    law u = c'_target + g (c_target - c) has no overshoot; the joints keep their ratio where the speed limit binds.
     """
-    shape = (len(gains), len(target))
-    position, velocity = (np.broadcast_to(value, shape) for value in start)
-    rest = target - (position + model.lag_s * velocity)
-    command = np.broadcast_to(first, shape)
-    knots, reference = np.empty((2, len(gains), horizon, len(target)))
-    gain, slowness = gains[:, None], 1.0 / limits.velocity
+    horizon, joints = target.position.shape
+    position, velocity = (np.broadcast_to(value, (len(gains), joints)) for value in start)
+    coast = position + model.lag_s * velocity
+    begin, pace = target.before(model.dt_s)
+    ends = np.vstack([begin + model.lag_s * pace, target.position + model.lag_s * target.velocity])
+    command = np.broadcast_to(first, (len(gains), joints))
+    knots, reference, speed = np.empty((3, len(gains), horizon, joints))
+    gain, slowness = gains[:, None], 1.0 / limits.bound
     for k in range(horizon):
         # Half of the next action is already fixed by the knot before.
-        wanted = gain * (rest - 0.5 * model.dt_s * command)
+        lead = (ends[k + 1] - ends[k]) / model.dt_s
+        wanted = lead + gain * (ends[k] - coast - 0.5 * model.dt_s * (command - lead))
         excess = np.abs(wanted * slowness).max(axis=1, keepdims=True)
         wanted = wanted / np.maximum(excess, 1.0)
         following = np.minimum(np.maximum(wanted, command - limits.step), command + limits.step)
         action = 0.5 * (command + following)
-        rest = rest - action * model.dt_s
+        coast = coast + action * model.dt_s
         position, velocity = model.advance(position, velocity, action)
-        knots[:, k], reference[:, k] = following, position
+        knots[:, k], reference[:, k], speed[:, k] = following, position, velocity
         command = following
-    return Tracks(knots, reference)
+    return Tracks(knots, reference, speed)
 
 
 class Corrector:
@@ -91,17 +116,19 @@ class Corrector:
     Rogers 1996): regularized least squares with a penalty on the knots' differences.
     """
 
-    def __init__(self, model: LagModel, horizon: int, smoothness: float) -> None:
-        mixing = 0.5 * (np.eye(horizon) + np.eye(horizon, k=-1))
-        response = model.position_response(horizon) @ mixing
+    def __init__(self, response: Array, unit: float) -> None:
+        """``response`` [J, H, H] rad: position after step i to the mean drive of step j. ``unit``: change of position
+        that weighs as much as a unit difference between knots."""
+        horizon = response.shape[-1]
+        response = response @ (0.5 * (np.eye(horizon) + np.eye(horizon, k=-1)))
         difference = np.eye(horizon) - np.eye(horizon, k=-1)
-        scale = (smoothness * model.dt_s) ** 2
+        scale = unit**2
         normal = response.transpose(0, 2, 1) @ response + scale * difference.T @ difference
         self._inverse = np.linalg.solve(normal, response.transpose(0, 2, 1))
         """[J, H, H]."""
 
     def change(self, error: Array) -> Array:
-        """Wanted change of position [G, H, J] rad -> change of knots [G, H, J] rad/s."""
+        """Wanted change of position [G, H, J] rad -> change of knots [G, H, J] rad/s, or rad/s^2."""
         moved = self._inverse @ error.transpose(2, 1, 0)
         return np.ascontiguousarray(moved.transpose(2, 1, 0))
 

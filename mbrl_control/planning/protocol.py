@@ -55,7 +55,8 @@ class RolloutEvaluator(Protocol):
         ...
 
     def evaluate(self, state: Array, actions: Array, goal_position: Array, goal_joint: Array, weights: Array) -> Scores:
-        """Score ``actions`` [B, H, J] rad/s from ``state`` [S] towards goal [3] m and posture [J] rad, weights [T]."""
+        """Score ``actions`` [B, H, J] rad/s or N m from ``state`` [S] towards the goals of every step, [H, 3] m for the
+        tool and [H, J] rad for the joints; weights [T]."""
         ...
 
 
@@ -63,5 +64,5 @@ class StepModel(Protocol):
     """One step of the mean dynamics."""
 
     def step(self, state: Array, action: Array) -> Array:
-        """State [S] and mean command [J] rad/s over the step -> mean state [S] one dt later."""
+        """State [S] and mean command [J] over the step -> mean state [S] one dt later."""
         ...

@@ -1,68 +1,88 @@
-"""Chooses the informed proposals of each iteration: approach tracks first, then corrected by the model."""
+"""The informed proposals of each iteration: moves to the goal first, then corrected by what the model predicts.
+
+One proposer per command interface; the planner chooses by the arm.
+"""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import numpy as np
 
 from mbrl_control.planning.config import PlannerConfig
-from mbrl_control.planning.icem import Population, Proposer
-from mbrl_control.planning.kinematics import ToolKinematics
+from mbrl_control.planning.icem import Best, Population, Proposer
 from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.limits import KnotLimits
-from mbrl_control.planning.proposals import Corrector, approach, goal_posture
+from mbrl_control.planning.proposals import Corrector, Target, approach
+from mbrl_control.planning.torque_tracks import (
+    TorqueKnots,
+    accelerate_to,
+    integrator_response,
+    learned_torque,
+    torque_knots,
+)
+from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, Goal, GoalKind
-
-_IK_FIRST = 12
-_IK_PER_CYCLE = 2
-"""Iterations of the inverse kinematics: at a new goal, and to follow the null space after each cycle."""
+from mbrl_control.signals import Array, CommandInterface
 
 
-class TrackProposer:
-    """Keeps the joint position that meets the goal; makes approach tracks towards it."""
+class TrackProposer(Protocol):
+    """Proposes knots towards a target."""
 
-    def __init__(
-        self,
-        arm: Arm,
-        config: PlannerConfig,
-        model: LagModel,
-        corrector: Corrector,
-        limits: KnotLimits,
-        horizon: int,
-    ) -> None:
-        self.horizon = horizon
-        self._kinematics = ToolKinematics(arm)
-        self._bounds = (arm.lower, arm.upper)
+    @property
+    def limits(self) -> KnotLimits:
+        """Of the knots."""
+        ...
+
+    def spread(self, position: Array, target: Target) -> tuple[Array, Array]:
+        """Initial and least standard deviation [J] of random samples, in units of the commands."""
+        ...
+
+    def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Array:
+        """What the next cycle's proposals want to know of this one's best plan, as rows [R, H, J] over its steps."""
+        ...
+
+    def begin(self, start: tuple[Array, Array], first: Array, target: Target, last: Array | None) -> Proposer:
+        """Proposals of one cycle from ``start`` (position, velocity [J]) and knot 0 ``first`` [J].
+
+        ``last``: the rows remembered of the cycle before, at this cycle's times. Corrected by the model's own
+        prediction, its best plan makes the first iteration go on where the last cycle ended.
+        """
+        ...
+
+
+def proposer_for(arm: Arm, config: PlannerConfig, horizon: int, dt_s: float) -> TrackProposer:
+    """The proposer of the arm's command interface."""
+    kind = EffortProposer if arm.interface is CommandInterface.EFFORT else VelocityProposer
+    return kind(arm, config, horizon, dt_s)
+
+
+class VelocityProposer:
+    """Velocity knots for a servo with lag."""
+
+    def __init__(self, arm: Arm, config: PlannerConfig, horizon: int, dt_s: float) -> None:
+        self.limits = KnotLimits(
+            arm.velocity * config.speed_scale, arm.acceleration * (config.acceleration_scale * dt_s)
+        )
         self._config = config
         self._gains = np.array(config.approach_gains)
-        self._model = model
-        self._corrector = corrector
-        self._limits = limits
-        self._target = arm.home
-        self._goal: Goal | None = None
+        self._model = LagModel(arm.servo_lag_s, dt_s)
+        self._corrector = Corrector(self._model.position_response(horizon), config.correction_smoothness * dt_s)
 
-    def new_goal(self, goal: Goal, position: Array) -> None:
-        """Find the joint position [J] rad of ``goal`` near ``position``."""
-        self._goal = goal
-        self._target = goal.joint if goal.kind is GoalKind.JOINT else self._descend(goal, position, _IK_FIRST)
+    def spread(self, position: Array, target: Target) -> tuple[Array, Array]:
+        """See TrackProposer: a share of the mean speed that the way needs, rad/s."""
+        config = self._config
+        need = np.abs(target.position[-1] - position) / (len(target.position) * self._model.dt_s)
+        floor = np.full_like(position, config.spread_floor)
+        return np.clip(config.spread_gain * need, config.spread_floor, config.spread_ceiling), floor
 
-    def refine(self) -> None:
-        """Follow the null space of the present goal: outside the budget, between two cycles."""
-        if self._goal is not None and self._goal.kind is not GoalKind.JOINT:
-            self._target = self._descend(self._goal, self._target, _IK_PER_CYCLE)
+    def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Array:
+        """See TrackProposer: knots and predicted positions."""
+        return np.stack([best.knots, best.position])
 
-    def spread(self, position: Array) -> Array:
-        """Initial spread [J] rad/s of random samples: a share of the mean speed that the way needs."""
-        need = np.abs(self._target - position) / (self.horizon * self._model.dt_s)
-        return np.clip(self._config.spread_gain * need, self._config.spread_floor, self._config.spread_ceiling)
-
-    def begin(self, start: tuple[Array, Array], first: Array, last: tuple[Array, Array] | None = None) -> Proposer:
-        """Proposals of one cycle from ``start`` (position, velocity [J]) and knot 0.
-
-        ``last``: the best knots and predicted positions [H, J] of the cycle before, at this cycle's times. Corrected
-        by the model's own prediction, they make the first iteration go on where the last cycle ended.
-        """
-        tracks = approach(start, first, self._target, self._gains, self.horizon, self._limits, self._model)
+    def begin(self, start: tuple[Array, Array], first: Array, target: Target, last: Array | None) -> Proposer:
+        """See TrackProposer."""
+        tracks = approach(start, first, target, self._gains, self.limits, self._model)
         brake = np.zeros((1, *tracks.knots.shape[1:]))
 
         def corrected(knots: Array, predicted: Array) -> Array:
@@ -77,6 +97,57 @@ class TrackProposer:
 
         return propose
 
-    def _descend(self, goal: Goal, guess: Array, rounds: int) -> Array:
-        pull = self._config.posture_pull
-        return goal_posture(self._kinematics, self._bounds, guess, goal.position, goal.joint, rounds, pull)
+
+class EffortProposer:
+    """Torque knots: critically damped moves, turned into torques by the rigid body of the arm description.
+
+    A gain of zero brakes. Corrections are accelerations, weighed with the mass matrix on the motion.
+    """
+
+    def __init__(self, arm: Arm, config: PlannerConfig, horizon: int, dt_s: float) -> None:
+        self.limits = KnotLimits(arm.effort * config.effort_scale, arm.torque_rate * (config.acceleration_scale * dt_s))
+        self._motion_limits = KnotLimits(
+            arm.velocity * config.speed_scale, arm.acceleration * (2.0 * config.acceleration_scale * dt_s)
+        )
+        self._config = config
+        self._gains = np.array([*config.effort_approach_gains, 0.0])
+        self._body = RigidBody(arm)
+        self._dt = dt_s
+        response = integrator_response(arm.joints, horizon, dt_s)
+        self._corrector = Corrector(response, config.effort_correction_smoothness * dt_s**2)
+
+    def spread(self, position: Array, target: Target) -> tuple[Array, Array]:
+        """See TrackProposer: torques for a share of the acceleration that the way needs, N m."""
+        config = self._config
+        need = 2.0 * np.abs(target.position[-1] - position) / (len(target.position) * self._dt) ** 2
+        floor, ceiling = config.acceleration_spread
+        mass, _ = self._body.terms(position[None], np.zeros((1, len(position))))
+        inertia = np.diagonal(mass[0])
+        return inertia * np.clip(config.spread_gain * need, floor, ceiling), inertia * floor
+
+    def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Array:
+        """See TrackProposer: knots, predicted positions, and the torques that the model adds to the prior."""
+        predicted = (best.position, best.velocity)
+        learned = learned_torque(self._body, start, first, best.knots, predicted, self._dt)
+        return np.stack([best.knots, best.position, learned])
+
+    def begin(self, start: tuple[Array, Array], first: Array, target: Target, last: Array | None) -> Proposer:
+        """See TrackProposer."""
+        motions = accelerate_to(start, target, self._gains, self._motion_limits, self._dt)
+        torques = torque_knots(self._body, motions, None if last is None else last[2])
+
+        def corrected(knots: Array, predicted: Array) -> Array:
+            return knots + _weighed(torques, self._corrector.change(motions.position - predicted))
+
+        def propose(population: Population | None) -> Array:
+            if population is None:
+                return torques.effort if last is None else np.concatenate([torques.effort, corrected(*last[:2])])
+            best = int(np.argmin(population.cost))
+            return corrected(population.knots[best], population.position[best])
+
+        return propose
+
+
+def _weighed(torques: TorqueKnots, acceleration: Array) -> Array:
+    """Change of acceleration [G, H, J] -> change of torque [G, H, J]."""
+    return np.asarray((torques.mass @ acceleration[..., None])[..., 0], dtype=np.float64)

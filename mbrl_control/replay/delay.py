@@ -36,15 +36,19 @@ class DelayEstimate:
 
     delay_s: float
     lag_s: Array
-    """[J] time constant of the velocity lag."""
+    """[J] time constant of the velocity lag; zero for torques."""
     residual_ratio: float
     """Residual RMS of the best delay over that of the worst candidate; near 1: the log does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class Stretch:
+    """A gapless piece of a log with the drives on."""
+
     command: Array
-    """[T, J] rad/s on the 1 ms grid."""
+    """[T, J] rad/s or N m on the 1 ms grid."""
+    position: Array
+    """[T, J] rad on the same grid."""
     velocity: Array
     """[T, J] rad/s on the same grid."""
 
@@ -52,7 +56,7 @@ class _Stretch:
 def estimate_delay(streams: Streams | Sequence[Streams]) -> DelayEstimate:
     """Delay in whole milliseconds, 0..40 ms. TooLittleData when the logs hold no moving stretch of 2 s."""
     logs = [streams] if isinstance(streams, Streams) else list(streams)
-    stretches = [part for log in logs for part in _stretches(log)]
+    stretches = [part for log in logs for part in moving_stretches(log)]
     if not stretches or max(float(np.ptp(part.command)) for part in stretches) < 1e-3:
         raise TooLittleData(
             "logs: no 2 s with drives on and moving commands; the delay cannot be estimated: log a motion"
@@ -71,7 +75,7 @@ def estimate_delay(streams: Streams | Sequence[Streams]) -> DelayEstimate:
     return DelayEstimate(delay * 1e-3, lags[best, columns] * 1e-3, ratio)
 
 
-def _scores(stretches: list[_Stretch], lags: Array) -> Array:
+def _scores(stretches: list[Stretch], lags: Array) -> Array:
     """[L, D, J] log residual sum of squares after the best gain and offset; lags [L, J] ms."""
     candidates, joints = lags.shape
     scores = np.empty((candidates, MAX_DELAY_MS + 1, joints))
@@ -100,12 +104,12 @@ def _residuals(model: Array, measured: Array) -> Array:
     return np.asarray(np.maximum(total - (x @ y) ** 2 / power, 1e-12 * total))
 
 
-def _stretches(streams: Streams) -> list[_Stretch]:
+def moving_stretches(streams: Streams) -> list[Stretch]:
     """Gapless stretches with the drives on, on the 1 ms grid, newest first, up to two minutes."""
     alive = streams.drives_enabled.copy()
     alive[:-1] &= np.diff(streams.command_ns) <= 3 * np.median(np.diff(streams.command_ns))
     edges = np.flatnonzero(np.diff(np.concatenate([[False], alive, [False]]).astype(np.int8)))
-    found: list[_Stretch] = []
+    found: list[Stretch] = []
     budget = _MAX_SAMPLES_MS
     for first, last in reversed(list(zip(edges[::2], edges[1::2], strict=True))):
         start = max(int(streams.command_ns[first]), int(streams.belief_ns[0]))
@@ -115,7 +119,9 @@ def _stretches(streams: Streams) -> list[_Stretch]:
             continue
         moment = np.arange(start, end, _STEP_NS, dtype=np.int64)
         held = np.searchsorted(streams.command_ns, moment, side="right") - 1
-        velocity = interpolate(streams.belief_ns, streams.velocity, moment)
-        found.append(_Stretch(streams.applied[held], velocity))
+        position, velocity = (
+            interpolate(streams.belief_ns, values, moment) for values in (streams.position, streams.velocity)
+        )
+        found.append(Stretch(streams.applied[held], position, velocity))
         budget -= len(moment)
     return found

@@ -28,9 +28,11 @@ _POSE = {
     "joint_limit": 10.0,
 }
 _JOINT = {"joint_goal": 10.0, "speed_terminal": 0.05, "smoothness": 0.1, "joint_limit": 10.0}
+_TRAJECTORY = {"reach": 20.0, "joint_goal": 20.0, "smoothness": 0.1, "joint_limit": 10.0}
+"""No charge on speed: the motion itself is asked for."""
 
 
 def default_weights(kind: GoalKind) -> Array:
     """[T] weights of the terms for a goal of this kind."""
-    chosen = _JOINT if kind is GoalKind.JOINT else _POSE
+    chosen = {GoalKind.POSE: _POSE, GoalKind.JOINT: _JOINT, GoalKind.TRAJECTORY: _TRAJECTORY}[kind]
     return np.array([chosen.get(name, 0.0) for name in TERM_NAMES])

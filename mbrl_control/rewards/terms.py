@@ -24,17 +24,17 @@ class Rollout:
     """What the terms read."""
 
     distance_squared: torch.Tensor
-    """[H, E, B] m^2, tool to goal after each step."""
+    """[H, E, B] m^2, tool to the goal of that step, after each step."""
     position: torch.Tensor
     """[H, E, J, B] rad."""
     velocity: torch.Tensor
     """[H, E, J, B] rad/s."""
     action: torch.Tensor
-    """[H, 1, J, B] rad/s."""
+    """[H, 1, J, B] rad/s, or torque as a share of its limit."""
     last_action: torch.Tensor
-    """[1, 1, J, B] rad/s, mean command of the step before the plan."""
+    """[1, 1, J, B] in the same unit, mean command of the step before the plan."""
     goal_joint: torch.Tensor
-    """[J, 1] rad."""
+    """[H, 1, J, 1] rad, at each step."""
     lower: torch.Tensor
     upper: torch.Tensor
     """[J, 1] rad, position limits."""
@@ -62,7 +62,7 @@ def speed_terminal(rollout: Rollout) -> torch.Tensor:
 
 
 def smoothness(rollout: Rollout) -> torch.Tensor:
-    """Mean squared change of the command from step to step, rad^2/s^2, the first one against the past."""
+    """Mean squared change of the command from step to step, unit^2, the first one against the past."""
     before = torch.cat([rollout.last_action, rollout.action[:-1]])
     return (rollout.action - before).square().mean(-2).mean(0)
 

@@ -9,7 +9,7 @@ import pytest
 from tests.architecture.source import Module, imports, loaded_by, modules
 
 BASE = frozenset({"signals", "cadence"})
-VALUES = BASE | {"robot", "robot_file", "kinematics"}
+VALUES = BASE | {"robot", "robot_file", "kinematics", "rigid_body"}
 PROTOCOLS = frozenset({"dynamics.protocol", "rewards.protocol", "rewards.names"})
 ALLOWED: dict[str, frozenset[str]] = {
     "signals": frozenset(),
@@ -18,6 +18,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "robot": BASE | {"robot_file"},
     "robot_file": BASE,
     "kinematics": VALUES,
+    "rigid_body": VALUES,
     "estimation": VALUES,
     "dynamics": VALUES,
     "rewards": VALUES,

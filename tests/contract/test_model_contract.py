@@ -75,7 +75,7 @@ def test_rollout_is_repeated_steps_of_the_torch_model(arm: Arm, folder: Path, de
     state, _ = _state(arm, 1)
     actions = np.random.default_rng(1).normal(size=(4, 6, joints)) * 0.4
     weights = np.ones(len(deployed.rollout.term_names))
-    scores = deployed.rollout.evaluate(state[0, 0], actions, np.zeros(3), arm.home, weights)
+    scores = deployed.rollout.evaluate(state[0, 0], actions, np.zeros((6, 3)), np.tile(arm.home, (6, 1)), weights)
     carried = np.tile(state, (model.members, 4, 1))
     for step in range(6):
         out = model.predict(carried, actions[:, step])

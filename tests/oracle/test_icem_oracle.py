@@ -74,13 +74,14 @@ def _run(evaluator, first, iterations):
         evaluator,
         np.zeros(2 * JOINTS),
         first,
-        np.zeros(3),
-        np.zeros(JOINTS),
+        np.zeros((HORIZON, 3)),
+        np.zeros((HORIZON, JOINTS)),
         np.ones(1),
         KnotLimits(np.ones(JOINTS), np.full(JOINTS, 0.2)),
         np.full(JOINTS, 0.5),
+        np.full(JOINTS, 0.005),
     )
-    settings = Settings(iterations, 1, 6, 0.1, 2.0, 0.005, Risk("mean"), 0)
+    settings = Settings(iterations, 1, 6, 0.1, 2.0, Risk("mean"), 0)
     nothing = np.zeros((0, HORIZON, JOINTS))
     clock = VirtualClock()
     return optimize(problem, nothing, lambda _: nothing, settings, clock, 1_000_000, np.random.default_rng(0))

@@ -180,7 +180,8 @@ def test_prior_rollout_is_the_prior_and_reaches_are_distances(arm: Arm, copy: Pa
     weights = np.array([float(name == "reach_terminal") for name in model.rollout.term_names])
     state = np.concatenate([q, dq, np.zeros(3 * arm.joints)])
     goal = np.array([0.1, 0.2, 0.3])
-    scores = model.rollout.evaluate(state, actions, goal, q, weights)
+    goals = np.vstack([np.ones((4, 3)), goal])
+    scores = model.rollout.evaluate(state, actions, goals, np.tile(q, (5, 1)), weights)
     for step, action in enumerate(actions[2]):
         q, dq = q + 0.02 * action + gain * (dq - action), dq - alpha * (dq - action)
         np.testing.assert_allclose(scores.position[2, step], q, atol=1e-5)

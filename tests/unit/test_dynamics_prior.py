@@ -11,6 +11,7 @@ from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.normalizer import mixing_matrix
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import load_arm
+from mbrl_control.signals import CommandInterface
 
 ROBOTS = Path(__file__).parents[2] / "sim" / "robots"
 
@@ -56,9 +57,11 @@ def test_tool_position_is_forward_kinematics(robot: str) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def test_mixing_subtracts_the_velocity_from_every_command() -> None:
+def test_mixing_subtracts_the_velocity_from_every_velocity_command_and_from_no_torque() -> None:
     row = torch.tensor([1.0, 2.0, 10.0, 20.0, 0.5, 0.6, 11.0, 22.0, 13.0, 24.0], dtype=torch.float64)
-    mixed = row @ mixing_matrix(joints=2, history=1)
+    untouched = row @ mixing_matrix(2, 1, CommandInterface.EFFORT)
+    assert untouched.tolist() == row.tolist()
+    mixed = row @ mixing_matrix(2, 1, CommandInterface.VELOCITY)
     assert mixed.tolist() == [1.0, 2.0, 10.0, 20.0, 0.5, 0.6, 1.0, 2.0, 3.0, 4.0]
 
 

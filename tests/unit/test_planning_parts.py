@@ -14,7 +14,7 @@ from mbrl_control.planning.goals import goal_refusal
 from mbrl_control.planning.kinematics import ToolKinematics
 from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.limits import KnotLimits, mean_actions, project
-from mbrl_control.planning.proposals import Corrector, approach, goal_posture
+from mbrl_control.planning.proposals import Corrector, Target, approach, goal_posture
 from mbrl_control.planning.risk import Risk, aggregate
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import Goal, GoalKind
@@ -47,10 +47,10 @@ def test_a_non_finite_member_makes_the_worst_cost(name: str, bad: float) -> None
 @given(st.integers(0, 2**32 - 1))
 def test_projected_knots_keep_the_limits_and_feasible_ones_pass(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    first = rng.uniform(-1.0, 1.0, 7) * LIMITS.velocity
+    first = rng.uniform(-1.0, 1.0, 7) * LIMITS.bound
     knots = project(rng.normal(scale=3.0, size=(4, 15, 7)), first, LIMITS)
     steps = np.diff(np.concatenate([np.broadcast_to(first, (4, 1, 7)), knots], axis=1), axis=1)
-    assert (np.abs(knots) <= LIMITS.velocity + 1e-12).all()
+    assert (np.abs(knots) <= LIMITS.bound + 1e-12).all()
     assert (np.abs(steps) <= LIMITS.step + 1e-12).all()
     np.testing.assert_allclose(project(knots, first, LIMITS), knots, atol=1e-12)
 
@@ -60,7 +60,11 @@ def test_projected_knots_keep_the_limits_and_feasible_ones_pass(seed: int) -> No
     [
         ({}, ""),
         ({"stamp_ns": 1_004_000_000}, ""),
-        ({"kind": GoalKind.TRAJECTORY}, "kind"),
+        ({"kind": GoalKind.TRAJECTORY}, "trajectory"),
+        ({"kind": GoalKind.TRAJECTORY, "times": np.arange(3.0), "trajectory": np.zeros((3, 7))}, ""),
+        ({"kind": GoalKind.TRAJECTORY, "times": np.zeros(3), "trajectory": np.zeros((3, 7))}, "increase"),
+        ({"kind": GoalKind.TRAJECTORY, "times": np.arange(3.0), "trajectory": np.zeros((3, 6))}, "row"),
+        ({"kind": GoalKind.TRAJECTORY, "times": np.arange(3.0), "trajectory": np.full((3, 7), np.nan)}, "finite"),
         ({"stamp_ns": 1_006_000_000}, "future"),
         ({"position": np.array([0.0, np.nan, 0.0])}, "finite"),
         ({"joint": np.full(7, np.inf)}, "finite"),
@@ -96,7 +100,8 @@ def test_posture_meets_the_goal(seed: int) -> None:
 
 def test_approach_comes_to_the_target_without_overshoot() -> None:
     target = ARM.home + 0.05
-    tracks = approach((ARM.home, np.zeros(7)), np.zeros(7), target, np.array([5.0, 15.0]), 60, LIMITS, LAG)
+    goal = Target.rest(target, 60)
+    tracks = approach((ARM.home, np.zeros(7)), np.zeros(7), goal, np.array([5.0, 15.0]), LIMITS, LAG)
     np.testing.assert_allclose(tracks.reference[1, -1], target, atol=1e-4)
     assert (tracks.reference <= target + 1e-3).all()
     np.testing.assert_allclose(project(tracks.knots, np.zeros(7), LIMITS), tracks.knots, atol=1e-12)
@@ -115,7 +120,7 @@ def test_correction_removes_an_unknown_drift() -> None:
 
     knots = np.zeros((15, 7))
     before = ARM.home - rollout(knots)
-    corrected = knots + Corrector(LAG, 15, 0.3).change(before[None])[0]
+    corrected = knots + Corrector(LAG.position_response(15), 0.3 * LAG.dt_s).change(before[None])[0]
     after = ARM.home - rollout(corrected)
     assert np.abs(after[-5:]).max() < 0.05 * np.abs(before[-5:]).max()
 

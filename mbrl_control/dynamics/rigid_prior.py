@@ -1,0 +1,93 @@
+"""The prior of torque commands: rigid-body forward dynamics of the arm description, without friction.
+
+The residual is learned as a torque, so that it passes the mass matrix as the commands do: friction is then a function
+of the joint's own speed alone. Over one step the acceleration of its beginning is held:
+``a = (M + armature)^-1 (effort + residual - b)``, ``dq' = dq + dt a``, ``q' = q + dt dq + dt^2 / 2 a`` (+ a residual).
+Predicted effort is what is commanded, plus a residual: gravity that the drives add themselves does not count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from mbrl_control.rigid_body import Constants, RigidBody, fields_of, inverse, mass_and_bias
+from mbrl_control.robot import Arm
+from mbrl_control.signals import CommandInterface
+
+
+@dataclass(frozen=True, slots=True)
+class RigidBodyPrior:
+    """Response of one arm to joint torques."""
+
+    dt_s: float
+    joints: int
+    constants: Constants = field(repr=False, compare=False)
+    """float64 tensors."""
+
+    @property
+    def interface(self) -> CommandInterface:
+        return CommandInterface.EFFORT
+
+    @staticmethod
+    def of(arm: Arm, dt_s: float) -> RigidBodyPrior:
+        """The prior of an arm description that has an effort mode."""
+        constants = {name: torch.from_numpy(value) for name, value in fields_of(RigidBody(arm).constants).items()}
+        return RigidBodyPrior(dt_s, arm.joints, Constants(**constants))
+
+    def targets(
+        self, position: torch.Tensor, velocity: torch.Tensor, action: torch.Tensor, outputs: torch.Tensor
+    ) -> torch.Tensor:
+        """See `Prior`: residual position rad, torque N m and effort N m."""
+        after, speed, effort = outputs.chunk(3, dim=-1)
+        acceleration = (speed - velocity) / self.dt_s
+        mass, bias = mass_and_bias(self._constants(position.dtype), position.T, velocity.T, torch)
+        needed = (mass * acceleration.T[None]).sum(1) + bias
+        moved = position + self.dt_s * velocity + 0.5 * self.dt_s**2 * acceleration
+        return torch.cat([after - moved, needed.T - action, effort - action], dim=-1)
+
+    def compose(
+        self,
+        position: torch.Tensor,
+        velocity: torch.Tensor,
+        action: torch.Tensor,
+        residual: torch.Tensor,
+        variance: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Prior`."""
+        moved, torque, effort = residual.chunk(3, dim=-1)
+        acceleration, mobility = self.accelerate(
+            position.mean(0).T, velocity.mean(0).T, action.T, torque.transpose(-1, -2)
+        )
+        acceleration = acceleration.transpose(-1, -2)
+        drift = position + self.dt_s * velocity + 0.5 * self.dt_s**2 * acceleration
+        mean = torch.cat([drift + moved, velocity + self.dt_s * acceleration, action + effort], dim=-1)
+        own, shaken, sensed = variance.chunk(3, dim=-1)
+        speed = self.velocity_variance(mobility, shaken.transpose(-1, -2)).transpose(-1, -2)
+        return mean, torch.cat([own, speed, sensed], dim=-1)
+
+    def accelerate(
+        self, position: torch.Tensor, velocity: torch.Tensor, action: torch.Tensor, residual: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """State and torque [J, N], residual torque [E, J, N] -> acceleration [E, J, N], inverse mass [J, J, N]."""
+        constants = self._constants(position.dtype)
+        mass, bias = mass_and_bias(constants, position, velocity, torch)
+        mobility: torch.Tensor = inverse(constants, mass, torch)
+        torque = residual + (action - bias)
+        return (mobility[None] * torque[:, None]).sum(2), mobility
+
+    def velocity_variance(self, mobility: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+        """Inverse mass [..., J, J, N] and variance of the torque [..., J, N] -> variance of dq' [..., J, N]."""
+        return ((self.dt_s * mobility).square() * variance[..., None, :, :]).sum(-2)
+
+    def noise_propagation(self, horizon: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """See `Prior`: a double integrator keeps velocity noise and moves with it."""
+        step = torch.arange(horizon, dtype=torch.float64)
+        age = step[:, None] - step[None, :]
+        past = (age >= 0).double()
+        every = past.expand(self.joints, -1, -1)
+        return every, (past * age.clamp(min=0) * self.dt_s).expand(self.joints, -1, -1) ** 2, past
+
+    def _constants(self, dtype: torch.dtype) -> Constants:
+        return Constants(**{name: value.to(dtype) for name, value in fields_of(self.constants).items()})

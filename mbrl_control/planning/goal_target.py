@@ -1,0 +1,87 @@
+"""What a goal asks of every step of the horizon, in joint space and at the tool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mbrl_control.kinematics import forward_kinematics
+from mbrl_control.planning.kinematics import ToolKinematics
+from mbrl_control.planning.proposals import Target, goal_posture
+from mbrl_control.robot import Arm
+from mbrl_control.signals import Array, Goal, GoalKind
+
+_IK_FIRST = 12
+_IK_PER_CYCLE = 2
+"""Iterations of the inverse kinematics: at a new goal, and to follow the null space after each cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """The goal over one horizon."""
+
+    target: Target
+    """For the joints: what informed proposals move to."""
+    tool: Array
+    """[H, 3] m, what the cost terms measure the tool against."""
+    joint: Array
+    """[H, J] rad, what they measure the joints against."""
+
+
+class GoalTarget:
+    """Keeps the goal in force and the joint position that meets it."""
+
+    def __init__(self, arm: Arm, posture_pull: float, horizon: int, dt_s: float) -> None:
+        self._arm, self._pull, self._horizon, self._dt = arm, posture_pull, horizon, dt_s
+        self._kinematics = ToolKinematics(arm)
+        self._goal: Goal | None = None
+        self._posture = arm.home
+        self._path = np.zeros((0, 3))
+
+    @property
+    def sequence(self) -> int | None:
+        """Of the goal in force; None before the first."""
+        return None if self._goal is None else self._goal.sequence
+
+    def forget(self) -> None:
+        """No goal is in force."""
+        self._goal = None
+
+    def take(self, goal: Goal, position: Array) -> None:
+        """Make ``goal`` the one in force, from the joint position [J] rad."""
+        self._goal = goal
+        if goal.kind is GoalKind.POSE:
+            self._posture = self._descend(goal, position, _IK_FIRST)
+        elif goal.kind is GoalKind.JOINT:
+            self._posture = goal.joint
+        elif goal.trajectory is not None:
+            self._path = forward_kinematics(self._arm, goal.trajectory)
+
+    def refine(self) -> None:
+        """Follow the null space of a pose: outside the budget, between two cycles."""
+        if self._goal is not None and self._goal.kind is GoalKind.POSE:
+            self._posture = self._descend(self._goal, self._posture, _IK_PER_CYCLE)
+
+    def ahead(self, state_ns: int) -> Ahead:
+        """Over the steps that follow the state at ``state_ns``."""
+        goal, horizon = self._goal, self._horizon
+        if goal is None:
+            raise ValueError("no goal yet: call take() before ahead()")
+        if goal.times is None or goal.trajectory is None:
+            held = (horizon, 1)
+            return Ahead(Target.rest(self._posture, horizon), np.tile(goal.position, held), np.tile(goal.joint, held))
+        seconds = (state_ns - goal.stamp_ns) * 1e-9 + self._dt * np.arange(1, horizon + 1, dtype=np.float64)
+        half = np.full_like(seconds, 0.5 * self._dt)
+        joint = _rows_at(seconds, goal.times, goal.trajectory)
+        later, earlier = (_rows_at(moment, goal.times, goal.trajectory) for moment in (seconds + half, seconds - half))
+        return Ahead(Target(joint, (later - earlier) / self._dt), _rows_at(seconds, goal.times, self._path), joint)
+
+    def _descend(self, goal: Goal, guess: Array, rounds: int) -> Array:
+        bounds = (self._arm.lower, self._arm.upper)
+        return goal_posture(self._kinematics, bounds, guess, goal.position, goal.joint, rounds, self._pull)
+
+
+def _rows_at(seconds: Array, times: Array, rows: Array) -> Array:
+    """[N, D] linear between ``rows`` [T, D], their ends held outside."""
+    return np.stack([np.interp(seconds, times, column) for column in rows.T], axis=1)
