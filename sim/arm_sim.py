@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mbrl_control.robot import Arm, ArmError
+from mbrl_control.robot import Arm, ArmError, SensorNoise
 from mbrl_control.signals import Array, SensorSample
 
 
@@ -112,6 +112,47 @@ class CommandDelay:
             self._line[index] = self._zero
 
 
+class Instruments:
+    """Time, and the measurements on their way: what an engine records after each step becomes readable later."""
+
+    def __init__(self, arm: Arm, period_ns: int, seed: int, start_ns: int) -> None:
+        self._noise = arm.noise
+        self._period_ns = period_ns
+        self._late = whole_steps(arm.sensor_delay_s, period_ns, "delays.sensor_s")
+        self._generator = np.random.default_rng(seed)
+        self._start_ns = start_ns
+        self._line: deque[tuple[int, Array, Array, Array]] = deque(maxlen=self._late + 1)
+        self.steps = 0
+
+    @property
+    def time_ns(self) -> int:
+        return self._start_ns + self.steps * self._period_ns
+
+    @property
+    def newest(self) -> tuple[int, Array, Array, Array]:
+        """(stamp, position, velocity, effort) of the last record, neither noisy nor late."""
+        return self._line[-1]
+
+    def record(self, position: Array, velocity: Array, effort: Array) -> None:
+        """Take the present state; the arrays must not change afterwards."""
+        self._line.append((self.time_ns, position, velocity, effort))
+
+    def forget(self) -> None:
+        """Measurements on their way are lost."""
+        self._line.clear()
+
+    def set_time(self, time_ns: int) -> None:
+        """As :meth:`ArmSim.set_time`: the newest record gets the new time, the others are lost."""
+        _, *state = self.newest
+        self._start_ns = time_ns - self.steps * self._period_ns
+        self.forget()
+        self.record(*state)
+
+    def sample(self) -> SensorSample | None:
+        """As :meth:`ArmSim.sensor`."""
+        return measure(self._line[0], self._noise, self._generator) if len(self._line) > self._late else None
+
+
 def whole_steps(delay_s: float, period_ns: int, field: str) -> int:
     """Delay as a count of physics steps.
 
@@ -124,11 +165,10 @@ def whole_steps(delay_s: float, period_ns: int, field: str) -> int:
     return steps
 
 
-def measure(truth: tuple[int, Array, Array, Array], arm: Arm, generator: np.random.Generator) -> SensorSample:
-    """White noise on (stamp, position, velocity, effort), then rounding to the arm's resolution."""
+def measure(truth: tuple[int, Array, Array, Array], noise: SensorNoise, generator: np.random.Generator) -> SensorSample:
+    """White noise on (stamp, position, velocity, effort), then rounding to the resolution of the reading."""
     stamp_ns, position, velocity, effort = truth
-    noise = arm.noise
-    draw = generator.standard_normal((3, arm.joints))
+    draw = generator.standard_normal((3, len(position)))
     return SensorSample(
         stamp_ns,
         _quantize(position + noise.position_std * draw[0], noise.position_quantum),
@@ -147,6 +187,18 @@ def checked_command(velocity: Array, joints: int) -> Array:
     if command.shape != (joints,) or not np.isfinite(command).all():
         raise ValueError(f"command: needs {joints} finite velocities, got {velocity!r}")
     return command
+
+
+def checked_payload(mass: float, offset: Array) -> Array:
+    """The offset [3] m of a payload of ``mass`` kg.
+
+    Raises:
+        ValueError: the mass is negative, or a number is not finite.
+    """
+    place = np.array(offset, dtype=np.float64)
+    if not (np.isfinite(mass) and mass >= 0.0) or place.shape != (3,) or not np.isfinite(place).all():
+        raise ValueError(f"payload: mass {mass} kg at {offset} m; give a finite mass >= 0 and three finite metres")
+    return place
 
 
 def _quantize(value: Array, quantum: float) -> Array:

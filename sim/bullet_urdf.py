@@ -1,0 +1,86 @@
+"""An arm's URDF as Bullet needs it: the moving part alone, every inertia said, tool frame and payload as links.
+
+Bullet takes a URDF otherwise than ROS means it, silently; each step here answers one such difference (Bullet 3.2):
+
+- a link without <inertial> gets 1 kg and 1 kg m^2: it gets zeros here;
+- the inertial frame of a fixed base turns the gravity of the inverse dynamics with it: the base's inertia, which a
+  fixed base never feels, is left out;
+- <dynamics> damping and friction act in Bullet's own joint motors, beside ours: they are left out;
+- an inertia that is no rigid body's is set to zero with a warning: ``BulletChain`` refuses it;
+- the position read back of a link frame is rounded to single precision, that of a centre of mass is not: the tool
+  frame is marked with a massless link.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+
+from mbrl_control.robot import Arm
+from mbrl_control.signals import Array
+
+TOOL_MARK = "mbrl_tool_mark"
+PAYLOAD = "mbrl_payload"
+Payload = tuple[float, Array]
+"""Mass in kg of a point, and its offset [3] m in the tool frame."""
+
+
+def dynamics_urdf(urdf: Path, arm: Arm, payload: Payload) -> str:
+    """URDF text of the arm's dynamics: no shapes, no limits, no joint dynamics."""
+    root = _subtree(ElementTree.parse(urdf).getroot(), arm.base_frame)
+    for link in root.findall("link"):
+        for shape in [*link.findall("visual"), *link.findall("collision")]:
+            link.remove(shape)
+        _set_inertial(link, fixed=link.get("name") == arm.base_frame)
+    for joint in root.findall("joint"):
+        for dynamics in joint.findall("dynamics"):
+            joint.remove(dynamics)
+        if joint.get("type") != "fixed":
+            joint.set("type", "continuous")  # end stops are the simulator's; Bullet would add its own
+    _hang(root, arm.tool_frame, TOOL_MARK, 0.0, (0.0, 0.0, 0.0))
+    _hang(root, arm.tool_frame, PAYLOAD, payload[0], payload[1].tolist())
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _subtree(root: ElementTree.Element, base: str) -> ElementTree.Element:
+    """A robot of ``base`` and all that hangs on it: a mount below the base frame turns nothing."""
+    names, joints = {base}, [joint for joint in root.findall("joint") if joint.find("child") is not None]
+    kept: list[ElementTree.Element] = []
+    while grown := [joint for joint in joints if joint not in kept and _end(joint, "parent") in names]:
+        kept += grown
+        names |= {_end(joint, "child") for joint in grown}
+    tree = ElementTree.Element("robot", name=root.get("name", base))
+    tree.extend(link for link in root.findall("link") if link.get("name") in names)
+    tree.extend(kept)
+    return tree
+
+
+def _end(joint: ElementTree.Element, key: str) -> str:
+    found = joint.find(key)
+    return "" if found is None else found.get("link", "")
+
+
+def _set_inertial(link: ElementTree.Element, fixed: bool) -> None:
+    found = link.find("inertial")
+    if found is not None and fixed:
+        link.remove(found)
+    if found is None or fixed:
+        link.append(_point_inertial(0.0))
+
+
+def _point_inertial(mass: float) -> ElementTree.Element:
+    inertial = ElementTree.Element("inertial")
+    ElementTree.SubElement(inertial, "mass", value=repr(float(mass)))
+    ElementTree.SubElement(inertial, "inertia", dict.fromkeys(("ixx", "ixy", "ixz", "iyy", "iyz", "izz"), "0"))
+    return inertial
+
+
+def _hang(root: ElementTree.Element, parent: str, name: str, mass: float, offset: Sequence[float]) -> None:
+    """A point mass fixed to a link."""
+    link = ElementTree.SubElement(root, "link", name=name)
+    link.append(_point_inertial(mass))
+    joint = ElementTree.SubElement(root, "joint", name=f"{name}_joint", type="fixed")
+    ElementTree.SubElement(joint, "origin", xyz=" ".join(repr(float(value)) for value in offset), rpy="0 0 0")
+    ElementTree.SubElement(joint, "parent", link=parent)
+    ElementTree.SubElement(joint, "child", link=name)
