@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from mbrl_control.robot import Arm, ArmError, SensorNoise
-from mbrl_control.signals import Array, SensorSample
+from mbrl_control.signals import Array, CommandInterface, SensorSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,20 @@ class TruthState:
 
 
 class ArmSim(Protocol):
-    """A velocity-controlled arm that advances in fixed physics steps. Every call is made from one thread.
+    """An arm under velocity or torque commands that advances in fixed physics steps. All calls come from one thread.
 
     Time is that of the last :meth:`set_time` plus a period for each step since. Commands act ``command delay`` after
     :meth:`command`, measurements become readable ``sensor delay`` after their stamp; both are whole physics steps.
+    The motors never give more than the effort limit, gravity compensation included.
     """
 
     @property
     def arm(self) -> Arm: ...
+
+    @property
+    def interface(self) -> CommandInterface:
+        """What a command is: the velocity that the servos follow with their lag, or the motors' torque itself."""
+        ...
 
     @property
     def period_ns(self) -> int:
@@ -62,8 +68,12 @@ class ArmSim(Protocol):
         """Let the present step be at ``time_ns``; measurements from before are forgotten."""
         ...
 
-    def command(self, velocity: Array) -> None:
-        """Joint velocity command [J] rad/s, held until the next one. Ignored by the arm while the brakes are on."""
+    def command(self, values: Array) -> None:
+        """Command [J], held until the next one. Ignored by the arm while the brakes are on.
+
+        VELOCITY: rad/s. EFFORT: N m, on top of the unloaded arm's gravity torque where the arm's drives add that
+        themselves (``effort_mode.gravity_compensated``).
+        """
         ...
 
     def brake(self, on: bool) -> None:
@@ -177,15 +187,31 @@ def measure(truth: tuple[int, Array, Array, Array], noise: SensorNoise, generato
     )
 
 
-def checked_command(velocity: Array, joints: int) -> Array:
+def drives_carry_the_arm(arm: Arm, interface: CommandInterface) -> bool:
+    """Do the motors add the gravity torque of the unloaded arm by themselves? Velocity servos always do.
+
+    Raises:
+        ArmError: torque commands for an arm that does not say how it takes them.
+    """
+    if interface is CommandInterface.VELOCITY:
+        return True
+    if arm.effort_mode is None:
+        raise ArmError(
+            f"effort_mode: missing in the description of {arm.name}; add effort_mode.gravity_compensated, "
+            "hold_stiffness and hold_damping, or command velocities"
+        )
+    return arm.effort_mode.gravity_compensated
+
+
+def checked_command(values: Array, joints: int) -> Array:
     """A copy of the command.
 
     Raises:
         ValueError: wrong shape or not finite.
     """
-    command = np.array(velocity, dtype=np.float64)
+    command = np.array(values, dtype=np.float64)
     if command.shape != (joints,) or not np.isfinite(command).all():
-        raise ValueError(f"command: needs {joints} finite velocities, got {velocity!r}")
+        raise ValueError(f"command: needs {joints} finite numbers, got {values!r}")
     return command
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, SensorSample
+from mbrl_control.signals import Array, CommandInterface, SensorSample
 from sim.arm_sim import ArmSim, TruthState
 
 Disturbance = Callable[[SensorSample, SensorSample, float], SensorSample | None]
@@ -64,6 +64,10 @@ class FaultyArm:
         return self._inner.arm
 
     @property
+    def interface(self) -> CommandInterface:
+        return self._inner.interface
+
+    @property
     def period_ns(self) -> int:
         return self._inner.period_ns
 
@@ -81,8 +85,8 @@ class FaultyArm:
     def set_time(self, time_ns: int) -> None:
         self._inner.set_time(time_ns)
 
-    def command(self, velocity: Array) -> None:
-        self._inner.command(velocity)
+    def command(self, values: Array) -> None:
+        self._inner.command(values)
 
     def brake(self, on: bool) -> None:
         self._inner.brake(on)

@@ -1,4 +1,4 @@
-"""The arm in MuJoCo: velocity servos with lag, friction, gravity compensation of the unloaded arm, brakes, payload."""
+"""The arm in MuJoCo: velocity servos or torques, friction, unloaded gravity compensation, brakes, payload."""
 
 from __future__ import annotations
 
@@ -8,21 +8,38 @@ import mujoco
 import numpy as np
 
 from mbrl_control.robot import Arm, ArmError, load_arm
-from mbrl_control.signals import Array, SensorSample
-from sim.arm_sim import CommandDelay, Instruments, TruthState, checked_command, checked_payload, whole_steps
+from mbrl_control.signals import Array, CommandInterface, SensorSample
+from sim.arm_sim import (
+    CommandDelay,
+    Instruments,
+    TruthState,
+    checked_command,
+    checked_payload,
+    drives_carry_the_arm,
+    whole_steps,
+)
 
 
 class MujocoArm:
     """:class:`sim.arm_sim.ArmSim` on MuJoCo. ``start_ns`` is the time of step 0."""
 
-    def __init__(self, arm_path: str | Path, seed: int, start_ns: int = 0) -> None:
+    def __init__(
+        self,
+        arm_path: str | Path,
+        seed: int,
+        start_ns: int = 0,
+        interface: CommandInterface = CommandInterface.VELOCITY,
+    ) -> None:
         self.arm: Arm = load_arm(arm_path)
+        self.interface = interface
         self._model = _load_model(Path(arm_path).with_suffix(".mjcf.xml"), self.arm)
         self._data = mujoco.MjData(self._model)
+        if not self._servo:
+            self._model.actuator_forcelimited[:] = 0  # the limit is on the sum with the compensation alone
         self.period_ns: int = round(self._model.opt.timestep * 1e9)
         self._payload = self._model.body("payload").id
         self._tool = self._model.site(self.arm.tool_frame).id
-        self._gravcomp = self._model.body_gravcomp.copy()
+        self._gravcomp = self._model.body_gravcomp * drives_carry_the_arm(self.arm, interface)
         self._instruments = Instruments(self.arm, self.period_ns, seed, start_ns)
         command_steps = whole_steps(self.arm.command_delay_s, self.period_ns, "delays.command_s")
         self._delay = CommandDelay(command_steps, self.arm.joints)
@@ -48,8 +65,8 @@ class MujocoArm:
     def set_time(self, time_ns: int) -> None:
         self._instruments.set_time(time_ns)
 
-    def command(self, velocity: Array) -> None:
-        self._held = checked_command(velocity, self.arm.joints)
+    def command(self, values: Array) -> None:
+        self._held = checked_command(values, self.arm.joints)
 
     def brake(self, on: bool) -> None:
         """Clamp or release. Clamped means no servo and no gravity compensation (motor torque 0), and friction of
@@ -62,12 +79,15 @@ class MujocoArm:
         self._data.act[:] = 0.0
         self._data.ctrl[:] = 0.0
         model.dof_frictionloss[:] = self._brake_torque() if on else self.arm.friction_coulomb
-        model.actuator_gainprm[:, 0] = 0.0 if on else self.arm.servo_gain
-        model.actuator_biasprm[:, 2] = 0.0 if on else -self.arm.servo_gain
+        gain, damping = (self.arm.servo_gain, self.arm.servo_gain) if self._servo else (1.0, 0.0)
+        model.actuator_gainprm[:, 0] = 0.0 if on else gain
+        model.actuator_biasprm[:, 2] = 0.0 if on else -damping
         model.body_gravcomp[:] = 0.0 if on else self._gravcomp
 
     def step(self) -> None:
         self._data.ctrl[:] = self._delay.shift(self._held)
+        if not self._servo:
+            self._data.act[:] = self._data.ctrl  # the actuators' lag is the servos'
         mujoco.mj_step(self._model, self._data)
         self._instruments.steps += 1
         self._record()
@@ -99,6 +119,10 @@ class MujocoArm:
             payload_mass=float(self._model.body_mass[self._payload]),
             brakes=self._brakes,
         )
+
+    @property
+    def _servo(self) -> bool:
+        return self.interface is CommandInterface.VELOCITY
 
     def _record(self) -> None:
         data = self._data

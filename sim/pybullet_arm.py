@@ -1,4 +1,4 @@
-"""The arm in PyBullet: velocity servos with lag, friction, gravity compensation of the unloaded arm, brakes, payload.
+"""The arm in PyBullet: velocity servos or torques, friction, unloaded gravity compensation, brakes, payload.
 
 Bullet's part: the URDF's links and joints, mass matrix, Coriolis and gravity torques, forward dynamics, integration and
 kinematics. Ours is everything at the joints, because Bullet knows no inertia of the motors (armature) and its own joint
@@ -6,8 +6,10 @@ motors would act against an arm without it. Each step solves for the velocity af
 and servo damping implicit (as MuJoCo's `implicitfast`), and dry friction and end stops exact (:mod:`sim.joint_step`).
 Bullet then gets the torque with which its own arm, without armature, accelerates just so.
 
-Known differences from MuJoCo: dry friction holds a joint still where MuJoCo's regularized one lets it creep to rest
-with a time constant of 10 ms; an end stop is hard and without rebound where MuJoCo's is a damped spring.
+Known differences from MuJoCo: dry friction stops a joint where MuJoCo's regularized one lets it creep to rest with a
+time constant of 10 ms; an end stop is hard and without rebound where MuJoCo's is a damped spring; where servo and
+gravity compensation only together reach the effort limit, MuJoCo goes on counting the servo's damping as implicit
+(an inertia of gain x step too much), here it ends. Without these the two agree to rounding.
 """
 
 from __future__ import annotations
@@ -17,8 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from mbrl_control.robot import Arm, load_arm
-from mbrl_control.signals import Array, SensorSample
-from sim.arm_sim import CommandDelay, Instruments, TruthState, checked_command, checked_payload, whole_steps
+from mbrl_control.signals import Array, CommandInterface, SensorSample
+from sim.arm_sim import (
+    CommandDelay,
+    Instruments,
+    TruthState,
+    checked_command,
+    checked_payload,
+    drives_carry_the_arm,
+    whole_steps,
+)
 from sim.bullet_chain import NO_PAYLOAD, BulletChain
 from sim.generate import TIMESTEP_S
 from sim.joint_step import velocity_after_step
@@ -30,8 +40,16 @@ STOP_RECOVERY = 0.2
 class PybulletArm:
     """:class:`sim.arm_sim.ArmSim` on PyBullet, without a display. ``start_ns`` is the time of step 0."""
 
-    def __init__(self, arm_path: str | Path, seed: int, start_ns: int = 0) -> None:
+    def __init__(
+        self,
+        arm_path: str | Path,
+        seed: int,
+        start_ns: int = 0,
+        interface: CommandInterface = CommandInterface.VELOCITY,
+    ) -> None:
         self.arm: Arm = load_arm(arm_path)
+        self.interface = interface
+        self._carried = drives_carry_the_arm(self.arm, interface)
         self.period_ns: int = round(TIMESTEP_S * 1e9)
         urdf = Path(arm_path).with_suffix(".urdf")
         self._plant = BulletChain(urdf, self.arm)
@@ -42,7 +60,6 @@ class PybulletArm:
             whole_steps(self.arm.command_delay_s, self.period_ns, "delays.command_s"), self.arm.joints
         )
         self._lag = 1.0 - np.exp(-TIMESTEP_S / self.arm.servo_lag_s)
-        self._brake_friction = np.zeros(self.arm.joints)
         self.reset(self.arm.home)
 
     @property
@@ -58,13 +75,13 @@ class PybulletArm:
         self.brake(False)
         self._instruments.forget()
         position, velocity = self._plant.state()
-        self._instruments.record(position, velocity, self._motor(position, velocity)[0])
+        self._instruments.record(position, velocity, self._motor(self._held, position, velocity)[0])
 
     def set_time(self, time_ns: int) -> None:
         self._instruments.set_time(time_ns)
 
-    def command(self, velocity: Array) -> None:
-        self._held = checked_command(velocity, self.arm.joints)
+    def command(self, values: Array) -> None:
+        self._held = checked_command(values, self.arm.joints)
 
     def brake(self, on: bool) -> None:
         """Clamp or release. Clamped means no servo and no gravity compensation (motor torque 0), and friction of
@@ -79,7 +96,7 @@ class PybulletArm:
     def step(self) -> None:
         command = self._delay.shift(self._held)
         position, velocity = self._plant.state()
-        motor, damping = self._motor(position, velocity)
+        motor, damping = self._motor(command, position, velocity)
         mass, bias = self._plant.mass_matrix(position), self._plant.bias(position, velocity)
         damping = damping + self.arm.friction_viscous
         inertia = mass + np.diag(self.arm.armature + TIMESTEP_S * damping)
@@ -114,15 +131,18 @@ class PybulletArm:
             brakes=self._brakes,
         )
 
-    def _motor(self, position: Array, velocity: Array) -> tuple[Array, Array]:
+    def _motor(self, command: Array, position: Array, velocity: Array) -> tuple[Array, Array]:
         """[J] N m torque of the motors now; [J] N m s/rad by which the servo damps, none where it is at its limit."""
         arm = self.arm
         if self._brakes:
             return np.zeros(arm.joints), np.zeros(arm.joints)
-        servo = np.clip(arm.servo_gain * (self._followed - velocity), -arm.effort, arm.effort)
-        wanted = servo + self._unloaded.gravity(position)
-        free = (np.abs(servo) < arm.effort) & (np.abs(wanted) < arm.effort)
-        return np.clip(wanted, -arm.effort, arm.effort), np.where(free, arm.servo_gain, 0.0)
+        carried = self._unloaded.gravity(position) if self._carried else np.zeros(arm.joints)
+        if self.interface is CommandInterface.EFFORT:
+            return np.clip(command + carried, -arm.effort, arm.effort), np.zeros(arm.joints)
+        servo = arm.servo_gain * (self._followed - velocity)
+        total = np.clip(servo, -arm.effort, arm.effort) + carried
+        free = (np.abs(servo) < arm.effort) & (np.abs(total) < arm.effort)
+        return np.clip(total, -arm.effort, arm.effort), np.where(free, arm.servo_gain, 0.0)
 
     def _velocities_off_the_stops(self, position: Array) -> tuple[Array, Array]:
         """Least and greatest velocity [J] with which the step ends at a stop, or goes back towards it from beyond."""
