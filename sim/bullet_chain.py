@@ -8,12 +8,12 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
-import pybullet
 
 from mbrl_control.robot import Arm, ArmError
 from mbrl_control.signals import Array
 from sim.bullet_urdf import TOOL_MARK, Payload, dynamics_urdf
 from sim.generate import TIMESTEP_S
+from sim.quiet_bullet import pybullet
 
 GRAVITY = 9.81
 """m/s^2, as in the generated MJCF."""

@@ -32,7 +32,7 @@ def write_report(folder: Path, arm_path: Path | None = None) -> dict[str, Any]:
         raise ReportError(f"{folder / 'truth.bin'}: records: none; give a run in which the simulator moved")
     arm = load_arm(arm_path or arm_file(truth.robot))
     run = read_run(folder / "log.mcap")
-    result = figures(folder, run, truth, arm)
+    result = truth.simulation | figures(folder, run, truth, arm)
     plot_tracking(run, truth, folder / "tracking.png")
     plot_spread(run, folder / "spread.png")
     plot_cycles(run, folder / "cycles.png")
@@ -72,7 +72,7 @@ def add_run_facts(folder: Path, facts: dict[str, Any], result: dict[str, Any] | 
 
 def _markdown(result: dict[str, Any]) -> str:
     lines = [
-        f"# Demo run: {result.get('robot', '')}",
+        f"# Demo run: {result.get('robot', '')} in {result['simulator']}",
         "",
         _verdict(result),
         "",

@@ -73,6 +73,11 @@ def test_onnxruntime_is_only_imported_without_its_telemetry(name: str) -> None:
     assert [target for target in imports(name) if under(target, "onnxruntime")] == []
 
 
+@pytest.mark.parametrize("name", [name for name in ALL if not under(name, "sim.quiet_bullet")])
+def test_pybullet_is_only_imported_without_its_greeting(name: str) -> None:
+    assert [target for target in imports(name) if under(target, "pybullet")] == []
+
+
 def forbidden_imports(name: str) -> list[str]:
     part = name.split(".")[1] if name.count(".") else ""
     if not name.startswith("mbrl_control.") or part not in ALLOWED:
