@@ -14,8 +14,9 @@ Bullet takes a URDF otherwise than ROS means it, silently; each step here answer
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array
@@ -28,40 +29,43 @@ Payload = tuple[float, Array]
 
 def dynamics_urdf(urdf: Path, arm: Arm, payload: Payload) -> str:
     """URDF text of the arm's dynamics: no shapes, no limits, no joint dynamics."""
-    root = _subtree(ElementTree.parse(urdf).getroot(), arm.base_frame)
+    root = subtree(ElementTree.parse(urdf).getroot(), arm.base_frame)
     for link in root.findall("link"):
         for shape in [*link.findall("visual"), *link.findall("collision")]:
             link.remove(shape)
-        _set_inertial(link, fixed=link.get("name") == arm.base_frame)
+        set_inertial(link, fixed=link.get("name") == arm.base_frame)
     for joint in root.findall("joint"):
         for dynamics in joint.findall("dynamics"):
             joint.remove(dynamics)
         if joint.get("type") != "fixed":
             joint.set("type", "continuous")  # end stops are the simulator's; Bullet would add its own
-    _hang(root, arm.tool_frame, TOOL_MARK, 0.0, (0.0, 0.0, 0.0))
-    _hang(root, arm.tool_frame, PAYLOAD, payload[0], payload[1].tolist())
+    _hang(root, arm.tool_frame, TOOL_MARK, 0.0, np.zeros(3))
+    _hang(root, arm.tool_frame, PAYLOAD, payload[0], payload[1])
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _subtree(root: ElementTree.Element, base: str) -> ElementTree.Element:
+def subtree(root: ElementTree.Element, base: str) -> ElementTree.Element:
     """A robot of ``base`` and all that hangs on it: a mount below the base frame turns nothing."""
     names, joints = {base}, [joint for joint in root.findall("joint") if joint.find("child") is not None]
     kept: list[ElementTree.Element] = []
-    while grown := [joint for joint in joints if joint not in kept and _end(joint, "parent") in names]:
+    while grown := [joint for joint in joints if joint not in kept and end_of(joint, "parent") in names]:
         kept += grown
-        names |= {_end(joint, "child") for joint in grown}
+        names |= {end_of(joint, "child") for joint in grown}
     tree = ElementTree.Element("robot", name=root.get("name", base))
+    tree.extend(root.findall("material"))
     tree.extend(link for link in root.findall("link") if link.get("name") in names)
     tree.extend(kept)
     return tree
 
 
-def _end(joint: ElementTree.Element, key: str) -> str:
+def end_of(joint: ElementTree.Element, key: str) -> str:
+    """Name of a joint's ``parent`` or ``child`` link."""
     found = joint.find(key)
     return "" if found is None else found.get("link", "")
 
 
-def _set_inertial(link: ElementTree.Element, fixed: bool) -> None:
+def set_inertial(link: ElementTree.Element, fixed: bool) -> None:
+    """Zeros where nothing is said, and for what does not move."""
     found = link.find("inertial")
     if found is not None and fixed:
         link.remove(found)
@@ -76,11 +80,16 @@ def _point_inertial(mass: float) -> ElementTree.Element:
     return inertial
 
 
-def _hang(root: ElementTree.Element, parent: str, name: str, mass: float, offset: Sequence[float]) -> None:
+def _hang(root: ElementTree.Element, parent: str, name: str, mass: float, offset: Array) -> None:
     """A point mass fixed to a link."""
     link = ElementTree.SubElement(root, "link", name=name)
     link.append(_point_inertial(mass))
     joint = ElementTree.SubElement(root, "joint", name=f"{name}_joint", type="fixed")
-    ElementTree.SubElement(joint, "origin", xyz=" ".join(repr(float(value)) for value in offset), rpy="0 0 0")
+    ElementTree.SubElement(joint, "origin", xyz=row(offset), rpy="0 0 0")
     ElementTree.SubElement(joint, "parent", link=parent)
     ElementTree.SubElement(joint, "child", link=name)
+
+
+def row(values: Array) -> str:
+    """Numbers as an attribute's text, every digit kept."""
+    return " ".join(repr(float(value)) for value in values)

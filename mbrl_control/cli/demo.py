@@ -22,7 +22,7 @@ from mbrl_control.cli.locations import arm_file, launch_file
 from mbrl_control.cli.processes import NodeSpec, load_graph
 from mbrl_control.cli.reference import run_references
 from mbrl_control.cli.session import Session, new_folder, run_verb
-from mbrl_control.cli.simulation import Simulator, load_simulated_arm
+from mbrl_control.cli.simulation import Simulator, load_filmed_arm
 from mbrl_control.cli.task_client import TaskClient
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.kinematics import sample_targets
@@ -63,7 +63,7 @@ def demo(
     if report is not None:
         print(json.dumps(make_report(report)))
         return
-    arm, specs = load_simulated_arm(arm_file(robot), sim), load_graph(launch_file("graph.yaml"))
+    arm, specs = load_filmed_arm(arm_file(robot), sim), load_graph(launch_file("graph.yaml"))
     folder = new_folder(out or Path("out") / f"demo-{arm.name}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}")
     view, begin = DemoView(headless), time.monotonic()
     try:
