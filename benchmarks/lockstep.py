@@ -22,6 +22,7 @@ from mbrl_control.replay.streams import Streams
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan
 from sim.engines import Simulator, open_arm
+from sim.randomization import SimParameters
 
 MS = 1_000_000
 START_NS = 1_790_000_000_000 * MS
@@ -54,9 +55,11 @@ class Lockstep:
         seed: int,
         simulator: Simulator = Simulator.MUJOCO,
         interface: CommandInterface = CommandInterface.VELOCITY,
+        parameters: SimParameters | None = None,
     ) -> None:
+        """``parameters`` of the plant; None: the arm as described, which is what everything but the plant knows."""
         self.clock = VirtualClock(START_NS)
-        self.sim = open_arm(simulator, arm_path, seed, START_NS, interface)
+        self.sim = open_arm(simulator, arm_path, seed, START_NS, interface, parameters)
         self.arm: Arm = self.sim.arm
         self.chain = Chain(self.arm, SENSOR_MS * 1e-3)
         self.history = CommandHistory(self.arm.joints)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mbrl_control.robot import Arm, ArmError, SensorNoise
 from mbrl_control.signals import Array, CommandInterface, SensorSample
+from sim.randomization import SimParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ class ArmSim(Protocol):
     @property
     def interface(self) -> CommandInterface:
         """What a command is: the velocity that the servos follow with their lag, or the motors' torque itself."""
+        ...
+
+    @property
+    def parameters(self) -> SimParameters:
+        """What the plant really is, where :attr:`arm` says what is known of it."""
         ...
 
     @property
@@ -125,10 +131,10 @@ class CommandDelay:
 class Instruments:
     """Time, and the measurements on their way: what an engine records after each step becomes readable later."""
 
-    def __init__(self, arm: Arm, period_ns: int, seed: int, start_ns: int) -> None:
-        self._noise = arm.noise
+    def __init__(self, noise: SensorNoise, late_steps: int, period_ns: int, seed: int, start_ns: int) -> None:
+        self._noise = noise
         self._period_ns = period_ns
-        self._late = whole_steps(arm.sensor_delay_s, period_ns, "delays.sensor_s")
+        self._late = late_steps
         self._generator = np.random.default_rng(seed)
         self._start_ns = start_ns
         self._line: deque[tuple[int, Array, Array, Array]] = deque(maxlen=self._late + 1)

@@ -25,13 +25,14 @@ _UNBOUNDED_SPEED = 1e6
 class BulletChain:
     """Every array is [J] in the arm's joint order. The base frame is the world; no display, no contacts, no damping."""
 
-    def __init__(self, urdf: Path, arm: Arm) -> None:
-        """Load ``urdf``.
+    def __init__(self, urdf: Path, arm: Arm, mass_scale: Array | None = None) -> None:
+        """Load ``urdf``, with mass and inertia of its moving links times ``mass_scale`` [J] (default: as they are).
 
         Raises:
             ArmError: other joints move than the arm names, or Bullet does not take an inertia.
         """
         self._urdf, self._arm = urdf, arm
+        self._mass_scale = np.ones(arm.joints) if mass_scale is None else mass_scale
         self._client: int = pybullet.connect(pybullet.DIRECT)
         weakref.finalize(self, pybullet.disconnect, self._client)
         self._still = [0.0] * arm.joints
@@ -82,7 +83,7 @@ class BulletChain:
 
     def _load(self, payload: Payload) -> None:
         """Begin a new world: Bullet keeps an inverse dynamics tree of each body as it was when first asked for."""
-        client, text = self._client, dynamics_urdf(self._urdf, self._arm, payload)
+        client, text = self._client, dynamics_urdf(self._urdf, self._arm, self._mass_scale, payload)
         pybullet.resetSimulation(physicsClientId=client)
         pybullet.setPhysicsEngineParameter(fixedTimeStep=TIMESTEP_S, numSubSteps=0, physicsClientId=client)
         pybullet.setGravity(0.0, 0.0, -GRAVITY, physicsClientId=client)

@@ -27,13 +27,14 @@ Payload = tuple[float, Array]
 """Mass in kg of a point, and its offset [3] m in the tool frame."""
 
 
-def dynamics_urdf(urdf: Path, arm: Arm, payload: Payload) -> str:
-    """URDF text of the arm's dynamics: no shapes, no limits, no joint dynamics."""
+def dynamics_urdf(urdf: Path, arm: Arm, mass_scale: Array, payload: Payload) -> str:
+    """URDF text of the arm's dynamics, links times ``mass_scale`` [J]: no shapes, no limits, no joint dynamics."""
     root = subtree(ElementTree.parse(urdf).getroot(), arm.base_frame)
     for link in root.findall("link"):
         for shape in [*link.findall("visual"), *link.findall("collision")]:
             link.remove(shape)
         set_inertial(link, fixed=link.get("name") == arm.base_frame)
+    _scale(root, arm, mass_scale)
     for joint in root.findall("joint"):
         for dynamics in joint.findall("dynamics"):
             joint.remove(dynamics)
@@ -71,6 +72,19 @@ def set_inertial(link: ElementTree.Element, fixed: bool) -> None:
         link.remove(found)
     if found is None or fixed:
         link.append(_point_inertial(0.0))
+
+
+def _scale(root: ElementTree.Element, arm: Arm, mass_scale: Array) -> None:
+    """Mass and inertia of each moving link, with everything fixed to it."""
+    scale_of = {arm.base_frame: 1.0}
+    factor = dict(zip(arm.joint_names, mass_scale.tolist(), strict=True))
+    for joint in root.findall("joint"):  # parents come before their children
+        parent = scale_of[end_of(joint, "parent")]
+        scale_of[end_of(joint, "child")] = factor.get(joint.get("name", ""), parent)
+    for link in root.findall("link"):
+        for element in [*link.iterfind("inertial/mass"), *link.iterfind("inertial/inertia")]:
+            for key, text in element.attrib.items():
+                element.set(key, repr(float(text) * scale_of[link.get("name", "")]))
 
 
 def _point_inertial(mass: float) -> ElementTree.Element:

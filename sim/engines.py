@@ -9,6 +9,7 @@ from typing import Any
 from mbrl_control.robot import ArmError, load_arm
 from mbrl_control.signals import CommandInterface
 from sim.arm_sim import ArmSim
+from sim.randomization import SimParameters
 from sim.render import CapsuleRenderer, Renderer, load_camera
 
 
@@ -39,8 +40,11 @@ def open_arm(
     seed: int,
     start_ns: int = 0,
     interface: CommandInterface = CommandInterface.VELOCITY,
+    parameters: SimParameters | None = None,
 ) -> ArmSim:
     """A simulated arm at rest at home; ``seed`` of the measurement noise, ``start_ns`` the time of step 0.
+
+    ``parameters`` of the plant; None: the arm exactly as described.
 
     Raises:
         ArmError: the arm's files do not suit the engine or the interface.
@@ -48,10 +52,10 @@ def open_arm(
     if simulator is Simulator.MUJOCO:
         from sim.mujoco_arm import MujocoArm
 
-        return MujocoArm(arm_path, seed, start_ns, interface)
+        return MujocoArm(arm_path, seed, start_ns, interface, parameters)
     from sim.pybullet_arm import PybulletArm
 
-    return PybulletArm(arm_path, seed, start_ns, interface)
+    return PybulletArm(arm_path, seed, start_ns, interface, parameters)
 
 
 def open_renderer(simulator: Simulator, arm_path: str | Path) -> Renderer:
@@ -67,6 +71,11 @@ def open_renderer(simulator: Simulator, arm_path: str | Path) -> Renderer:
     return BulletRenderer(arm_path)
 
 
-def simulation_facts(simulator: Simulator, sim: ArmSim) -> dict[str, Any]:
-    """What a truth file says of its simulator."""
-    return {"simulator": simulator.value, "command_interface": sim.interface.value}
+def simulation_facts(simulator: Simulator, sim: ArmSim, randomization_seed: int) -> dict[str, Any]:
+    """What a truth file says of its simulator and of the plant; a negative seed: the arm as described."""
+    return {
+        "simulator": simulator.value,
+        "command_interface": sim.interface.value,
+        "randomization_seed": randomization_seed,
+        "plant": sim.parameters.facts(),
+    }

@@ -10,6 +10,7 @@ import numpy as np
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, CommandInterface, SensorSample
 from sim.arm_sim import ArmSim, TruthState
+from sim.randomization import SimParameters
 
 Disturbance = Callable[[SensorSample, SensorSample, float], SensorSample | None]
 """(sample, last sample before the fault, magnitude) -> what the driver reads."""
@@ -66,6 +67,10 @@ class FaultyArm:
     @property
     def interface(self) -> CommandInterface:
         return self._inner.interface
+
+    @property
+    def parameters(self) -> SimParameters:
+        return self._inner.parameters
 
     @property
     def period_ns(self) -> int:

@@ -18,6 +18,7 @@ from sim.arm_sim import (
     drives_carry_the_arm,
     whole_steps,
 )
+from sim.randomization import SimParameters
 
 
 class MujocoArm:
@@ -29,9 +30,12 @@ class MujocoArm:
         seed: int,
         start_ns: int = 0,
         interface: CommandInterface = CommandInterface.VELOCITY,
+        parameters: SimParameters | None = None,
     ) -> None:
+        """``parameters`` of the plant; None: the arm exactly as described."""
         self.arm: Arm = load_arm(arm_path)
         self.interface = interface
+        self.parameters = SimParameters.nominal(self.arm) if parameters is None else parameters
         self._model = _load_model(Path(arm_path).with_suffix(".mjcf.xml"), self.arm)
         self._data = mujoco.MjData(self._model)
         if not self._servo:
@@ -40,8 +44,10 @@ class MujocoArm:
         self._payload = self._model.body("payload").id
         self._tool = self._model.site(self.arm.tool_frame).id
         self._gravcomp = self._model.body_gravcomp * drives_carry_the_arm(self.arm, interface)
-        self._instruments = Instruments(self.arm, self.period_ns, seed, start_ns)
-        command_steps = whole_steps(self.arm.command_delay_s, self.period_ns, "delays.command_s")
+        self._become(self.parameters)
+        late_steps = whole_steps(self.arm.sensor_delay_s, self.period_ns, "delays.sensor_s")
+        self._instruments = Instruments(self.parameters.noise, late_steps, self.period_ns, seed, start_ns)
+        command_steps = whole_steps(self.parameters.command_delay_s, self.period_ns, "delays.command_s")
         self._delay = CommandDelay(command_steps, self.arm.joints)
         self._brakes = False
         self.reset(self.arm.home)
@@ -78,8 +84,8 @@ class MujocoArm:
         self._delay.clear()
         self._data.act[:] = 0.0
         self._data.ctrl[:] = 0.0
-        model.dof_frictionloss[:] = self._brake_torque() if on else self.arm.friction_coulomb
-        gain, damping = (self.arm.servo_gain, self.arm.servo_gain) if self._servo else (1.0, 0.0)
+        model.dof_frictionloss[:] = self._brake_torque() if on else self.parameters.friction_coulomb
+        gain, damping = (self.parameters.servo_gain,) * 2 if self._servo else (1.0, 0.0)
         model.actuator_gainprm[:, 0] = 0.0 if on else gain
         model.actuator_biasprm[:, 2] = 0.0 if on else -damping
         model.body_gravcomp[:] = 0.0 if on else self._gravcomp
@@ -123,6 +129,19 @@ class MujocoArm:
     @property
     def _servo(self) -> bool:
         return self.interface is CommandInterface.VELOCITY
+
+    def _become(self, parameters: SimParameters) -> None:
+        """Take on masses, viscous friction and lag; what the drives compensate stays what is described."""
+        model = self._model
+        model.dof_damping[:] = parameters.friction_viscous
+        model.actuator_dynprm[:, 0] = parameters.servo_lag_s
+        for moved, scale in zip(model.jnt_bodyid, parameters.mass_scale, strict=True):
+            link = model.body_weldid == moved  # with everything fixed to it
+            model.body_mass[link] *= scale
+            model.body_inertia[link] *= scale
+            self._gravcomp[link] /= scale
+        if (parameters.mass_scale != 1.0).any():
+            mujoco.mj_setConst(model, mujoco.MjData(model))
 
     def _record(self) -> None:
         data = self._data

@@ -32,6 +32,7 @@ from sim.arm_sim import (
 from sim.bullet_chain import NO_PAYLOAD, BulletChain
 from sim.generate import TIMESTEP_S
 from sim.joint_step import velocity_after_step
+from sim.randomization import SimParameters
 
 STOP_RECOVERY = 0.2
 """Share of the way beyond an end stop that is taken back in one step."""
@@ -46,20 +47,23 @@ class PybulletArm:
         seed: int,
         start_ns: int = 0,
         interface: CommandInterface = CommandInterface.VELOCITY,
+        parameters: SimParameters | None = None,
     ) -> None:
+        """``parameters`` of the plant; None: the arm exactly as described."""
         self.arm: Arm = load_arm(arm_path)
         self.interface = interface
+        self.parameters = SimParameters.nominal(self.arm) if parameters is None else parameters
         self._carried = drives_carry_the_arm(self.arm, interface)
         self.period_ns: int = round(TIMESTEP_S * 1e9)
         urdf = Path(arm_path).with_suffix(".urdf")
-        self._plant = BulletChain(urdf, self.arm)
+        self._plant = BulletChain(urdf, self.arm, self.parameters.mass_scale)
         self._unloaded = BulletChain(urdf, self.arm)
         self._payload = NO_PAYLOAD
-        self._instruments = Instruments(self.arm, self.period_ns, seed, start_ns)
-        self._delay = CommandDelay(
-            whole_steps(self.arm.command_delay_s, self.period_ns, "delays.command_s"), self.arm.joints
-        )
-        self._lag = 1.0 - np.exp(-TIMESTEP_S / self.arm.servo_lag_s)
+        late_steps = whole_steps(self.arm.sensor_delay_s, self.period_ns, "delays.sensor_s")
+        self._instruments = Instruments(self.parameters.noise, late_steps, self.period_ns, seed, start_ns)
+        command_steps = whole_steps(self.parameters.command_delay_s, self.period_ns, "delays.command_s")
+        self._delay = CommandDelay(command_steps, self.arm.joints)
+        self._lag = 1.0 - np.exp(-TIMESTEP_S / self.parameters.servo_lag_s)
         self.reset(self.arm.home)
 
     @property
@@ -91,16 +95,16 @@ class PybulletArm:
         self._held = np.zeros(self.arm.joints)
         self._delay.clear()
         self._followed = np.zeros(self.arm.joints)
-        self._dry_friction = self._brake_torque() if on else self.arm.friction_coulomb
+        self._dry_friction = self._brake_torque() if on else self.parameters.friction_coulomb
 
     def step(self) -> None:
         command = self._delay.shift(self._held)
         position, velocity = self._plant.state()
         motor, damping = self._motor(command, position, velocity)
         mass, bias = self._plant.mass_matrix(position), self._plant.bias(position, velocity)
-        damping = damping + self.arm.friction_viscous
-        inertia = mass + np.diag(self.arm.armature + TIMESTEP_S * damping)
-        impulse = inertia @ velocity + TIMESTEP_S * (motor - self.arm.friction_viscous * velocity - bias)
+        viscous = self.parameters.friction_viscous
+        inertia = mass + np.diag(self.arm.armature + TIMESTEP_S * (damping + viscous))
+        impulse = inertia @ velocity + TIMESTEP_S * (motor - viscous * velocity - bias)
         after = velocity_after_step(
             inertia, impulse, TIMESTEP_S * self._dry_friction, self._velocities_off_the_stops(position), velocity
         )
@@ -139,10 +143,11 @@ class PybulletArm:
         carried = self._unloaded.gravity(position) if self._carried else np.zeros(arm.joints)
         if self.interface is CommandInterface.EFFORT:
             return np.clip(command + carried, -arm.effort, arm.effort), np.zeros(arm.joints)
-        servo = arm.servo_gain * (self._followed - velocity)
+        gain = self.parameters.servo_gain
+        servo = gain * (self._followed - velocity)
         total = np.clip(servo, -arm.effort, arm.effort) + carried
         free = (np.abs(servo) < arm.effort) & (np.abs(total) < arm.effort)
-        return np.clip(total, -arm.effort, arm.effort), np.where(free, arm.servo_gain, 0.0)
+        return np.clip(total, -arm.effort, arm.effort), np.where(free, gain, 0.0)
 
     def _velocities_off_the_stops(self, position: Array) -> tuple[Array, Array]:
         """Least and greatest velocity [J] with which the step ends at a stop, or goes back towards it from beyond."""

@@ -40,7 +40,9 @@ def test_an_engine_is_opened_without_the_other_and_without_a_word(simulator: Sim
 def test_what_was_asked_is_what_runs_and_what_is_said(simulator: Simulator, interface: CommandInterface) -> None:
     sim = open_arm(simulator, ROBOTS / "planar.yaml", 0, 7_000_000, interface)
     assert (sim.time_ns, sim.interface) == (7_000_000, interface)
-    assert simulation_facts(simulator, sim) == {"simulator": simulator.value, "command_interface": interface.value}
+    facts = simulation_facts(simulator, sim, 7)
+    assert (facts["simulator"], facts["command_interface"]) == (simulator.value, interface.value)
+    assert facts["randomization_seed"] == 7
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
