@@ -20,8 +20,9 @@ from mbrl_control.planning.excitation import Excitation, ExcitationConfig
 from mbrl_control.planning.planner import Planner
 from mbrl_control.replay.streams import Streams
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan
-from sim.mujoco_arm import MujocoArm
+from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan
+from sim.engines import Simulator, open_arm
+from sim.randomization import SimParameters
 
 MS = 1_000_000
 START_NS = 1_790_000_000_000 * MS
@@ -48,9 +49,17 @@ class Record:
 class Lockstep:
     """One arm under one source of plans at a time."""
 
-    def __init__(self, arm_path: Path, seed: int) -> None:
+    def __init__(
+        self,
+        arm_path: Path,
+        seed: int,
+        simulator: Simulator = Simulator.MUJOCO,
+        interface: CommandInterface = CommandInterface.VELOCITY,
+        parameters: SimParameters | None = None,
+    ) -> None:
+        """``parameters`` of the plant; None: the arm as described, which is what everything but the plant knows."""
         self.clock = VirtualClock(START_NS)
-        self.sim = MujocoArm(arm_path, seed, START_NS)
+        self.sim = open_arm(simulator, arm_path, seed, START_NS, interface, parameters)
         self.arm: Arm = self.sim.arm
         self.chain = Chain(self.arm, SENSOR_MS * 1e-3)
         self.history = CommandHistory(self.arm.joints)

@@ -21,11 +21,13 @@ from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.replay.transitions import Grid, transitions_from_streams
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import Transitions
+from sim.engines import Simulator
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arm", type=Path, default=Path("sim/robots/panda.yaml"))
+    parser.add_argument("--sim", type=Simulator, default=Simulator.MUJOCO, help="mujoco or pybullet")
     parser.add_argument("--targets", type=int, default=8, help="per phase, 3 s each")
     parser.add_argument("--excite", type=float, default=60.0, help="seconds of excitation, per regime")
     parser.add_argument("--payload", type=float, default=1.5, help="kg")
@@ -56,7 +58,7 @@ def _phases(options: argparse.Namespace) -> dict[str, float]:
 
 
 def _collect(options: argparse.Namespace, payload: float) -> Transitions:
-    lockstep = Lockstep(options.arm, options.seed)
+    lockstep = Lockstep(options.arm, options.seed, options.sim)
     if payload:
         lockstep.attach_payload(payload)
     excite(lockstep, options.excite, ExcitationConfig(), options.seed)
@@ -64,7 +66,7 @@ def _collect(options: argparse.Namespace, payload: float) -> Transitions:
 
 
 def _reach(options: argparse.Namespace, name: str, model: PlanningModel, payload: float) -> dict[str, float]:
-    lockstep = Lockstep(options.arm, options.seed + 1)
+    lockstep = Lockstep(options.arm, options.seed + 1, options.sim)
     if payload:
         lockstep.attach_payload(payload)
     planner = Planner(lockstep.arm, PlannerConfig(), lockstep.clock, np.random.default_rng(options.seed))

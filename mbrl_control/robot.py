@@ -138,7 +138,8 @@ class Arm:
 NAME = re.compile(r"[a-z0-9_]{1,64}")
 _FRAMES = ("name", "base_frame", "tool_frame", "joints", "tool", "links", "home", "work_box", "capsules", "camera")
 FIELDS = frozenset((*_FRAMES, "servo", "friction", "armature", "noise", "delays", "brake", "effort_mode"))
-"""Top level of an arm's YAML; a misspelt field would silently do nothing."""
+FIELDS |= {"randomization"}
+"""Top level of an arm's YAML; a misspelt field would silently do nothing. The simulators read `randomization`."""
 JOINT_FIELDS = frozenset(("name", "parent", "child", "xyz", "rpy", "axis", "lower", "upper", "velocity", "effort"))
 JOINT_FIELDS |= {"acceleration", "jerk", "torque_rate"}
 LONGEST_DELAY_S = 0.1

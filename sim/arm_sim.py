@@ -8,8 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from mbrl_control.robot import Arm, ArmError
-from mbrl_control.signals import Array, SensorSample
+from mbrl_control.robot import Arm, ArmError, SensorNoise
+from mbrl_control.signals import Array, CommandInterface, SensorSample
+from sim.randomization import SimParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,25 @@ class TruthState:
 
 
 class ArmSim(Protocol):
-    """A velocity-controlled arm that advances in fixed physics steps. Every call is made from one thread.
+    """An arm under velocity or torque commands that advances in fixed physics steps. All calls come from one thread.
 
     Time is that of the last :meth:`set_time` plus a period for each step since. Commands act ``command delay`` after
     :meth:`command`, measurements become readable ``sensor delay`` after their stamp; both are whole physics steps.
+    The motors never give more than the effort limit, gravity compensation included.
     """
 
     @property
     def arm(self) -> Arm: ...
+
+    @property
+    def interface(self) -> CommandInterface:
+        """What a command is: the velocity that the servos follow with their lag, or the motors' torque itself."""
+        ...
+
+    @property
+    def parameters(self) -> SimParameters:
+        """What the plant really is, where :attr:`arm` says what is known of it."""
+        ...
 
     @property
     def period_ns(self) -> int:
@@ -62,8 +74,12 @@ class ArmSim(Protocol):
         """Let the present step be at ``time_ns``; measurements from before are forgotten."""
         ...
 
-    def command(self, velocity: Array) -> None:
-        """Joint velocity command [J] rad/s, held until the next one. Ignored by the arm while the brakes are on."""
+    def command(self, values: Array) -> None:
+        """Command [J], held until the next one. Ignored by the arm while the brakes are on.
+
+        VELOCITY: rad/s. EFFORT: N m, on top of the unloaded arm's gravity torque where the arm's drives add that
+        themselves (``effort_mode.gravity_compensated``).
+        """
         ...
 
     def brake(self, on: bool) -> None:
@@ -112,6 +128,47 @@ class CommandDelay:
             self._line[index] = self._zero
 
 
+class Instruments:
+    """Time, and the measurements on their way: what an engine records after each step becomes readable later."""
+
+    def __init__(self, noise: SensorNoise, late_steps: int, period_ns: int, seed: int, start_ns: int) -> None:
+        self._noise = noise
+        self._period_ns = period_ns
+        self._late = late_steps
+        self._generator = np.random.default_rng(seed)
+        self._start_ns = start_ns
+        self._line: deque[tuple[int, Array, Array, Array]] = deque(maxlen=self._late + 1)
+        self.steps = 0
+
+    @property
+    def time_ns(self) -> int:
+        return self._start_ns + self.steps * self._period_ns
+
+    @property
+    def newest(self) -> tuple[int, Array, Array, Array]:
+        """(stamp, position, velocity, effort) of the last record, neither noisy nor late."""
+        return self._line[-1]
+
+    def record(self, position: Array, velocity: Array, effort: Array) -> None:
+        """Take the present state; the arrays must not change afterwards."""
+        self._line.append((self.time_ns, position, velocity, effort))
+
+    def forget(self) -> None:
+        """Measurements on their way are lost."""
+        self._line.clear()
+
+    def set_time(self, time_ns: int) -> None:
+        """As :meth:`ArmSim.set_time`: the newest record gets the new time, the others are lost."""
+        _, *state = self.newest
+        self._start_ns = time_ns - self.steps * self._period_ns
+        self.forget()
+        self.record(*state)
+
+    def sample(self) -> SensorSample | None:
+        """As :meth:`ArmSim.sensor`."""
+        return measure(self._line[0], self._noise, self._generator) if len(self._line) > self._late else None
+
+
 def whole_steps(delay_s: float, period_ns: int, field: str) -> int:
     """Delay as a count of physics steps.
 
@@ -124,11 +181,10 @@ def whole_steps(delay_s: float, period_ns: int, field: str) -> int:
     return steps
 
 
-def measure(truth: tuple[int, Array, Array, Array], arm: Arm, generator: np.random.Generator) -> SensorSample:
-    """White noise on (stamp, position, velocity, effort), then rounding to the arm's resolution."""
+def measure(truth: tuple[int, Array, Array, Array], noise: SensorNoise, generator: np.random.Generator) -> SensorSample:
+    """White noise on (stamp, position, velocity, effort), then rounding to the resolution of the reading."""
     stamp_ns, position, velocity, effort = truth
-    noise = arm.noise
-    draw = generator.standard_normal((3, arm.joints))
+    draw = generator.standard_normal((3, len(position)))
     return SensorSample(
         stamp_ns,
         _quantize(position + noise.position_std * draw[0], noise.position_quantum),
@@ -137,16 +193,44 @@ def measure(truth: tuple[int, Array, Array, Array], arm: Arm, generator: np.rand
     )
 
 
-def checked_command(velocity: Array, joints: int) -> Array:
+def drives_carry_the_arm(arm: Arm, interface: CommandInterface) -> bool:
+    """Do the motors add the gravity torque of the unloaded arm by themselves? Velocity servos always do.
+
+    Raises:
+        ArmError: torque commands for an arm that does not say how it takes them.
+    """
+    if interface is CommandInterface.VELOCITY:
+        return True
+    if arm.effort_mode is None:
+        raise ArmError(
+            f"effort_mode: missing in the description of {arm.name}; add effort_mode.gravity_compensated, "
+            "hold_stiffness and hold_damping, or command velocities"
+        )
+    return arm.effort_mode.gravity_compensated
+
+
+def checked_command(values: Array, joints: int) -> Array:
     """A copy of the command.
 
     Raises:
         ValueError: wrong shape or not finite.
     """
-    command = np.array(velocity, dtype=np.float64)
+    command = np.array(values, dtype=np.float64)
     if command.shape != (joints,) or not np.isfinite(command).all():
-        raise ValueError(f"command: needs {joints} finite velocities, got {velocity!r}")
+        raise ValueError(f"command: needs {joints} finite numbers, got {values!r}")
     return command
+
+
+def checked_payload(mass: float, offset: Array) -> Array:
+    """The offset [3] m of a payload of ``mass`` kg.
+
+    Raises:
+        ValueError: the mass is negative, or a number is not finite.
+    """
+    place = np.array(offset, dtype=np.float64)
+    if not (np.isfinite(mass) and mass >= 0.0) or place.shape != (3,) or not np.isfinite(place).all():
+        raise ValueError(f"payload: mass {mass} kg at {offset} m; give a finite mass >= 0 and three finite metres")
+    return place
 
 
 def _quantize(value: Array, quantum: float) -> Array:

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, SensorSample
+from mbrl_control.signals import Array, CommandInterface, SensorSample
 from sim.arm_sim import ArmSim, TruthState
+from sim.randomization import SimParameters
 
 Disturbance = Callable[[SensorSample, SensorSample, float], SensorSample | None]
 """(sample, last sample before the fault, magnitude) -> what the driver reads."""
@@ -64,6 +65,14 @@ class FaultyArm:
         return self._inner.arm
 
     @property
+    def interface(self) -> CommandInterface:
+        return self._inner.interface
+
+    @property
+    def parameters(self) -> SimParameters:
+        return self._inner.parameters
+
+    @property
     def period_ns(self) -> int:
         return self._inner.period_ns
 
@@ -81,8 +90,8 @@ class FaultyArm:
     def set_time(self, time_ns: int) -> None:
         self._inner.set_time(time_ns)
 
-    def command(self, velocity: Array) -> None:
-        self._inner.command(velocity)
+    def command(self, values: Array) -> None:
+        self._inner.command(values)
 
     def brake(self, on: bool) -> None:
         self._inner.brake(on)

@@ -1,62 +1,78 @@
-"""The arm in MuJoCo: velocity servos with lag, friction, gravity compensation of the unloaded arm, brakes, payload."""
+"""The arm in MuJoCo: velocity servos or torques, friction, unloaded gravity compensation, brakes, payload."""
 
 from __future__ import annotations
 
-from collections import deque
 from pathlib import Path
 
 import mujoco
 import numpy as np
 
 from mbrl_control.robot import Arm, ArmError, load_arm
-from mbrl_control.signals import Array, SensorSample
-from sim.arm_sim import CommandDelay, TruthState, checked_command, measure, whole_steps
+from mbrl_control.signals import Array, CommandInterface, SensorSample
+from sim.arm_sim import (
+    CommandDelay,
+    Instruments,
+    TruthState,
+    checked_command,
+    checked_payload,
+    drives_carry_the_arm,
+    whole_steps,
+)
+from sim.randomization import SimParameters
 
 
 class MujocoArm:
     """:class:`sim.arm_sim.ArmSim` on MuJoCo. ``start_ns`` is the time of step 0."""
 
-    def __init__(self, arm_path: str | Path, seed: int, start_ns: int = 0) -> None:
+    def __init__(
+        self,
+        arm_path: str | Path,
+        seed: int,
+        start_ns: int = 0,
+        interface: CommandInterface = CommandInterface.VELOCITY,
+        parameters: SimParameters | None = None,
+    ) -> None:
+        """``parameters`` of the plant; None: the arm exactly as described."""
         self.arm: Arm = load_arm(arm_path)
+        self.interface = interface
+        self.parameters = SimParameters.nominal(self.arm) if parameters is None else parameters
         self._model = _load_model(Path(arm_path).with_suffix(".mjcf.xml"), self.arm)
         self._data = mujoco.MjData(self._model)
-        self._generator = np.random.default_rng(seed)
-        self._start_ns = start_ns
-        self._steps = 0
+        if not self._servo:
+            self._model.actuator_forcelimited[:] = 0  # the limit is on the sum with the compensation alone
         self.period_ns: int = round(self._model.opt.timestep * 1e9)
         self._payload = self._model.body("payload").id
         self._tool = self._model.site(self.arm.tool_frame).id
-        self._gravcomp = self._model.body_gravcomp.copy()
-        self._sensor_steps = whole_steps(self.arm.sensor_delay_s, self.period_ns, "delays.sensor_s")
-        command_steps = whole_steps(self.arm.command_delay_s, self.period_ns, "delays.command_s")
+        self._gravcomp = self._model.body_gravcomp * drives_carry_the_arm(self.arm, interface)
+        self._become(self.parameters)
+        late_steps = whole_steps(self.arm.sensor_delay_s, self.period_ns, "delays.sensor_s")
+        self._instruments = Instruments(self.parameters.noise, late_steps, self.period_ns, seed, start_ns)
+        command_steps = whole_steps(self.parameters.command_delay_s, self.period_ns, "delays.command_s")
         self._delay = CommandDelay(command_steps, self.arm.joints)
-        self._measured: deque[tuple[int, Array, Array, Array]] = deque(maxlen=self._sensor_steps + 1)
         self._brakes = False
         self.reset(self.arm.home)
 
     @property
     def step_count(self) -> int:
-        return self._steps
+        return self._instruments.steps
 
     @property
     def time_ns(self) -> int:
-        return self._start_ns + self._steps * self.period_ns
+        return self._instruments.time_ns
 
     def reset(self, q: Array) -> None:
         mujoco.mj_resetData(self._model, self._data)
         self._data.qpos[:] = checked_command(q, self.arm.joints)
         self.brake(False)
         mujoco.mj_forward(self._model, self._data)
-        self._measured.clear()
+        self._instruments.forget()
         self._record()
 
     def set_time(self, time_ns: int) -> None:
-        self._start_ns = time_ns - self._steps * self.period_ns
-        self._measured.clear()
-        self._record()
+        self._instruments.set_time(time_ns)
 
-    def command(self, velocity: Array) -> None:
-        self._held = checked_command(velocity, self.arm.joints)
+    def command(self, values: Array) -> None:
+        self._held = checked_command(values, self.arm.joints)
 
     def brake(self, on: bool) -> None:
         """Clamp or release. Clamped means no servo and no gravity compensation (motor torque 0), and friction of
@@ -68,28 +84,26 @@ class MujocoArm:
         self._delay.clear()
         self._data.act[:] = 0.0
         self._data.ctrl[:] = 0.0
-        model.dof_frictionloss[:] = self._brake_torque() if on else self.arm.friction_coulomb
-        model.actuator_gainprm[:, 0] = 0.0 if on else self.arm.servo_gain
-        model.actuator_biasprm[:, 2] = 0.0 if on else -self.arm.servo_gain
+        model.dof_frictionloss[:] = self._brake_torque() if on else self.parameters.friction_coulomb
+        gain, damping = (self.parameters.servo_gain,) * 2 if self._servo else (1.0, 0.0)
+        model.actuator_gainprm[:, 0] = 0.0 if on else gain
+        model.actuator_biasprm[:, 2] = 0.0 if on else -damping
         model.body_gravcomp[:] = 0.0 if on else self._gravcomp
 
     def step(self) -> None:
         self._data.ctrl[:] = self._delay.shift(self._held)
+        if not self._servo:
+            self._data.act[:] = self._data.ctrl  # the actuators' lag is the servos'
         mujoco.mj_step(self._model, self._data)
-        self._steps += 1
+        self._instruments.steps += 1
         self._record()
 
     def sensor(self) -> SensorSample | None:
-        if len(self._measured) <= self._sensor_steps:
-            return None
-        return measure(self._measured[0], self.arm, self._generator)
+        return self._instruments.sample()
 
     def attach_payload(self, mass: float, offset: Array) -> None:
-        offset = np.asarray(offset, dtype=np.float64)
-        if not (np.isfinite(mass) and mass >= 0.0) or offset.shape != (3,) or not np.isfinite(offset).all():
-            raise ValueError(f"payload: mass {mass} kg at {offset} m; give a finite mass >= 0 and three finite metres")
+        self._model.body_pos[self._payload] = checked_payload(mass, offset)
         self._model.body_mass[self._payload] = mass
-        self._model.body_pos[self._payload] = offset
         # On a scratch state: mj_setConst leaves the reference pose in the one it is given. With compensation on:
         # mj_setConst counts the compensated bodies, and with none counted compensation would stay off for good.
         self._model.body_gravcomp[:] = self._gravcomp
@@ -100,10 +114,10 @@ class MujocoArm:
 
     def truth(self) -> TruthState:
         mujoco.mj_kinematics(self._model, self._data)
-        _, position, velocity, effort = self._measured[-1]
+        _, position, velocity, effort = self._instruments.newest
         return TruthState(
             stamp_ns=self.time_ns,
-            step=self._steps,
+            step=self.step_count,
             position=position,
             velocity=velocity,
             effort=effort,
@@ -112,9 +126,26 @@ class MujocoArm:
             brakes=self._brakes,
         )
 
+    @property
+    def _servo(self) -> bool:
+        return self.interface is CommandInterface.VELOCITY
+
+    def _become(self, parameters: SimParameters) -> None:
+        """Take on masses, viscous friction and lag; what the drives compensate stays what is described."""
+        model = self._model
+        model.dof_damping[:] = parameters.friction_viscous
+        model.actuator_dynprm[:, 0] = parameters.servo_lag_s
+        for moved, scale in zip(model.jnt_bodyid, parameters.mass_scale, strict=True):
+            link = model.body_weldid == moved  # with everything fixed to it
+            model.body_mass[link] *= scale
+            model.body_inertia[link] *= scale
+            self._gravcomp[link] /= scale
+        if (parameters.mass_scale != 1.0).any():
+            mujoco.mj_setConst(model, mujoco.MjData(model))
+
     def _record(self) -> None:
         data = self._data
-        self._measured.append((self.time_ns, data.qpos.copy(), data.qvel.copy(), data.qfrc_actuator.copy()))
+        self._instruments.record(data.qpos.copy(), data.qvel.copy(), data.qfrc_actuator.copy())
 
     def _brake_torque(self) -> Array:
         """[J] N m of a clamped brake at the present pose."""

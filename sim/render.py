@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import yaml
@@ -38,6 +39,14 @@ class Camera:
     fovy_deg: float = 45.0
 
 
+class Renderer(Protocol):
+    """Draws one arm from one view."""
+
+    def __call__(self, q: Array, width: int, height: int, target: Array | None = None) -> NDArray[np.uint8]:
+        """[height, width, 3] picture of the arm at ``q`` [J] rad, its tool point, and a ``target`` [3] m if given."""
+        ...
+
+
 def load_camera(arm_path: str | Path) -> Camera:
     """The view that the arm's YAML names under ``camera``.
 
@@ -64,6 +73,23 @@ def render_arm(
     for point, mark_color in marks:
         _draw_capsule(color, depth, origin, rays, (point, point, MARK_RADIUS), mark_color)
     return np.clip(color, 0.0, 255.0).astype(np.uint8).reshape(height, width, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class CapsuleRenderer:
+    """:func:`render_arm` of one arm from one view; a :class:`Renderer`."""
+
+    arm: Arm
+    camera: Camera
+
+    def __call__(self, q: Array, width: int, height: int, target: Array | None = None) -> NDArray[np.uint8]:
+        return render_arm(self.arm, q, self.camera, width, height, target)
+
+
+def backdrop(camera: Camera, width: int, height: int) -> NDArray[np.uint8]:
+    """[height, width, 3] picture of floor and sky alone."""
+    color, _ = _floor(*_rays(camera, width, height))
+    return color.astype(np.uint8).reshape(height, width, 3)
 
 
 def _rays(camera: Camera, width: int, height: int) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from mbrl_control.signals import Array
 from sim.arm_sim import TruthState
 
 FORMAT = "mbrl_control truth 1"
+_FIRST = {"simulator": "mujoco", "command_interface": "velocity"}
 FLUSH_NS = 100_000_000
 """Longest stretch of simulated time that a kill can take away."""
 
@@ -37,6 +39,8 @@ class TruthLog:
     joint_names: tuple[str, ...]
     robot_sha256: tuple[str, ...]
     """Of the arm description and the URDF that the simulator ran with."""
+    simulation: dict[str, Any]
+    """Which simulator, which command interface; of older files, what there was then."""
     stamp_ns: NDArray[np.int64]
     """[N]"""
     step: NDArray[np.int64]
@@ -61,9 +65,16 @@ class TruthLog:
 class TruthWriter:
     """Appends one record per physics step; hands them to the operating system every 100 ms of simulated time."""
 
-    def __init__(self, path: str | Path, arm: Arm) -> None:
+    def __init__(self, path: str | Path, arm: Arm, simulation: Mapping[str, Any]) -> None:
+        """``simulation``: JSON-ready facts about the simulator, see :func:`sim.engines.simulation_facts`."""
         self._file = Path(path).open("xb")  # noqa: SIM115  # "x": never over an older run; closed by close()
-        header = {"format": FORMAT, "robot": arm.name, "joint_names": arm.joint_names, "robot_sha256": arm.sha256}
+        header = {
+            "format": FORMAT,
+            "robot": arm.name,
+            "joint_names": arm.joint_names,
+            "robot_sha256": arm.sha256,
+            "simulation": dict(simulation),
+        }
         self._file.write(json.dumps(header).encode() + b"\n")
         self._file.flush()
         self._record = struct.Struct(f"<qq{3 * arm.joints + 5}d")
@@ -114,7 +125,8 @@ def read_truth(path: str | Path) -> TruthLog:
     columns = {name: rows[name].copy() for name in ("stamp_ns", "step", *names, "tool", "payload_mass")}
     columns["brakes"] = rows["brakes"] > 0.5
     names, sha256 = tuple(header["joint_names"]), tuple(header["robot_sha256"])
-    return TruthLog(robot=header["robot"], joint_names=names, robot_sha256=sha256, **columns)
+    simulation = header.get("simulation", _FIRST)
+    return TruthLog(robot=header["robot"], joint_names=names, robot_sha256=sha256, simulation=simulation, **columns)
 
 
 def _header(path: Path, line: bytes) -> dict[str, Any]:

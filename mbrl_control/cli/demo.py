@@ -22,7 +22,7 @@ from mbrl_control.cli.locations import arm_file, launch_file
 from mbrl_control.cli.processes import NodeSpec, load_graph
 from mbrl_control.cli.reference import run_references
 from mbrl_control.cli.session import Session, new_folder, run_verb
-from mbrl_control.cli.simulation import load_simulated_arm
+from mbrl_control.cli.simulation import Simulator, load_filmed_arm
 from mbrl_control.cli.task_client import TaskClient
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.kinematics import sample_targets
@@ -42,6 +42,7 @@ class DemoOptions:
     """What a run is made of."""
 
     robot: str
+    simulator: str
     seed: int
     folder: Path
     targets: int
@@ -49,6 +50,7 @@ class DemoOptions:
 
 def demo(
     robot: Annotated[str, typer.Option(help="arm: panda, planar or a YAML file")] = "panda",
+    sim: Annotated[Simulator, typer.Option(help="simulator of the arm")] = Simulator.MUJOCO,
     seed: Annotated[int, typer.Option(help="seed of everything random", min=0, max=2**31 - 1)] = 0,
     out: Annotated[Path | None, typer.Option(help="new folder of the run (default: out/demo-ROBOT-SEED-TIME)")] = None,
     headless: Annotated[bool, typer.Option(help="plain lines instead of live progress bars")] = False,
@@ -61,12 +63,12 @@ def demo(
     if report is not None:
         print(json.dumps(make_report(report)))
         return
-    arm, specs = load_simulated_arm(arm_file(robot)), load_graph(launch_file("graph.yaml"))
+    arm, specs = load_filmed_arm(arm_file(robot), sim), load_graph(launch_file("graph.yaml"))
     folder = new_folder(out or Path("out") / f"demo-{arm.name}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}")
     view, begin = DemoView(headless), time.monotonic()
     try:
         with interruptible():
-            run_demo(DemoOptions(robot, seed, folder, targets=15), arm, specs, view)
+            run_demo(DemoOptions(robot, sim.value, seed, folder, targets=15), arm, specs, view)
             view.say("computing the report from the log and the truth file")
             make_report(folder)
     except KeyboardInterrupt:
@@ -79,7 +81,7 @@ def demo(
 
 def run_demo(options: DemoOptions, arm: Arm, specs: list[NodeSpec], view: DemoView) -> None:
     """All phases on one graph, then the reference runs; every artefact goes into the folder."""
-    session = Session(options.folder, arm_file(options.robot), arm.name, options.seed, SPEED_SCALE)
+    session = Session(options.folder, arm_file(options.robot), arm.name, options.seed, SPEED_SCALE, options.simulator)
     targets = draw_targets(arm, options, view)
     view.say("exporting the prior-only bundle (no learning): phase nominal")
     prior = json.loads(run_verb(["models", "prior", "--robot", str(session.arm), "--registry", str(session.registry)]))[
@@ -93,9 +95,8 @@ def run_demo(options: DemoOptions, arm: Arm, specs: list[NodeSpec], view: DemoVi
             learn_and_relearn(session, task, targets, prior, view)
             task.run(do="hold")
         measure_reference(session, graph, view)
-    session.write(
-        RUN_FILE, {"robot": arm.name, "arm": str(session.arm), "seed": options.seed, "scheduling": scheduling}
-    )
+    facts = {"robot": arm.name, "simulator": options.simulator, "arm": str(session.arm), "seed": options.seed}
+    session.write(RUN_FILE, facts | {"scheduling": scheduling})
 
 
 def learn_and_relearn(

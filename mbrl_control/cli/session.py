@@ -39,6 +39,7 @@ class Session:
     robot: str
     seed: int
     speed_scale: float
+    simulator: str = "mujoco"
     foreign_registry: Path | None = None
     """A registry outside the folder (read by `up`); None: the run's own."""
 
@@ -67,7 +68,7 @@ class Session:
         arm = {"arm": str(self.arm)}
         own: dict[str, dict[str, Any]] = {
             "data_logger": {"path": str(self.log)},
-            "sim_driver": {"truth_file": str(self.truth), "seed": self.seed},
+            "sim_driver": {"truth_file": str(self.truth), "seed": self.seed, "simulator": self.simulator},
             "command_relay": {"dry_run": dry_run},
             "guard": {"speed_scale": self.speed_scale},
             "dynamics_model": {"models": str(self.registry)},

@@ -8,14 +8,26 @@ import numpy as np
 
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import Arm, ArmError, load_arm
+from sim.engines import Simulator, open_arm, open_renderer
 
+__all__ = ["Simulator", "check_simulation_model", "load_filmed_arm", "load_simulated_arm"]
 _TOLERANCE_M = 1e-6
 
 
-def load_simulated_arm(path: Path) -> Arm:
-    """The arm of a YAML file whose simulation model agrees with it; ArmError names file and remedy."""
+def load_simulated_arm(path: Path, simulator: Simulator = Simulator.MUJOCO) -> Arm:
+    """The arm of a YAML file that the simulator takes as it is; ArmError names file and remedy."""
     arm = load_arm(path)
-    check_simulation_model(path, arm)
+    if simulator is Simulator.MUJOCO:
+        check_simulation_model(path, arm)
+    else:
+        open_arm(simulator, path, seed=0)  # reads the URDF itself: all there is to compare is that it can
+    return arm
+
+
+def load_filmed_arm(path: Path, simulator: Simulator) -> Arm:
+    """As :func:`load_simulated_arm`; and the pictures of a report can be drawn."""
+    arm = load_simulated_arm(path, simulator)
+    open_renderer(simulator, path)
     return arm
 
 

@@ -14,7 +14,7 @@ from mbrl_control.cli.interrupt import interruptible
 from mbrl_control.cli.locations import arm_file, launch_file
 from mbrl_control.cli.processes import NodeSpec, load_graph
 from mbrl_control.cli.session import Session, new_folder, run_verb
-from mbrl_control.cli.simulation import load_simulated_arm
+from mbrl_control.cli.simulation import Simulator, load_simulated_arm
 from mbrl_control.cli.task_client import operator_command
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.errors import BundleError
@@ -24,6 +24,7 @@ from mbrl_control.robot import Arm
 
 def up(
     robot: Annotated[str, typer.Option(help="arm: panda, planar or a YAML file")] = "panda",
+    sim: Annotated[Simulator, typer.Option(help="simulator of the arm")] = Simulator.MUJOCO,
     out: Annotated[Path | None, typer.Option(help="new folder for log, truth file and bundles")] = None,
     registry: Annotated[
         Path | None, typer.Option(help="registry whose active bundle is used (default: a new one, prior only)")
@@ -38,11 +39,11 @@ def up(
     Example: mbrl-control up --robot panda --out out/session
     """
     path = arm_file(robot)
-    arm, specs = load_simulated_arm(path), load_graph(graph or launch_file("graph.yaml"))
+    arm, specs = load_simulated_arm(path, sim), load_graph(graph or launch_file("graph.yaml"))
     if registry is not None:
         check_active_bundle(Registry(registry.resolve(), arm.name), arm)
     folder = new_folder(out or Path("out") / f"up-{arm.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    session = Session(folder, path, arm.name, seed, speed_scale, registry.resolve() if registry else None)
+    session = Session(folder, path, arm.name, seed, speed_scale, sim.value, registry.resolve() if registry else None)
     view = DemoView(headless=True)
     try:
         with interruptible():

@@ -15,7 +15,7 @@ from mbrl_control.report.reach import PHASES
 from mbrl_control.report.run_data import read_run
 from mbrl_control.report.targets import misses
 from mbrl_control.robot import load_arm
-from sim.render import load_camera
+from sim.engines import open_renderer, simulator_named
 from sim.truth_file import read_truth
 
 RUN_FILE = "run.json"
@@ -30,13 +30,14 @@ def write_report(folder: Path, arm_path: Path | None = None) -> dict[str, Any]:
     truth = read_truth(folder / "truth.bin")
     if len(truth) == 0:
         raise ReportError(f"{folder / 'truth.bin'}: records: none; give a run in which the simulator moved")
-    arm = load_arm(arm_path or arm_file(truth.robot))
+    path = arm_path or arm_file(truth.robot)
+    arm, draw = load_arm(path), open_renderer(simulator_named(truth.simulation["simulator"]), path)
     run = read_run(folder / "log.mcap")
-    result = figures(folder, run, truth, arm)
+    result = truth.simulation | figures(folder, run, truth, arm)
     plot_tracking(run, truth, folder / "tracking.png")
     plot_spread(run, folder / "spread.png")
     plot_cycles(run, folder / "cycles.png")
-    write_frames(run.goals, truth, arm, load_camera(arm_path or arm_file(truth.robot)), folder)
+    write_frames(run.goals, truth, draw, folder)
     return add_run_facts(folder, {}, result)
 
 
@@ -72,7 +73,7 @@ def add_run_facts(folder: Path, facts: dict[str, Any], result: dict[str, Any] | 
 
 def _markdown(result: dict[str, Any]) -> str:
     lines = [
-        f"# Demo run: {result.get('robot', '')}",
+        f"# Demo run: {result.get('robot', '')} in {result['simulator']}",
         "",
         _verdict(result),
         "",

@@ -74,6 +74,11 @@ def test_onnxruntime_is_only_imported_without_its_telemetry(name: str) -> None:
     assert [target for target in imports(name) if under(target, "onnxruntime")] == []
 
 
+@pytest.mark.parametrize("name", [name for name in ALL if not under(name, "sim.quiet_bullet")])
+def test_pybullet_is_only_imported_without_its_greeting(name: str) -> None:
+    assert [target for target in imports(name) if under(target, "pybullet")] == []
+
+
 def forbidden_imports(name: str) -> list[str]:
     part = name.split(".")[1] if name.count(".") else ""
     if not name.startswith("mbrl_control.") or part not in ALLOWED:
@@ -112,7 +117,7 @@ def test_only_a_few_import_the_simulator(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in ALL if under(name, "sim")])
 def test_the_simulator_knows_only_values_and_arms(name: str) -> None:
     inside = [target for target in imports(name) if under(target, "mbrl_control", "mbrl_nodes", "benchmarks")]
-    allowed = ("mbrl_control.signals", "mbrl_control.robot", "mbrl_control.kinematics")
+    allowed = ("mbrl_control.signals", "mbrl_control.robot", "mbrl_control.robot_file", "mbrl_control.kinematics")
     assert [target for target in inside if not under(target, *allowed)] == []
 
 

@@ -12,9 +12,11 @@ from sim.arm_sim import ArmSim
 from sim.faults import FaultyArm
 from sim.generate import ROBOTS
 from sim.mujoco_arm import MujocoArm
+from sim.pybullet_arm import PybulletArm
 
 ENGINES: dict[str, Callable[[str, int], ArmSim]] = {
     "mujoco": lambda arm, seed: MujocoArm(ROBOTS / f"{arm}.yaml", seed),
+    "pybullet": lambda arm, seed: PybulletArm(ROBOTS / f"{arm}.yaml", seed),
     "mujoco behind faults": lambda arm, seed: FaultyArm(MujocoArm(ROBOTS / f"{arm}.yaml", seed)),
 }
 Make = Callable[[int], ArmSim]
@@ -106,6 +108,26 @@ def test_a_velocity_step_is_a_delay_and_then_about_first_order(make: Make) -> No
     assert (rise > 0.9 * sim.arm.servo_lag_s).all()
     assert (rise < 3.0 * sim.arm.servo_lag_s).all()
     assert response.max(axis=0) == pytest.approx(final, rel=0.05)
+
+
+def test_end_stops_hold_the_arm(make: Make) -> None:
+    """At the speed cap into the stop of one joint: there it stays, and it comes back when told to."""
+    sim = make(0)
+    pose = sim.arm.home.copy()
+    pose[-1] = sim.arm.upper[-1] - 0.1
+    sim.reset(pose)
+    push = np.zeros(sim.arm.joints)
+    push[-1] = 0.5 * sim.arm.velocity[-1]
+    sim.command(push)
+    positions = []
+    for _ in range(300):
+        sim.step()
+        positions.append(sim.truth().position[-1])
+    assert max(positions) > sim.arm.upper[-1] - 1e-3
+    assert max(positions) < sim.arm.upper[-1] + 0.05
+    sim.command(-push)
+    run(sim, 100)
+    assert sim.truth().position[-1] < sim.arm.upper[-1] - 0.05
 
 
 def test_measurements_arrive_whole_steps_late_with_their_own_stamp(make: Make) -> None:

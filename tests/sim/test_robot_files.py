@@ -11,7 +11,6 @@ import pytest
 from mbrl_control.kinematics import forward_kinematics, link_poses
 from mbrl_control.robot import Arm, load_arm
 from sim.generate import ROBOTS, generated_files
-from sim.render import load_camera, render_arm
 
 SOURCES = sorted(ROBOTS.glob("*.yaml"))
 
@@ -55,15 +54,3 @@ def clearance(arm: Arm, q: np.ndarray) -> float:
             between = np.linalg.norm(points[a][:, None] - points[b][None], axis=-1).min()
             gaps.append(between - first.radius - second.radius)
     return min(gaps)
-
-
-def test_the_software_picture_shows_arm_and_target(source: Path) -> None:
-    arm, camera = load_arm(source), load_camera(source)
-    home = render_arm(arm, arm.home, camera, 80, 60)
-    assert home.shape == (60, 80, 3)
-    assert home.dtype == np.uint8
-    np.testing.assert_array_equal(home, render_arm(arm, arm.home, camera, 80, 60))
-    moved = render_arm(arm, arm.box_upper, camera, 80, 60)
-    assert (home != moved).any(axis=-1).sum() > 50
-    marked = render_arm(arm, arm.home, camera, 80, 60, target=forward_kinematics(arm, arm.box_lower))
-    assert (home != marked).any()

@@ -14,12 +14,13 @@ from sim.generate import ROBOTS
 from sim.mujoco_arm import MujocoArm
 from sim.truth_file import FLUSH_NS, TruthFileError, TruthWriter, read_truth
 
+FACTS = {"simulator": "mujoco", "command_interface": "velocity", "further": [1.5, None]}
 KILLED = """
 import os, signal, sys
 from sim.mujoco_arm import MujocoArm
 from sim.truth_file import TruthWriter
 sim = MujocoArm(sys.argv[1], 0)
-writer = TruthWriter(sys.argv[2], sim.arm)
+writer = TruthWriter(sys.argv[2], sim.arm, {})
 for _ in range(220):
     writer.write(sim.truth())
     sim.step()
@@ -30,7 +31,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_what_is_written_is_read_back_exactly(tmp_path: Path) -> None:
     sim = MujocoArm(ROBOTS / "panda.yaml", 0, start_ns=1_800_000_000_000_000_001)
     states = []
-    with TruthWriter(tmp_path / "truth", sim.arm) as writer:
+    with TruthWriter(tmp_path / "truth", sim.arm, FACTS) as writer:
         sim.command(0.2 * sim.arm.velocity)
         for index in range(130):
             if index == 60:
@@ -41,6 +42,7 @@ def test_what_is_written_is_read_back_exactly(tmp_path: Path) -> None:
             writer.write(states[-1])
     log = read_truth(tmp_path / "truth")
     assert (log.robot, log.joint_names, len(log)) == ("panda", sim.arm.joint_names, 130)
+    assert log.simulation == FACTS
     for name in ("stamp_ns", "step", "position", "velocity", "effort", "tool", "payload_mass", "brakes"):
         np.testing.assert_array_equal(getattr(log, name), np.array([getattr(state, name) for state in states]))
 
@@ -59,7 +61,7 @@ def test_a_killed_writer_loses_at_most_the_flush_interval(tmp_path: Path) -> Non
 def test_a_partial_last_record_is_ignored(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "truth"
     sim = MujocoArm(ROBOTS / "planar.yaml", 0)
-    with TruthWriter(path, sim.arm) as writer:
+    with TruthWriter(path, sim.arm, FACTS) as writer:
         for _ in range(10):
             writer.write(sim.truth())
             sim.step()
@@ -79,4 +81,4 @@ def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
 def test_an_older_file_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "truth").write_text("older")
     with pytest.raises(FileExistsError):
-        TruthWriter(tmp_path / "truth", load_arm(ROBOTS / "planar.yaml"))
+        TruthWriter(tmp_path / "truth", load_arm(ROBOTS / "planar.yaml"), FACTS)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from mbrl_control.cli.interrupt import interruptible
-from mbrl_control.cli.locations import launch_file
+from mbrl_control.cli.locations import arm_file, launch_file
 from mbrl_control.cli.processes import NODES, GraphError, load_graph
 
 SHIPPED = launch_file("graph.yaml").read_text()
@@ -58,12 +58,22 @@ def test_bad_input_leaves_no_folder(tmp_path: Path) -> None:
         ["up", "--graph", str(graph)],
         ["up", "--registry", str(tmp_path / "none")],
         ["demo", "--robot", "no"],
+        ["demo", "--sim", "pybullet", "--robot", str(unphysical(tmp_path))],
     ):
         command = [sys.executable, "-m", "mbrl_control.cli.main", *arguments, "--out", str(tmp_path / "out")]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 2, done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
         assert not (tmp_path / "out").exists()
+
+
+def unphysical(folder: Path) -> Path:
+    """An arm that only the simulator refuses: no rigid body has this inertia."""
+    source = arm_file("planar")
+    (folder / "planar.yaml").write_bytes(source.read_bytes())
+    urdf = source.with_suffix(".urdf").read_text().replace('ixx="0.093"', 'ixx="0.5"')
+    (folder / "planar.urdf").write_text(urdf)
+    return folder / "planar.yaml"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -50,7 +50,7 @@ def report(folder: Path) -> dict[str, Any]:
 
 
 def _write_truth(path: Path, arm: Arm, targets: list[tuple[str, int, np.ndarray]]) -> None:
-    with TruthWriter(path, arm) as writer:
+    with TruthWriter(path, arm, {"simulator": "pybullet", "command_interface": "velocity"}) as writer:
         for step in range(SECONDS * 500):
             elapsed = step / 500
             phase, index, position = targets[min(int(elapsed // 3.0), len(targets) - 1)]
@@ -159,6 +159,11 @@ def test_counts_are_the_ones_put_in(report: dict[str, Any]) -> None:
     assert report["plan_rate_hz"] == pytest.approx(50.0, rel=2e-3)
     assert report["guard_rate_hz"] == pytest.approx(200.0, rel=2e-3)
     assert report["valid"], report["invalid_reasons"]
+
+
+def test_the_report_says_which_simulator_it_was(folder: Path, report: dict[str, Any]) -> None:
+    assert (report["simulator"], report["command_interface"]) == ("pybullet", "velocity")
+    assert "in pybullet" in (folder / "report.md").read_text()
 
 
 def test_report_can_be_written_again_and_is_plain_json(folder: Path, report: dict[str, Any]) -> None:

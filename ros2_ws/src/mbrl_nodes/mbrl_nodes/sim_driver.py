@@ -18,8 +18,9 @@ from mbrl_control.cadence import Tick
 from mbrl_control.signals import Array
 from mbrl_nodes.convert import sample_to_joint_state
 from mbrl_nodes.runtime import COMMAND_QOS, STATE_QOS, GraphNode, Polled, run
+from sim.engines import interface_named, open_arm, simulation_facts, simulator_named
 from sim.faults import FaultyArm
-from sim.mujoco_arm import MujocoArm
+from sim.randomization import randomized_plant
 from sim.truth_file import TruthWriter
 
 TICK_NS = 4_000_000
@@ -32,9 +33,12 @@ class SimDriver(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("sim_driver")
-        self.declare("arm", "", "arm description YAML, with URDF and MJCF beside it")
+        self.declare("arm", "", "arm description YAML, with the URDF (and for MuJoCo the MJCF) beside it")
+        self.declare("simulator", "mujoco", "mujoco or pybullet")
+        self.declare("command_interface", "velocity", "velocity or effort: what the commands are, and their topic")
         self.declare("truth_file", "", "new file for the simulator's own state at every physics step; empty: none")
         self.declare("seed", 0, "seed of the measurement noise", (0, 2**31 - 1))
+        self.declare("randomization_seed", -1, "seed of a plant from the arm's ranges; -1: none", (-1, 2**31 - 1))
         self.declare("allow_faults", False, "accept sim/inject")
         self._lock = threading.Lock()
         self._sim: FaultyArm | None = None
@@ -44,13 +48,17 @@ class SimDriver(GraphNode):
 
     def setup(self) -> None:
         path, seed = self.get_parameter("arm").value, self.get_parameter("seed").value
-        self._sim = FaultyArm(MujocoArm(path, seed, start_ns=self.now_ns()))
+        simulator = simulator_named(self.get_parameter("simulator").value)
+        interface = interface_named(self.get_parameter("command_interface").value)
+        drawn = self.get_parameter("randomization_seed").value
+        plant = randomized_plant(path, drawn)
+        self._sim = FaultyArm(open_arm(simulator, path, seed, self.now_ns(), interface, plant))
         self._sim.brake(True)
         truth_file = self.get_parameter("truth_file").value
         if truth_file:
-            self._truth = TruthWriter(truth_file, self._sim.arm)
+            self._truth = TruthWriter(truth_file, self._sim.arm, simulation_facts(simulator, self._sim, drawn))
         self._states = self.create_publisher(JointState, "joint_states", STATE_QOS)
-        self._commands = Polled(self, Float64MultiArray, "forward_velocity_controller/commands", COMMAND_QOS)
+        self._commands = Polled(self, Float64MultiArray, f"forward_{interface}_controller/commands", COMMAND_QOS)
         self.create_service(AttachPayload, "sim/attach_payload", self._on_payload)
         self.create_service(InjectFault, "sim/inject", self._on_fault)
 
