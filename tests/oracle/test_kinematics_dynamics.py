@@ -14,7 +14,7 @@ pinocchio = pytest.importorskip("pinocchio")
 POSES = 50
 
 
-@pytest.fixture(params=["panda", "planar"])
+@pytest.fixture(params=["panda", "planar", "ur5e"])
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
