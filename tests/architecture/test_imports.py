@@ -9,14 +9,17 @@ import pytest
 from tests.architecture.source import Module, imports, loaded_by, modules
 
 BASE = frozenset({"signals", "cadence"})
-VALUES = BASE | {"robot", "robot_file", "kinematics"}
+ARM_FILES = frozenset(
+    {"robot_file", "robot_fields", "robot_parts", "robot_faults", "urdf_file", "urdf_chain", "inertial"}
+)
+VALUES = BASE | ARM_FILES | {"robot", "kinematics"}
 PROTOCOLS = frozenset({"dynamics.protocol", "rewards.protocol", "rewards.names"})
 ALLOWED: dict[str, frozenset[str]] = {
     "signals": frozenset(),
     "cadence": frozenset(),
     "scheduling": frozenset(),
-    "robot": BASE | {"robot_file"},
-    "robot_file": BASE,
+    "robot": BASE | ARM_FILES,
+    **dict.fromkeys(ARM_FILES, BASE | ARM_FILES),
     "kinematics": VALUES,
     "estimation": VALUES,
     "dynamics": VALUES,
