@@ -29,9 +29,9 @@ class Inertial:
 
     def joined(self, other: Inertial) -> Inertial:
         """Both bodies as one rigid body (parallel axis theorem)."""
-        mass = self.mass + other.mass
-        if mass == 0.0:
+        if other.mass == 0.0:
             return self
+        mass = self.mass + other.mass
         com = (self.mass * self.com + other.mass * other.com) / mass
         return Inertial(mass, com, self._about(com) + other._about(com))
 

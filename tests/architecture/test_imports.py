@@ -114,7 +114,7 @@ def test_only_a_few_import_the_simulator(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in ALL if under(name, "sim")])
 def test_the_simulator_knows_only_values_and_arms(name: str) -> None:
     inside = [target for target in imports(name) if under(target, "mbrl_control", "mbrl_nodes", "benchmarks")]
-    allowed = ("mbrl_control.signals", "mbrl_control.robot", "mbrl_control.kinematics")
+    allowed = [f"mbrl_control.{name}" for name in ("signals", "robot", "kinematics", *ARM_FILES)]
     assert [target for target in inside if not under(target, *allowed)] == []
 
 
