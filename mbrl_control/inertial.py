@@ -8,9 +8,6 @@ import numpy as np
 
 from mbrl_control.signals import Array
 
-TRIANGLE_SLACK = 1e-6
-"""Relative: what rounding in a file may take off."""
-
 
 @dataclass(frozen=True, slots=True)
 class Inertial:
@@ -48,7 +45,7 @@ class Inertial:
             return f"mass {self.mass:g} kg is not positive"
         if not moments[0] > 0.0:
             return f"tensor is not positive definite (principal moments {listed} kg m^2)"
-        if moments[0] + moments[1] < moments[2] * (1.0 - TRIANGLE_SLACK):
+        if moments[0] + moments[1] < moments[2]:
             return f"principal moments {listed} kg m^2 break the triangle inequality"
         return None
 

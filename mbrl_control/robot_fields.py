@@ -42,7 +42,7 @@ def readers(source: YamlFile, urdf: UrdfFile) -> dict[str, Callable[[], Any]]:
         "joint_names": lambda: names,
         "capsules": lambda: _capsules(source, chain().links),
         "effort_mode": lambda: _effort_mode(source, count),
-        "noise": lambda: SensorNoise(**{key: source.number(f"noise.{key}") for key in _NOISE}),
+        "noise": lambda: SensorNoise(**{key: source.number(f"noise.{key}") for key in NOISE}),
         "unconfirmed": lambda: _unconfirmed(source),
         "sha256": lambda: (source.sha256, urdf.sha256),
     }
@@ -73,7 +73,7 @@ NUMBERS = {
     "brake_factor": "brake.factor",
     "brake_floor": "brake.floor",
 }
-_NOISE = tuple(SensorNoise.__dataclass_fields__)
+NOISE = tuple(SensorNoise.__dataclass_fields__)
 
 
 def joint_names(source: YamlFile) -> tuple[str, ...]:

@@ -41,6 +41,13 @@ class YamlFile:
         if not isinstance(self.tree, dict):
             raise ArmError(f"{path}: not a mapping; write `name: ...` and the other fields at the top level")
 
+    @classmethod
+    def of(cls, path: Path, tree: dict[str, Any]) -> YamlFile:
+        """Of a file that is not written yet."""
+        source = cls.__new__(cls)
+        source.path, source.tree, source.sha256 = path, tree, ""
+        return source
+
     def error(self, field: str, fault: str, remedy: str) -> ArmError:
         """To be raised by the caller: one message naming file, field and remedy."""
         return ArmError.at(self.path, field, fault, remedy)

@@ -21,6 +21,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "robot": BASE | ARM_FILES,
     **dict.fromkeys(ARM_FILES, BASE | ARM_FILES),
     "kinematics": VALUES,
+    "arm_setup": VALUES,
     "estimation": VALUES,
     "dynamics": VALUES,
     "rewards": VALUES,
@@ -58,7 +59,7 @@ CONTROL = (
     "mbrl_control.deployment.quiet_runtime",
     "mbrl_nodes",
 )
-OFFLINE = ("torch", "onnxscript", "mbrl_control.learning", "mbrl_control.retrain")
+OFFLINE = ("trimesh", "mbrl_control.arm_setup", "torch", "onnxscript", "mbrl_control.learning", "mbrl_control.retrain")
 PICKLES = frozenset({"pickle", "cPickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"})
 
 ALL = sorted(modules())
