@@ -53,7 +53,7 @@ class Inertial:
         """With what the tensor's diagonal lacks to be a rigid body's, and a hundredth of the largest moment, added."""
         low, middle, high = self.principal_moments()
         missing = max(high - low - middle, -low, 0.0)
-        return Inertial(self.mass, self.com, self.inertia + (missing + 0.01 * abs(high)) * np.eye(3))
+        return Inertial(self.mass, self.com, self.inertia + (missing + 0.01 * max(-low, high)) * np.eye(3))
 
     def _about(self, point: Array) -> Array:
         arm = self.com - point

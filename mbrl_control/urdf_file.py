@@ -49,12 +49,11 @@ class UrdfFile:
             self.root = ElementTree.fromstring(self.content)
         except ElementTree.ParseError as error:
             raise ArmError(f"{path}: not XML ({error}); correct the syntax") from error
-        self._joints = {joint.get("name", ""): joint for joint in reversed(self.root.findall("joint"))}
-        self.links = {link.get("name", ""): link for link in reversed(self.root.findall("link"))}
-        """Elements by name; of two with one name the first."""
-        ends = {name: (_link(joint, "parent"), _link(joint, "child")) for name, joint in self._joints.items()}
-        self._ends = dict(reversed(ends.items()))
-        self._above = {child: name for name, (_, child) in ends.items()}
+        self._joints = _by_name(self.root.findall("joint"))
+        self.links = _by_name(self.root.findall("link"))
+        """Elements by name, in the file's order; of two with one name the first."""
+        self._ends = {name: (_link(joint, "parent"), _link(joint, "child")) for name, joint in self._joints.items()}
+        self._above = {child: name for name, (_, child) in reversed(self._ends.items())}
 
     def error(self, field: str, fault: str, remedy: str) -> ArmError:
         """To be raised by the caller: one message naming file, field and remedy."""
@@ -231,6 +230,13 @@ class UrdfFile:
             yield self.error("robot", f"{len(roots)} roots: {', '.join(roots)}", remedy)
         if self.links and not roots:
             yield self.error("robot", "no root: the joints form a loop", "a URDF is a tree: open the loop")
+
+
+def _by_name(elements: list[ElementTree.Element]) -> dict[str, ElementTree.Element]:
+    named: dict[str, ElementTree.Element] = {}
+    for element in elements:
+        named.setdefault(element.get("name", ""), element)
+    return named
 
 
 def _link(joint: ElementTree.Element, key: str) -> str:

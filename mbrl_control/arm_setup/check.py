@@ -58,7 +58,7 @@ def check_urdf(path: Path, base: str | None = None, tool: str | None = None) -> 
     except ArmError as error:
         report.add([stop(error)])
         return report
-    report.add(_urdf_details(urdf, names, choice.tool, stated=False))
+    report.add(_urdf_details(urdf, names, (choice.base, choice.tool), stated=False))
     return report
 
 
@@ -88,7 +88,7 @@ def check_yaml(path: Path) -> Report:
     _judge_whole(report, source, values, failed, draft)
     if "link_names" in values:
         names = list(values["joint_names"])
-        report.add(_urdf_details(urdf, names, values["tool_frame"], stated=True))
+        report.add(_urdf_details(urdf, names, (values["base_frame"], values["tool_frame"]), stated=True))
     return report
 
 
@@ -106,12 +106,12 @@ def _judge_whole(report: Report, source: YamlFile, values: dict[str, Any], faile
     report.arm = None if report.stops else arm
 
 
-def _urdf_details(urdf: UrdfFile, names: list[str], tool: str, stated: bool) -> Iterator[Finding]:
+def _urdf_details(urdf: UrdfFile, names: list[str], ends: tuple[str, str], stated: bool) -> Iterator[Finding]:
     """Gaps count where no YAML fills them (``stated``: the readers have said so)."""
     try:
         if not stated:
             yield from gaps(urdf, names)
-        yield from suspicions(urdf, names, tool)
+        yield from suspicions(urdf, names, *ends)
         links = [urdf.ends(name)[1] for name in names]
         yield from read_shapes(urdf, links, names).findings
     except ArmError as error:

@@ -66,12 +66,12 @@ def gaps(urdf: UrdfFile, names: Sequence[str]) -> list[Finding]:
     return found + list(_massless(urdf, names))
 
 
-def suspicions(urdf: UrdfFile, names: Sequence[str], tool: str) -> list[Finding]:
+def suspicions(urdf: UrdfFile, names: Sequence[str], base: str, tool: str) -> list[Finding]:
     """What can be so and seldom is."""
     return [
         *_placeholders(urdf, names),
         *_inertia_suspicions(urdf, names),
-        *_still(urdf, names),
+        *_still(urdf, urdf.names_between(base, tool)),
         *_toolless(urdf, names, tool),
     ]
 
