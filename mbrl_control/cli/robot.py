@@ -84,7 +84,7 @@ def new(
 def _simulation_findings(path: Path, arm: Arm) -> list[Finding]:
     """The simulation model is there and of the same arm."""
     from mbrl_control.arm_setup.findings import stop, warn
-    from mbrl_control.cli.simulation import check_simulation_model
+    from mbrl_control.cli.simulation import check_simulation_model, simulation_model_is_stale
     from mbrl_control.robot import ArmError
 
     model = path.with_suffix(".mjcf.xml")
@@ -93,6 +93,9 @@ def _simulation_findings(path: Path, arm: Arm) -> list[Finding]:
         return [warn(model, "file", "no simulation model yet; only the simulator needs one", remedy)]
     try:
         check_simulation_model(path, arm)
+        if simulation_model_is_stale(path):
+            fault = "not what URDF and YAML make now: the simulator would take the old numbers"
+            return [warn(model, "file", fault, f"python -m sim.generate {path}, unless it was edited by hand")]
     except ArmError as error:
         return [stop(error)]
     return []

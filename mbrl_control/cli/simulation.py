@@ -47,6 +47,14 @@ def check_simulation_model(path: Path, arm: Arm) -> Path:
     return model_file
 
 
+def simulation_model_is_stale(path: Path) -> bool:
+    """The MJCF beside the YAML file ``path`` is not what its URDF and YAML make now."""
+    from sim.generate import generated_files
+
+    model_file = path.with_suffix(".mjcf.xml")
+    return model_file.read_text(encoding="utf-8") != generated_files(path)[model_file]
+
+
 def write_simulation_model(path: Path) -> Path:
     """Generate the MJCF beside the YAML of an own arm, and check it."""
     from sim.generate import generated_files

@@ -255,6 +255,12 @@ def test_the_command_line_has_an_exit_status_for_each_outcome(
     assert status == 2
     assert "never overwritten" in err
     spoil = path.with_suffix(".yaml")
+    spoil.write_text(
+        spoil.read_text().replace("sensor_s: 0.002", "sensor_s: 0.004").replace("lag_s: [0.03", "lag_s: [0.04")
+    )
+    status, out, _ = run("check", str(spoil))
+    assert status == 0
+    assert "not what URDF and YAML make now" in out
     spoil.write_text(spoil.read_text().replace("home:", "hoome:"))
     status, out, _ = run("check", str(spoil), "--json")
     fields = {finding["field"]: finding["proposal"] for finding in json.loads(out)["findings"]}
