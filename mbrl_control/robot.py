@@ -1,7 +1,7 @@
 """Arm description: joint order, limits, work box, servo, noise and geometry of a serial arm of revolute joints.
 
 The URDF gives kinematics, basic limits and inertias, the YAML beside it the rest, and what the URDF leaves out. A value
-that both name must agree.
+that both name must agree; a velocity or effort limit in the YAML may be stricter.
 """
 
 from __future__ import annotations

@@ -76,6 +76,10 @@ NUMBERS = {
 NOISE = tuple(SensorNoise.__dataclass_fields__)
 
 
+MAY_BE_STRICTER = ("velocity", "effort")
+"""Limits that the YAML may set below the URDF's."""
+
+
 def joint_names(source: YamlFile) -> tuple[str, ...]:
     """In the order of the YAML."""
     rows = source.rows("joints")
@@ -154,7 +158,10 @@ def _unconfirmed(source: YamlFile) -> tuple[str, ...]:
 
 
 def _limit(source: YamlFile, urdf: UrdfFile, names: tuple[str, ...], key: str) -> Array:
-    """[J] a limit of the URDF, or of the YAML where the URDF gives none; a value that both give must be the same."""
+    """[J] a limit of the URDF, or of the YAML where the URDF gives none.
+
+    Where both give one, a velocity or effort in the YAML may be stricter; a position limit must be the same.
+    """
     values = np.empty(len(names))
     for index, (name, row) in enumerate(zip(names, source.rows("joints"), strict=True)):
         given, place = urdf.limit(name, key), f"joints[{index}].{key}"
@@ -163,9 +170,10 @@ def _limit(source: YamlFile, urdf: UrdfFile, names: tuple[str, ...], key: str) -
             remedy = f"add it to <limit>, or `{key}` to joints[{index}] of the YAML"
             fault = "missing: the joint is continuous" if urdf.kind(name) == "continuous" else "missing"
             raise urdf.error(f"joint {name}: limit {key}", fault, remedy)
-        if given is not None and stated is not None and given != stated:
+        stricter = key in MAY_BE_STRICTER and stated is not None and given is not None and stated <= given
+        if given is not None and stated is not None and given != stated and not stricter:
             raise source.error(place, f"{stated}, but {urdf.path.name} says {given}", "make both files agree")
-        values[index] = stated if given is None else given
+        values[index] = given if stated is None else stated
     return values
 
 

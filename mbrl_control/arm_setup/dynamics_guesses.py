@@ -38,6 +38,9 @@ LIMITS = {
     "velocity": Value(1.0, "the URDF gives none: slower than any arm of this kind", guess=True),
     "effort": Value(20.0, "the URDF gives none: a small arm's", guess=True),
 }
+FAST = 8.0
+"""rad/s: no arm of a person's size is so fast; a URDF that says so has a placeholder."""
+SLOWED = Value(2.0, "the URDF's is faster than any arm of this kind: a stricter one", guess=True)
 FASTEST, RISE_S, JERK_RATIO = 20.0, 0.14, 500.0
 TORQUE_RISE_S = 0.1
 LAG_S = 0.03

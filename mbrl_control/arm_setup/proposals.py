@@ -91,13 +91,15 @@ def arm_name(urdf: UrdfFile) -> str:
 
 
 def _limits(urdf: UrdfFile, names: Sequence[str]) -> list[dict[str, Value]]:
-    """Per joint: what the URDF says, and guesses for what it leaves out (but for effort, which needs the dynamics)."""
+    """Per joint: what the URDF says, and guesses for what it leaves out or cannot mean."""
     rows = []
     for name in names:
         row = {}
         for key in ("lower", "upper", "velocity", "effort"):
             given = urdf.limit(name, key)
             row[key] = Value(given, "URDF") if given is not None else guesses.LIMITS[key]
+            if key == "velocity" and given is not None and given > guesses.FAST:
+                row[key] = guesses.SLOWED
         rows.append(row)
     return rows
 

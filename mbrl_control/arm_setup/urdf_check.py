@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
-from mbrl_control.arm_setup.dynamics_guesses import LIMITS
+from mbrl_control.arm_setup.dynamics_guesses import FAST, LIMITS
 from mbrl_control.arm_setup.findings import Finding, stop, warn
 from mbrl_control.inertial import Inertial
 from mbrl_control.robot_file import ArmError
@@ -17,8 +17,8 @@ from mbrl_control.urdf_file import MOVING, UrdfFile
 
 TURNS_RAD = 4.0 * np.pi
 """Beyond two turns a position limit is in degrees."""
-DEGREES_PER_S, FAST = 20.0, 8.0
-"""rad/s: beyond the first a velocity limit is in degrees, beyond the second no arm of a person's size is so fast."""
+DEGREES_PER_S = 20.0
+"""rad/s: beyond this a velocity limit is in degrees."""
 FAR_M = 10.0
 WEAK, STRONG = 1.0, 1000.0
 """N m: efforts at or beyond these are placeholders."""
@@ -159,7 +159,7 @@ def _placeholders(urdf: UrdfFile, names: Sequence[str]) -> Iterator[Finding]:
     speeds = {name: value for name in names if (value := urdf.limit(name, "velocity")) is not None}
     fast = [f"{name} {value:g}" for name, value in speeds.items() if FAST < value <= DEGREES_PER_S]
     if fast:
-        remedy = "take the rated speed from the data sheet: half of it is what the planner uses"
+        remedy = "take the rated speed from the data sheet; a `velocity` in the YAML's `joints` may be stricter"
         yield warn(urdf.path, "limit velocity", f"{', '.join(fast)} rad/s: a placeholder?", remedy)
 
 

@@ -43,7 +43,7 @@ def _field(place: str, value: Value, arm: Arm) -> list[str]:
         return [f"{place}: {_flow(value.value)}  # {value.reason}"]
     lines = ["", *_comment(reason.replace("..", "."))]
     if place == "joints":
-        lines += _comment("From the URDF, rad, rad/s, N m:")
+        lines += _comment("Limits in force, the URDF's where a row gives none; rad, rad/s, N m:")
         lines += [f"# {row}" for row in _limit_table(arm)]
     return [*lines, *_content(place, value.value)]
 

@@ -54,6 +54,7 @@ def test_it_passes_its_check_and_says_what_is_guessed_and_what_is_odd(own: Own) 
     odd = {finding.field for finding in report.findings if finding.severity == "warn"}
     if own.arm.name == "lbr_iiwa":
         assert {"limit effort", "limit velocity"} <= odd, "300 N m and 10 rad/s at all joints are no KUKA's"
+        assert own.arm.velocity.max() == 2.0, "so the YAML says a stricter one"
     else:
         assert {"link link2: inertial", "link link3: inertial"} <= odd, "their tensors are no rigid body's"
     assert not [finding for finding in report.findings if "mesh" in finding.fault], "every mesh is found"
