@@ -204,7 +204,7 @@ def drives_carry_the_arm(arm: Arm, interface: CommandInterface) -> bool:
     if arm.effort_mode is None:
         raise ArmError(
             f"effort_mode: missing in the description of {arm.name}; add effort_mode.gravity_compensated, "
-            "hold_stiffness and hold_damping, or command velocities"
+            "or command velocities"
         )
     return arm.effort_mode.gravity_compensated
 

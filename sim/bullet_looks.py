@@ -57,7 +57,7 @@ def _capsule_visual(capsule: Capsule, file: Path) -> ElementTree.Element:
     axis = capsule.end - capsule.start
     shape = trimesh.creation.capsule(float(np.linalg.norm(axis)), capsule.radius)
     if axis.any():
-        shape.apply_transform(trimesh.geometry.align_vectors((0.0, 0.0, 1.0), axis))  # type: ignore[no-untyped-call]
+        shape.apply_transform(trimesh.geometry.align_vectors((0.0, 0.0, 1.0), axis))
     shape.apply_translation(0.5 * (capsule.start + capsule.end))
     shape.export(file, include_normals=True)
     visual = ElementTree.Element("visual")

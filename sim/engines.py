@@ -6,11 +6,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from mbrl_control.robot import ArmError, load_arm
+from mbrl_control.robot import ArmError
 from mbrl_control.signals import CommandInterface
 from sim.arm_sim import ArmSim
 from sim.randomization import SimParameters
-from sim.render import CapsuleRenderer, Renderer, load_camera
 
 
 class Simulator(StrEnum):
@@ -56,19 +55,6 @@ def open_arm(
     from sim.pybullet_arm import PybulletArm
 
     return PybulletArm(arm_path, seed, start_ns, interface, parameters)
-
-
-def open_renderer(simulator: Simulator, arm_path: str | Path) -> Renderer:
-    """What draws an arm that the simulator has moved; none of them needs a display.
-
-    Raises:
-        ArmError: the YAML names no camera, or a mesh file of the URDF is not there.
-    """
-    if simulator is Simulator.MUJOCO:
-        return CapsuleRenderer(load_arm(arm_path), load_camera(arm_path))
-    from sim.pybullet_render import BulletRenderer
-
-    return BulletRenderer(arm_path)
 
 
 def simulation_facts(simulator: Simulator, sim: ArmSim, randomization_seed: int) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mbrl_control.robot import LONGEST_DELAY_S, Arm, SensorNoise, load_arm
+from mbrl_control.robot import Arm, SensorNoise, load_arm
+from mbrl_control.robot_faults import LONGEST_DELAY_S
 from mbrl_control.robot_file import YamlFile
 from mbrl_control.signals import Array
 from sim.generate import TIMESTEP_S

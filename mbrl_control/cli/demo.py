@@ -49,7 +49,7 @@ class DemoOptions:
 
 
 def demo(
-    robot: Annotated[str, typer.Option(help="arm: panda, planar or a YAML file")] = "panda",
+    robot: Annotated[str, typer.Option(help="arm: panda, planar, ur5e or a YAML file")] = "panda",
     sim: Annotated[Simulator, typer.Option(help="simulator of the arm")] = Simulator.MUJOCO,
     seed: Annotated[int, typer.Option(help="seed of everything random", min=0, max=2**31 - 1)] = 0,
     out: Annotated[Path | None, typer.Option(help="new folder of the run (default: out/demo-ROBOT-SEED-TIME)")] = None,

@@ -1,14 +1,22 @@
-"""`mbrl-control robot`: what an arm description says, and whether it is complete."""
+"""`mbrl-control robot`: bring an own arm, and say what is missing or suspicious in an arm's files."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-app = typer.Typer(
-    help="Arm descriptions. Example: mbrl-control robot check sim/robots/planar.yaml", no_args_is_help=True
-)
+if TYPE_CHECKING:
+    from mbrl_control.arm_setup.check import Report
+    from mbrl_control.arm_setup.findings import Finding
+    from mbrl_control.robot import Arm
+
+app = typer.Typer(help="Arm descriptions. Example: mbrl-control robot check panda", no_args_is_help=True)
+
+BaseOption = Annotated[str | None, typer.Option(help="Link that stands still; found where only one makes sense.")]
+ToolOption = Annotated[str | None, typer.Option(help="Link to be moved; found where the URDF has one tip.")]
 
 
 @app.callback()
@@ -18,24 +26,102 @@ def _group() -> None:
 
 @app.command()
 def check(
-    arm: Annotated[str, typer.Argument(metavar="ARM", help="Name of a shipped arm, or a YAML file.")],
+    arm: Annotated[str, typer.Argument(metavar="ARM", help="Name of a shipped arm, a YAML file, or a URDF alone.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
 ) -> None:
-    """Load and validate an arm's YAML and URDF, print joints and limits; compare the simulation model.
+    """All that is missing or suspicious in an arm's files, each with a remedy and, where possible, a value.
 
-    Example: mbrl-control robot check sim/robots/panda.yaml
+    Exit status: 0 the arm can be used, 1 a finding stops it, 2 a file cannot be read.
+
+    Example: mbrl-control robot check panda
     """
+    from mbrl_control.arm_setup.check import check_urdf, check_yaml
     from mbrl_control.cli.locations import arm_file
-    from mbrl_control.cli.simulation import check_simulation_model
-    from mbrl_control.robot import load_arm
 
-    path = arm_file(arm)
-    description = load_arm(path)
-    typer.echo(f"{path}: ok, {len(description.joint_names)} joints")
-    typer.echo(f"{'joint':<24}{'lower rad':>12}{'upper rad':>12}{'rad/s':>10}")
-    rows = zip(description.joint_names, description.lower, description.upper, description.velocity, strict=True)
-    for name, lower, upper, velocity in rows:
-        typer.echo(f"{name:<24}{lower:>12.4f}{upper:>12.4f}{velocity:>10.3f}")
-    if path.with_suffix(".mjcf.xml").is_file():
-        typer.echo(f"{check_simulation_model(path, description).name}: the same arm")
+    alone = arm.endswith(".urdf") and not Path(arm).with_suffix(".yaml").is_file()
+    path = Path(arm) if arm.endswith(".urdf") else arm_file(arm)
+    report = check_urdf(path) if alone else check_yaml(path.with_suffix(".yaml"))
+    if report.arm is not None:
+        report.add(_simulation_findings(report.path, report.arm))
+    if as_json:
+        typer.echo(json.dumps(_as_dict(report)))
     else:
-        typer.echo(f"no simulation model yet; the simulator needs one: python -m sim.generate {path}")
+        _print(report, alone)
+    if report.stops:
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    urdf: Annotated[Path, typer.Option(help="The arm's URDF (xacro expanded).")],
+    out: Annotated[Path | None, typer.Option(help="New folder for a copy of URDF and meshes (default: none).")] = None,
+    base: BaseOption = None,
+    tool: ToolOption = None,
+) -> None:
+    """Write an own arm's YAML and simulation model: from the URDF what it says, the rest proposed with reasons.
+
+    Nothing is overwritten. Exit status: 0 written, 1 the URDF has faults that no YAML can mend, 2 it cannot be read.
+
+    Example: mbrl-control robot new --urdf arm_description/arm.urdf --out my_arm
+    """
+    from mbrl_control.arm_setup.new import write_new_arm
+    from mbrl_control.cli.simulation import write_simulation_model
+
+    typer.echo(f"{urdf}: reading shapes and trying poses, some seconds", err=True)
+    written = write_new_arm(urdf, out, base, tool)
+    if written.faults:
+        for finding in written.faults:
+            typer.echo(finding.text())
+        typer.echo("nothing is written; correct the URDF first")
+        raise typer.Exit(1)
+    model = write_simulation_model(written.yaml)
+    for path in (written.urdf, written.yaml, model):
+        typer.echo(f"{path}")
+    typer.echo(f"guesses, to be confirmed before the real arm moves: {', '.join(written.guesses)}")
+    typer.echo(f"next: mbrl-control robot check {written.yaml}; mbrl-control demo --robot {written.yaml}")
+
+
+def _simulation_findings(path: Path, arm: Arm) -> list[Finding]:
+    """The simulation model is there and of the same arm."""
+    from mbrl_control.arm_setup.findings import stop, warn
+    from mbrl_control.cli.simulation import check_simulation_model, simulation_model_is_stale
+    from mbrl_control.robot import ArmError
+
+    model = path.with_suffix(".mjcf.xml")
+    if not model.is_file():
+        remedy = f"python -m sim.generate {path}"
+        return [warn(model, "file", "no simulation model yet; only the simulator needs one", remedy)]
+    try:
+        check_simulation_model(path, arm)
+        if simulation_model_is_stale(path):
+            fault = "not what URDF and YAML make now: the simulator would take the old numbers"
+            return [warn(model, "file", fault, f"python -m sim.generate {path}, unless it was edited by hand")]
+    except ArmError as error:
+        return [stop(error)]
+    return []
+
+
+def _as_dict(report: Report) -> dict[str, object]:
+    findings = [finding.as_dict() for finding in report.findings]
+    joints = () if report.arm is None else report.arm.joint_names
+    return {"file": str(report.path), "ok": not report.stops, "joints": list(joints), "findings": findings}
+
+
+def _print(report: Report, alone: bool) -> None:
+    for finding in report.findings:
+        typer.echo(finding.text())
+    counts = {kind: sum(finding.severity == kind for finding in report.findings) for kind in ("stop", "warn", "guess")}
+    said = f"{counts['stop']} that stop, {counts['warn']} suspicious, {counts['guess']} guesses to confirm"
+    if report.arm is not None:
+        typer.echo(f"{report.path}: ok, {report.arm.joints} joints; {said}")
+        _print_joints(report.arm)
+    else:
+        typer.echo(f"{report.path}: {said}")
+    if alone and not report.stops:
+        typer.echo(f"no YAML beside it yet: mbrl-control robot new --urdf {report.path}")
+
+
+def _print_joints(arm: Arm) -> None:
+    typer.echo(f"{'joint':<24}{'lower rad':>12}{'upper rad':>12}{'rad/s':>10}{'N m':>10}")
+    for row in zip(arm.joint_names, arm.lower, arm.upper, arm.velocity, arm.effort, strict=True):
+        typer.echo("{:<24}{:>12.4f}{:>12.4f}{:>10.3f}{:>10.1f}".format(*row))

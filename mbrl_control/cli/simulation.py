@@ -8,7 +8,8 @@ import numpy as np
 
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import Arm, ArmError, load_arm
-from sim.engines import Simulator, open_arm, open_renderer
+from sim.engines import Simulator, open_arm
+from sim.renderers import open_renderer
 
 __all__ = ["Simulator", "check_simulation_model", "load_filmed_arm", "load_simulated_arm"]
 _TOLERANCE_M = 1e-6
@@ -38,21 +39,40 @@ def check_simulation_model(path: Path, arm: Arm) -> Path:
     model_file = path.with_suffix(".mjcf.xml")
     remedy = f"generate it: python -m sim.generate {path}"
     if not model_file.is_file():
-        raise ArmError(f"{model_file}: no such file; {remedy}")
+        raise ArmError.at(model_file, "file", "no such file", remedy)
     try:
         model = mujoco.MjModel.from_xml_path(str(model_file))
     except ValueError as error:
-        raise ArmError(f"{model_file}: not a model ({error}); {remedy}") from error
+        raise ArmError.at(model_file, "file", f"not a model ({error})", remedy) from error
     names = tuple(model.joint(index).name for index in range(model.njnt))
     if names != arm.joint_names:
-        raise ArmError(f"{model_file}: joints are {names}, the YAML names {arm.joint_names}; {remedy}")
+        raise ArmError.at(model_file, "joint", f"joints are {names}, the YAML names {arm.joint_names}", remedy)
     tool = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, arm.tool_frame)
     if tool < 0:
-        raise ArmError(f"{model_file}: has no site {arm.tool_frame}; {remedy}")
+        raise ArmError.at(model_file, "site", f"has none named {arm.tool_frame}", remedy)
     data = mujoco.MjData(model)
     data.qpos[:] = arm.home
     mujoco.mj_kinematics(model, data)
     away = float(np.linalg.norm(data.site_xpos[tool] - forward_kinematics(arm, arm.home)))
     if not away <= _TOLERANCE_M:
-        raise ArmError(f"{model_file}: puts the tool {away:.2g} m from where the URDF puts it at home; {remedy}")
+        fault = f"puts the tool {away:.2g} m from where the URDF puts it at home"
+        raise ArmError.at(model_file, f"site {arm.tool_frame}", fault, remedy)
     return model_file
+
+
+def simulation_model_is_stale(path: Path) -> bool:
+    """The MJCF beside the YAML file ``path`` is not what its URDF and YAML make now."""
+    from sim.generate import generated_files
+
+    model_file = path.with_suffix(".mjcf.xml")
+    return model_file.read_text(encoding="utf-8") != generated_files(path)[model_file]
+
+
+def write_simulation_model(path: Path) -> Path:
+    """Generate the MJCF beside the YAML of an own arm, and check it."""
+    from sim.generate import generated_files
+
+    model_file = path.with_suffix(".mjcf.xml")
+    with model_file.open("x", encoding="utf-8") as file:
+        file.write(generated_files(path)[model_file])
+    return check_simulation_model(path, load_arm(path))

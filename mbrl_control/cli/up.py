@@ -23,7 +23,7 @@ from mbrl_control.robot import Arm
 
 
 def up(
-    robot: Annotated[str, typer.Option(help="arm: panda, planar or a YAML file")] = "panda",
+    robot: Annotated[str, typer.Option(help="arm: panda, planar, ur5e or a YAML file")] = "panda",
     sim: Annotated[Simulator, typer.Option(help="simulator of the arm")] = Simulator.MUJOCO,
     out: Annotated[Path | None, typer.Option(help="new folder for log, truth file and bundles")] = None,
     registry: Annotated[

@@ -15,7 +15,8 @@ from mbrl_control.report.reach import PHASES
 from mbrl_control.report.run_data import read_run
 from mbrl_control.report.targets import misses
 from mbrl_control.robot import load_arm
-from sim.engines import open_renderer, simulator_named
+from sim.engines import simulator_named
+from sim.renderers import open_renderer
 from sim.truth_file import read_truth
 
 RUN_FILE = "run.json"

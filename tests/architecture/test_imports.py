@@ -9,16 +9,20 @@ import pytest
 from tests.architecture.source import Module, imports, loaded_by, modules
 
 BASE = frozenset({"signals", "cadence"})
-VALUES = BASE | {"robot", "robot_file", "kinematics", "rigid_body"}
+ARM_FILES = frozenset(
+    {"robot_file", "robot_fields", "robot_parts", "robot_faults", "urdf_file", "urdf_chain", "inertial"}
+)
+VALUES = BASE | ARM_FILES | {"robot", "kinematics", "rigid_body"}
 PROTOCOLS = frozenset({"dynamics.protocol", "rewards.protocol", "rewards.names"})
 ALLOWED: dict[str, frozenset[str]] = {
     "signals": frozenset(),
     "cadence": frozenset(),
     "scheduling": frozenset(),
-    "robot": BASE | {"robot_file"},
-    "robot_file": BASE,
+    "robot": BASE | ARM_FILES,
+    **dict.fromkeys(ARM_FILES, BASE | ARM_FILES),
     "kinematics": VALUES,
     "rigid_body": VALUES,
+    "arm_setup": VALUES,
     "estimation": VALUES,
     "dynamics": VALUES,
     "rewards": VALUES,
@@ -56,7 +60,7 @@ CONTROL = (
     "mbrl_control.deployment.quiet_runtime",
     "mbrl_nodes",
 )
-OFFLINE = ("torch", "onnxscript", "mbrl_control.learning", "mbrl_control.retrain")
+OFFLINE = ("trimesh", "mbrl_control.arm_setup", "torch", "onnxscript", "mbrl_control.learning", "mbrl_control.retrain")
 PICKLES = frozenset({"pickle", "cPickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"})
 
 ALL = sorted(modules())
@@ -117,7 +121,7 @@ def test_only_a_few_import_the_simulator(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in ALL if under(name, "sim")])
 def test_the_simulator_knows_only_values_and_arms(name: str) -> None:
     inside = [target for target in imports(name) if under(target, "mbrl_control", "mbrl_nodes", "benchmarks")]
-    allowed = ("mbrl_control.signals", "mbrl_control.robot", "mbrl_control.robot_file", "mbrl_control.kinematics")
+    allowed = [f"mbrl_control.{name}" for name in ("signals", "robot", "kinematics", *ARM_FILES)]
     assert [target for target in inside if not under(target, *allowed)] == []
 
 

@@ -66,7 +66,7 @@ class SlowEvaluator:
         return replace(scores, cost=np.full_like(scores.cost, np.nan)) if self.broken else scores
 
 
-@pytest.fixture(params=["panda", "planar"])
+@pytest.fixture(params=["panda", "planar", "ur5e"])
 def arm(request) -> Arm:
     return load_arm(ROBOTS / f"{request.param}.yaml")
 

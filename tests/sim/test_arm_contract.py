@@ -22,7 +22,7 @@ ENGINES: dict[str, Callable[[str, int], ArmSim]] = {
 Make = Callable[[int], ArmSim]
 
 
-@pytest.fixture(params=[(engine, arm) for engine in ENGINES for arm in ("panda", "planar")], ids=" ".join)
+@pytest.fixture(params=[(engine, arm) for engine in ENGINES for arm in ("panda", "planar", "ur5e")], ids=" ".join)
 def make(request: pytest.FixtureRequest) -> Make:
     engine, arm = request.param
     return lambda seed: ENGINES[engine](arm, seed)

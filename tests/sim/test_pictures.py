@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import ArmError, load_arm
-from sim.engines import Simulator, open_renderer
+from sim.engines import Simulator
 from sim.generate import ROBOTS
 from sim.render import backdrop, load_camera
+from sim.renderers import open_renderer
 
 SOURCES = sorted(ROBOTS.glob("*.yaml"))
 SIZE = (160, 120)

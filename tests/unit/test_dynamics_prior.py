@@ -48,7 +48,7 @@ def test_noise_propagation_is_the_covariance_of_the_linear_system() -> None:
         assert covariance[0, 0] == pytest.approx(0.2 * direct[step] @ ones + 0.7 * to_position[0, step] @ ones)
 
 
-@pytest.mark.parametrize("robot", ["panda", "planar"])
+@pytest.mark.parametrize("robot", ["panda", "planar", "ur5e"])
 def test_tool_position_is_forward_kinematics(robot: str) -> None:
     arm = load_arm(ROBOTS / f"{robot}.yaml")
     q = np.random.default_rng(0).uniform(arm.lower, arm.upper, (50, arm.joints))

@@ -94,6 +94,7 @@ def test_a_simulation_model_of_another_arm_is_refused(tmp_path: Path) -> None:
         ("work_box.lower", lambda d: d["work_box"].update(lower=[2.0, 0.3])),
         ("work_box", lambda d: d["work_box"].update(upper=[1.6, 3.0])),
         ("joints[0].upper", lambda d: d["joints"][0].update(upper=2.7)),
+        ("joints[0].velocity", lambda d: d["joints"][0].update(velocity=3.1)),
         ("joints[].jerk", lambda d: d["joints"][1].update(jerk="fast")),
         ("joints[1].acceleration", lambda d: d["joints"][1].pop("acceleration")),
         ("joint", lambda d: d["joints"][1].update(name="wrist")),
@@ -116,6 +117,13 @@ def test_a_wrong_field_is_named_with_file_and_remedy(tmp_path: Path, field: str,
     assert place in (str(path), str(path.with_suffix(".urdf")))
     assert fault.startswith(f"{field}: ")
     assert "; " in fault
+
+
+def test_the_yaml_may_set_a_stricter_speed_or_effort_and_no_looser_one(tmp_path: Path) -> None:
+    arm = load_arm(edited(tmp_path, lambda d: d["joints"][1].update(velocity=1.5, effort=12)))
+    assert (arm.velocity.tolist(), arm.effort.tolist()) == ([3.0, 1.5], [150.0, 12.0])
+    with pytest.raises(ArmError, match=r"joints\[1\]\.effort: 16\.0, but planar\.urdf says 15\.0"):
+        load_arm(edited(tmp_path, lambda d: d["joints"][1].update(effort=16)))
 
 
 def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
