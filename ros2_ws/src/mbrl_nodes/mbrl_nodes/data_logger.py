@@ -81,7 +81,7 @@ class DataLogger(GraphNode):
             # A full disk, say, ends the logger, not the arm: the graph's supervisor sees the exit status.
             self._write_failed = True
             self.get_logger().fatal("log cannot be written:\n" + traceback.format_exc())
-            self.context.try_shutdown()
+            self.finish()
 
     def _drain(self, writer: LogWriter) -> None:
         for name, subscription in self._inputs:

@@ -59,7 +59,7 @@ class DemoTask(GraphNode):
                 self.tell(event="done")
             except Exception as error:  # a thread has no caller: whatever failed must reach the reader of the events
                 self.tell(event="error", reason=f"{type(error).__name__}: {error}")
-        self.context.try_shutdown()
+        self.finish()
 
     @staticmethod
     def tell(**event: Any) -> None:
