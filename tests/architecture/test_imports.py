@@ -15,6 +15,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "signals": frozenset(),
     "cadence": frozenset(),
     "scheduling": frozenset(),
+    "graph": BASE | {"scheduling"},
     "robot": BASE | {"robot_file"},
     "robot_file": BASE,
     "kinematics": VALUES,
