@@ -35,12 +35,16 @@ class Wiring:
     controller_interface: ControllerInterface | None = None
     """None: as the parameter file says, else velocity."""
     controller_name: str = ""
-    """Empty: as the parameter file says, else the interface's usual name."""
+    """Empty: the usual name of ``controller_interface`` where that is given, else as the parameter file says."""
 
     def parameters(self, node: str) -> dict[str, Any]:
         """What the wiring adds to a node's parameters: only what was asked for, so that a parameter file can say it."""
-        wanted = {"controller_interface": str(self.controller_interface or ""), "controller_name": self.controller_name}
-        return {name: value for name, value in wanted.items() if value and node in CONTROLLER_USERS}
+        if node not in CONTROLLER_USERS:
+            return {}
+        interface = self.controller_interface
+        name = self.controller_name or ("" if interface is None else interface.default_name)
+        wanted = {"controller_interface": str(interface or ""), "controller_name": name}
+        return {key: value for key, value in wanted.items() if value}
 
 
 SIMULATED = Wiring()

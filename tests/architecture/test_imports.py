@@ -34,6 +34,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 """Below `mbrl_control`: what each part may import of the other parts."""
 
 SIM_USERS = (
+    "mbrl_nodes.sim_controller",
     "mbrl_nodes.sim_driver",
     "mbrl_control.envs",
     "mbrl_control.report",

@@ -1,62 +1,88 @@
-"""safe_command -> the controller topic, of which this node is the only writer. Has its own 20 ms watchdog."""
+"""safe_command -> the controller's topic, of which this node is the only writer. Has its own 20 ms watchdog."""
 
 from __future__ import annotations
+
+import time
 
 import numpy as np
 from mbrl_msgs.msg import RelayStatus
 from mbrl_msgs.msg import SafeCommand as SafeCommandMsg
-from std_msgs.msg import Float64MultiArray
 
 from mbrl_control.cadence import Tick
 from mbrl_control.robot import load_arm
 from mbrl_control.safety.config import limits_of
-from mbrl_control.safety.relay_watchdog import RelayState, receive, watch
-from mbrl_control.signals import Array
+from mbrl_control.safety.controllers import ControllerInterface, mismatch
+from mbrl_control.safety.relay_watchdog import RelayState, receive, watch, wind_down
+from mbrl_control.signals import Array, CommandInterface
+from mbrl_nodes.controller_output import ControllerOutput
 from mbrl_nodes.convert import JointNameError, doubles, safe_command_from_msg, stamp_from_ns
-from mbrl_nodes.runtime import COMMAND_QOS, EVERY_MESSAGE_QOS, LATCHED_QOS, GraphNode, Polled, run
+from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, LATCHED_QOS, GraphNode, Polled, run
 
+COMMANDS = CommandInterface.VELOCITY
+"""What the guard's safe commands are."""
 WATCH_NS = 2_000_000
 STATUS_TICKS = 25
 """20 Hz."""
 
 
 class CommandRelay(GraphNode):
-    """Silence of the guard ends in a ramp to zero, then in silence towards the driver."""
+    """Silence of the guard, and the end of this node, is a ramp to zero, then silence towards the controller."""
 
     def __init__(self) -> None:
         super().__init__("command_relay")
         self.declare("arm", "", "arm description YAML, with its URDF beside it")
         self.declare("dry_run", False, "never publish a command; everything else as usual")
+        self.declare("controller_interface", "velocity", "what the controller takes: position, velocity, effort, ...")
+        self.declare("controller_name", "", "controller of ros2_control; empty: the usual name of the interface")
+        self.declare("state_topic", "joint_states", "measured positions, for position and joint_trajectory controllers")
         self._state = RelayState()
+        self._output: ControllerOutput | None = None
         self._sent = 0
         self._shown = (False, False)
 
     def setup(self) -> None:
         arm = load_arm(self.get_parameter("arm").value)
         self._names, self._limits = arm.joint_names, limits_of(arm)
-        self._dry_run = bool(self.get_parameter("dry_run").value)
-        if not self._dry_run:
-            topic = "forward_velocity_controller/commands"
-            self._commands = self.create_publisher(Float64MultiArray, topic, COMMAND_QOS)
+        self._interface = ControllerInterface(self.get_parameter("controller_interface").value)
+        if refusal := mismatch(COMMANDS, self._interface):
+            raise ValueError(f"command_relay: controller_interface: {refusal}")
+        if not self.get_parameter("dry_run").value:
+            name, state = (self.get_parameter(key).value for key in ("controller_name", "state_topic"))
+            self._output = ControllerOutput(self, arm, self._interface, name, state)
         self._statuses = self.create_publisher(RelayStatus, "relay_status", LATCHED_QOS)
         self._safe_commands = Polled(self, SafeCommandMsg, "safe_command", EVERY_MESSAGE_QOS)
 
     def start(self) -> None:
         self.run_control(WATCH_NS, self._tick)
 
+    def stop(self) -> None:
+        """A forward controller keeps the last command for ever: the arm is brought to rest before this node goes."""
+        self._state = wind_down(self._state, self.now_ns())
+        # Before the ramp: what is published just before a process ends may never be delivered.
+        self._publish_status(self._state)
+        while self._state.publishing:
+            self._watch()
+            time.sleep(WATCH_NS * 1e-9)
+
+    def trouble(self) -> str:
+        return "" if self._output is None else self._output.look()
+
     def diagnose(self) -> dict[str, str]:
         return {"sent": str(self._sent), "watchdog_trips": str(self._state.trips), "latched": str(self._state.latched)}
 
     def _tick(self, tick: Tick) -> None:
         # First the time since the last command: after a sleep of this process the newest one must not hide it.
-        self._state, velocity = watch(self._state, self._limits, self.now_ns())
-        self._send(velocity)
+        self._watch()
         for message in self._safe_commands.drain():
             self._relay(message)
         shown = (self._state.latched, self._state.publishing)
         if shown != self._shown or tick.index % STATUS_TICKS == 0:
             self._shown = shown
             self._publish_status(self._state)
+
+    def _watch(self) -> None:
+        self._state, velocity = watch(self._state, self._limits, self.now_ns())
+        self._send(velocity)
 
     def _relay(self, message: SafeCommandMsg) -> None:
         try:
@@ -68,9 +94,12 @@ class CommandRelay(GraphNode):
         self._send(velocity)
 
     def _send(self, velocity: Array | None) -> None:
-        if velocity is not None and not self._dry_run:
-            self._commands.publish(Float64MultiArray(data=doubles(velocity)))
-            self._sent += 1
+        if self._output is None:
+            return
+        if velocity is not None:
+            self._sent += self._output.send(velocity, self.now_ns())
+        elif not self._state.publishing:
+            self._output.forget()
 
     def _publish_status(self, state: RelayState) -> None:
         last = np.zeros(len(self._names)) if state.last is None else state.last
@@ -80,8 +109,9 @@ class CommandRelay(GraphNode):
             sent=self._sent,
             latched=state.latched,
             watchdog_trips=state.trips,
-            publishing=state.publishing,
-            dry_run=self._dry_run,
+            # Where nobody listens, nothing moves an arm: what is logged then is no motion to learn from.
+            publishing=state.publishing and (self._output is None or self._output.heard),
+            dry_run=self._output is None,
         )
         message.last_sent = doubles(last)
         self._statuses.publish(message)

@@ -66,7 +66,8 @@ def sample_from_joint_state(msg: JointState, joint_names: Sequence[str]) -> Sens
     count = len(msg.name)
     if len(msg.position) != count or len(msg.velocity) != count:
         raise JointNameError(
-            f"joint_states: {count} names, {len(msg.position)} positions and {len(msg.velocity)} velocities must agree"
+            f"joint_states: {count} names, {len(msg.position)} positions and {len(msg.velocity)} velocities must "
+            "agree; let joint_state_broadcaster publish position and velocity of every joint"
         )
     effort = vector(msg.effort)[order] if len(msg.effort) == count else np.full(len(order), np.nan)
     return SensorSample(

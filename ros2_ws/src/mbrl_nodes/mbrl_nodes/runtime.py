@@ -125,6 +125,7 @@ class GraphNode(LifecycleNode):
         self._thread: threading.Thread | None = None
         self._running = threading.Event()
         self._control_failed = False
+        self._trouble = ""
         self.finished = Future()
         """Done: the executor leaves off, and the process ends in order."""
         self.declare("autostart", "activate", "how far the node goes by itself: none, configure or activate")
@@ -146,6 +147,10 @@ class GraphNode(LifecycleNode):
     def diagnose(self) -> dict[str, str]:
         """Values shown in /diagnostics."""
         return {}
+
+    def trouble(self) -> str:
+        """What somebody has to do something about; asked once a second while active, logged when it changes."""
+        return ""
 
     def declare(
         self,
@@ -187,6 +192,10 @@ class GraphNode(LifecycleNode):
             self.finish()
 
     @property
+    def active(self) -> bool:
+        return bool(self._state_machine.current_state[1] == "active")
+
+    @property
     def failed(self) -> bool:
         return self._control_failed
 
@@ -222,8 +231,7 @@ class GraphNode(LifecycleNode):
 
     def end(self) -> None:
         """Stop safely where active."""
-        active = self._state_machine.current_state[1] == "active"
-        self._guarded(self._halt if active else self.stop_control)
+        self._guarded(self._halt if self.active else self.stop_control)
 
     def autostart(self) -> bool:
         """Go as far as the parameter says; tell the parent process by one JSON line on standard output."""
@@ -249,10 +257,13 @@ class GraphNode(LifecycleNode):
         return ok
 
     def _publish_diagnostics(self) -> None:
-        values = self.diagnose()
-        status = DiagnosticStatus(
-            level=DiagnosticStatus.OK, name=f"{self.get_name()}: node", hardware_id=self.get_namespace()
-        )
+        values, trouble = self.diagnose(), self.trouble() if self.active else ""
+        if trouble and trouble != self._trouble:
+            self.get_logger().error(trouble)
+        self._trouble = trouble
+        level = DiagnosticStatus.ERROR if trouble else DiagnosticStatus.OK
+        name = f"{self.get_name()}: node"
+        status = DiagnosticStatus(level=level, name=name, message=trouble, hardware_id=self.get_namespace())
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         message = DiagnosticArray(status=[status])
         message.header.stamp = stamp_from_ns(self.now_ns())

@@ -12,12 +12,12 @@ import threading
 import numpy as np
 from mbrl_msgs.srv import AttachPayload, InjectFault
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
 
 from mbrl_control.cadence import Tick
-from mbrl_control.signals import Array
+from mbrl_control.safety.controllers import ControllerInterface
 from mbrl_nodes.convert import sample_to_joint_state
-from mbrl_nodes.runtime import COMMAND_QOS, STATE_QOS, GraphNode, Polled, run
+from mbrl_nodes.runtime import STATE_QOS, GraphNode, run
+from mbrl_nodes.sim_controller import SimController
 from sim.faults import FaultyArm
 from sim.mujoco_arm import MujocoArm
 from sim.truth_file import TruthWriter
@@ -36,11 +36,13 @@ class SimDriver(GraphNode):
         self.declare("truth_file", "", "new file for the simulator's own state at every physics step; empty: none")
         self.declare("seed", 0, "seed of the measurement noise", (0, 2**31 - 1))
         self.declare("allow_faults", False, "accept sim/inject")
+        self.declare("controller_interface", "velocity", "of the controller it stands for, as of command_relay")
+        self.declare("controller_name", "", "as of command_relay")
         self._lock = threading.Lock()
         self._sim: FaultyArm | None = None
         self._truth: TruthWriter | None = None
         self._silent_ticks = SILENT_TICKS
-        self._counts = {"caught_up_steps": 0, "watchdog_trips": 0, "refused_commands": 0}
+        self._counts = {"caught_up_steps": 0, "watchdog_trips": 0}
 
     def setup(self) -> None:
         path, seed = self.get_parameter("arm").value, self.get_parameter("seed").value
@@ -50,7 +52,8 @@ class SimDriver(GraphNode):
         if truth_file:
             self._truth = TruthWriter(truth_file, self._sim.arm)
         self._states = self.create_publisher(JointState, "joint_states", STATE_QOS)
-        self._commands = Polled(self, Float64MultiArray, "forward_velocity_controller/commands", COMMAND_QOS)
+        interface = ControllerInterface(self.get_parameter("controller_interface").value)
+        self._controller = SimController(self, self._sim.arm, interface, self.get_parameter("controller_name").value)
         self.create_service(AttachPayload, "sim/attach_payload", self._on_payload)
         self.create_service(InjectFault, "sim/inject", self._on_fault)
 
@@ -62,6 +65,7 @@ class SimDriver(GraphNode):
     def stop(self) -> None:
         with self._lock:
             self._require_sim().brake(True)
+            self._controller.forget()
             self._silent_ticks = SILENT_TICKS
 
     def release(self) -> None:
@@ -70,7 +74,8 @@ class SimDriver(GraphNode):
             self._truth = None
 
     def diagnose(self) -> dict[str, str]:
-        return {name: str(value) for name, value in self._counts.items()}
+        refused = 0 if self._sim is None else self._controller.refused
+        return {name: str(value) for name, value in {**self._counts, "refused_commands": refused}.items()}
 
     def _tick(self, tick: Tick) -> None:
         with self._lock:
@@ -90,7 +95,8 @@ class SimDriver(GraphNode):
 
     def _serve_command(self, sim: FaultyArm) -> bool:
         """Apply the newest command since the last tick, if any; too many ticks without one clamp the brakes."""
-        command = self._newest_command(sim)
+        position, time_s = sim.truth().position, sim.time_ns * 1e-9
+        command = self._controller.take(position, time_s)
         if command is not None:
             if self._silent_ticks >= SILENT_TICKS:
                 sim.brake(False)
@@ -100,23 +106,15 @@ class SimDriver(GraphNode):
         self._silent_ticks += 1
         if self._silent_ticks == SILENT_TICKS:
             self._clamp(sim)
+        elif self._silent_ticks < SILENT_TICKS and (held := self._controller.again(position, time_s)) is not None:
+            sim.command(held)
         return False
 
     def _clamp(self, sim: FaultyArm) -> None:
         self._silent_ticks = SILENT_TICKS
         self._counts["watchdog_trips"] += 1
+        self._controller.forget()
         sim.brake(True)
-
-    def _newest_command(self, sim: FaultyArm) -> Array | None:
-        message = self._commands.newest()
-        if message is None:
-            return None
-        command = np.array(message.data, dtype=np.float64)
-        if command.shape != (sim.arm.joints,) or not np.isfinite(command).all():
-            self._counts["refused_commands"] += 1
-            self.get_logger().error(f"command refused: {message.data}", throttle_duration_sec=1.0)
-            return None
-        return command
 
     def _on_payload(self, request: AttachPayload.Request, response: AttachPayload.Response) -> AttachPayload.Response:
         try:

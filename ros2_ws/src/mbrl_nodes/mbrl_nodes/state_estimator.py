@@ -22,6 +22,9 @@ class StateEstimator(GraphNode):
         super().__init__("state_estimator")
         self.declare("arm", "", "arm description YAML, with its URDF beside it")
         self.declare("state_period", 0.004, "s, nominal period of joint_states", (0.0005, 0.1))
+        self.declare(
+            "state_topic", "joint_states", "measured state of the arm; Franka's fast one is franka/joint_states"
+        )
         self._published = 0
         self._refused = 0
 
@@ -31,7 +34,7 @@ class StateEstimator(GraphNode):
         self._filter = JointFilter(arm.joint_names, config_for(arm.noise, self.get_parameter("state_period").value))
         self._state = self._filter.initial()
         self._beliefs = self.create_publisher(BeliefMsg, "belief", STATE_QOS)
-        self._samples = Polled(self, JointState, "joint_states", EVERY_MESSAGE_QOS)
+        self._samples = Polled(self, JointState, self.get_parameter("state_topic").value, EVERY_MESSAGE_QOS)
 
     def start(self) -> None:
         self._state = self._filter.initial()
