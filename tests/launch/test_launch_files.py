@@ -102,6 +102,29 @@ def test_a_shipped_parameter_file_fits_the_nodes(path: Path) -> None:
                 assert value == parameters[name].default, f"{pattern}: {name}: the file says that it holds the defaults"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "ros2_ws/src/mbrl_nodes/params").glob("*.yaml")), ids=lambda p: p.name)
+def test_the_nodes_of_a_parameter_file_agree_on_topic_and_controller(path: Path) -> None:
+    tree = {key.removeprefix("/**/"): row["ros__parameters"] for key, row in yaml.safe_load(path.read_text()).items()}
+    for name in ("state_topic", "controller_interface", "controller_name"):
+        users = [node for node in tree if name in declared_by(node)]
+        assert len(users) >= 2
+        assert len({tree[node][name] for node in users}) == 1
+
+
+def test_an_interface_given_as_argument_reaches_all_who_name_it_with_its_own_controller() -> None:
+    def controllers(**arguments: str) -> set[tuple[str, str]]:
+        folder = f"run-{len(list(Path().iterdir()))}"
+        nodes = run("real.launch.py", arguments | {"out": folder}).of("Node")
+        users = [a for a in nodes if a.keywords["executable"] in ("command_relay", "data_logger")]
+        return {(values_of(a)["controller_interface"], values_of(a)["controller_name"]) for a in users}
+
+    assert controllers() == {("velocity", "forward_velocity_controller")}
+    assert controllers(controller_interface="position") == {("position", "forward_position_controller")}
+    scaled = "scaled_joint_trajectory_controller"
+    given = controllers(controller_interface="joint_trajectory", initial_joint_controller=scaled)
+    assert given == {("joint_trajectory", scaled)}
+
+
 def test_the_reader_of_declared_parameters_bites() -> None:
     guard = declared_by("guard")
     assert {"arm", "autostart", "speed_scale", "state_period"} <= set(guard)
