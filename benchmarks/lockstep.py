@@ -104,6 +104,7 @@ class Lockstep:
             publishing=np.ones(len(stamps), dtype=np.bool_),
             payload_ns=np.array(record.payload_ns, dtype=np.int64),
             payload_kg=0.0,
+            interface=self.arm.interface,
         )
 
     def _millisecond(self) -> None:

@@ -16,7 +16,7 @@ from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
 from mbrl_control.planning.planner import PlanningModel
 from mbrl_control.planning.protocol import Scores
-from mbrl_control.retrain import history_of
+from mbrl_control.replay.transitions import history_of
 from mbrl_control.rewards.names import TERM_NAMES
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, Transitions

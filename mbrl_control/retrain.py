@@ -27,7 +27,7 @@ from mbrl_control.replay.delay import estimate_delay
 from mbrl_control.replay.effort_delay import estimate_effort_delay
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.streams import Streams, read_streams
-from mbrl_control.replay.transitions import Grid, select, transitions_from_streams
+from mbrl_control.replay.transitions import Grid, history_of, select, transitions_from_streams
 from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, CommandInterface, Transitions
@@ -151,11 +151,6 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     )  # fmt: skip
 
 
-def history_of(arm: Arm) -> int:
-    """K: a velocity servo lags over several steps, a torque acts within one."""
-    return 3 if arm.interface is CommandInterface.VELOCITY else 1
-
-
 def _delay_s(streams: list[Streams], arm: Arm) -> float:
     if arm.interface is CommandInterface.EFFORT:
         return estimate_effort_delay(streams, RigidBody(arm)).delay_s
@@ -226,6 +221,9 @@ def _read(config: RetrainConfig) -> list[Streams]:
         if stream.joint_names != config.arm.joint_names:
             problem = f"{list(stream.joint_names)} are not those of {config.arm.name}"
             raise LogError(path, "belief.joint_names", problem, "give a log of this arm")
+        if stream.interface is not config.arm.interface:
+            problem = f"holds {stream.interface} commands, the model is to take {config.arm.interface}"
+            raise LogError(path, "safe_command.interface", problem, "say --command as the log was made")
     return sorted(streams, key=lambda stream: int(stream.belief_ns[0]))
 
 

@@ -19,12 +19,12 @@ import typer
 from mbrl_control.cli.demo_view import DemoView
 from mbrl_control.cli.interrupt import interruptible
 from mbrl_control.cli.locations import arm_file, launch_file
-from mbrl_control.cli.processes import NodeSpec, load_graph
 from mbrl_control.cli.reference import run_references
 from mbrl_control.cli.session import Session, new_folder, run_verb
 from mbrl_control.cli.simulation import Simulator, load_filmed_arm
 from mbrl_control.cli.task_client import TaskClient
 from mbrl_control.deployment.registry import Registry
+from mbrl_control.graph import NodeSpec, load_graph
 from mbrl_control.kinematics import sample_targets
 from mbrl_control.report.report_files import RUN_FILE, add_run_facts, run_facts, write_report
 from mbrl_control.robot import Arm

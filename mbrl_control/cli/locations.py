@@ -1,8 +1,9 @@
-"""Where the files of a checkout or an installation are: arm descriptions and the graph description."""
+"""Where the files of a checkout or an installation are: arm descriptions, the graph description, parameter files."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -36,5 +37,17 @@ def _robots_folder() -> Path:
 
 def launch_file(name: str) -> Path:
     """A file of launch/: beside the package in a checkout, below share/ in an installation."""
-    checkout = Path(__file__).resolve().parents[2] / "launch" / name
-    return checkout if checkout.is_file() else Path(sys.prefix) / "share" / "mbrl_control" / "launch" / name
+    return _shared(Path("launch", name), "mbrl_control", Path("launch", name))
+
+
+def params_file(name: str) -> Path:
+    """A parameter file of the nodes: in their sources in a checkout, below share/ in an installation."""
+    return _shared(Path("params", name), "mbrl_nodes", Path("ros2_ws", "src", "mbrl_nodes", "params", name))
+
+
+def _shared(name: Path, package: str, in_checkout: Path) -> Path:
+    """First place that has the file: checkout, sourced ROS workspaces, this Python's own prefix."""
+    prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
+    places = [Path(__file__).resolve().parents[2] / in_checkout]
+    places += [Path(prefix, "share", package) / name for prefix in prefixes]
+    return next((place for place in places if place.is_file()), places[-1])

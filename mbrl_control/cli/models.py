@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 
 RobotOption = Annotated[str, typer.Option("--robot", help="Name of a shipped arm, or a YAML file.")]
+CommandOption = Annotated[CommandInterface, typer.Option("--command", help="What the model commands.")]
 RegistryOption = Annotated[Path, typer.Option("--registry", help="Folder that holds <robot>/<version>/.")]
 MODELS = Path("models")
 
@@ -25,6 +26,7 @@ MODELS = Path("models")
 @app.command("list")
 def list_versions(
     robot: RobotOption = "panda",
+    command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
 ) -> None:
@@ -32,7 +34,7 @@ def list_versions(
 
     Example: mbrl-control models list --robot panda --registry out/demo/registry
     """
-    bundles = _registry(registry, robot)
+    bundles = _registry(registry, robot, command)
     versions, active = bundles.versions(), bundles.active()
     if as_json:
         typer.echo(json.dumps({"robot": bundles.robot, "versions": list(versions), "active": active}))
@@ -47,6 +49,7 @@ def list_versions(
 def show(
     version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
     robot: RobotOption = "panda",
+    command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
     """The checked manifest of a bundle, as JSON.
@@ -55,8 +58,8 @@ def show(
     """
     from mbrl_control.deployment.check import verify_bundle
 
-    bundles = _registry(registry, robot)
-    manifest = verify_bundle(bundles.path(_chosen(bundles, version)), _arm(robot))
+    bundles = _registry(registry, robot, command)
+    manifest = verify_bundle(bundles.path(_chosen(bundles, version)), _arm(robot, command))
     typer.echo(manifest.model_dump_json(indent=1))
 
 
@@ -64,6 +67,7 @@ def show(
 def verify(
     version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
     robot: RobotOption = "panda",
+    command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
     """Check hashes, sizes, names and shapes, then run both graphs against their golden case.
@@ -73,8 +77,8 @@ def verify(
     from mbrl_control.deployment.check import read_bundle
     from mbrl_control.deployment.evaluator import OnnxEvaluator, OnnxStepModel
 
-    bundles = _registry(registry, robot)
-    bundle = read_bundle(bundles.path(_chosen(bundles, version)), _arm(robot))
+    bundles = _registry(registry, robot, command)
+    bundle = read_bundle(bundles.path(_chosen(bundles, version)), _arm(robot, command))
     OnnxEvaluator(bundle)
     OnnxStepModel(bundle)
     typer.echo(f"{bundle.path}: ok, {bundle.manifest.model_id}, manifest {bundle.manifest_sha256[:12]}")
@@ -84,6 +88,7 @@ def verify(
 def rollback(
     version: Annotated[int | None, typer.Argument(help="Version; the one active before when left out.")] = None,
     robot: RobotOption = "panda",
+    command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
     """Make an earlier version active again; a running graph follows at its next cycle.
@@ -92,8 +97,8 @@ def rollback(
     """
     from mbrl_control.deployment.check import verify_bundle
 
-    bundles = _registry(registry, robot)
-    verify_bundle(bundles.path(bundles.before() if version is None else version), _arm(robot))
+    bundles = _registry(registry, robot, command)
+    verify_bundle(bundles.path(bundles.before() if version is None else version), _arm(robot, command))
     if version is None:
         version = bundles.rollback()
     else:
@@ -102,36 +107,40 @@ def rollback(
 
 
 @app.command()
-def prior(robot: RobotOption = "panda", registry: RegistryOption = MODELS) -> None:
+def prior(
+    robot: RobotOption = "panda",
+    command: CommandOption = CommandInterface.VELOCITY,
+    registry: RegistryOption = MODELS,
+) -> None:
     """Export the nominal prior alone (nothing learned) as a new version and activate it.
 
     Example: mbrl-control models prior --robot panda --registry out/models
     """
     from mbrl_control.deployment.bundle import prior_bundle
     from mbrl_control.deployment.registry import Registry
-    from mbrl_control.replay.transitions import Grid
+    from mbrl_control.replay.transitions import Grid, history_of
 
-    arm = _arm(robot)
-    bundles = Registry(registry, arm.name)
+    arm = _arm(robot, command)
+    bundles = Registry(registry, arm.model_name)
     # Beliefs carry the time of measurement, so only the way of the command counts.
     grid = Grid(delay_s=arm.command_delay_s)
-    path = prior_bundle(arm, bundles, grid.dt_ns * 1e-9, grid.delay_s, grid.history, time.time_ns())
+    path = prior_bundle(arm, bundles, grid.dt_ns * 1e-9, grid.delay_s, history_of(arm), time.time_ns())
     version = int(path.name)
     bundles.activate(version)
-    typer.echo(json.dumps({"model_id": f"{arm.name}/{version}", "path": str(path)}))
+    typer.echo(json.dumps({"model_id": f"{arm.model_name}/{version}", "path": str(path)}))
 
 
-def _arm(robot: str) -> Arm:
+def _arm(robot: str, command: CommandInterface) -> Arm:
     from mbrl_control.cli.locations import arm_file
     from mbrl_control.robot import load_arm
 
-    return load_arm(arm_file(robot))
+    return load_arm(arm_file(robot), command)
 
 
-def _registry(models: Path, robot: str) -> Registry:
+def _registry(models: Path, robot: str, command: CommandInterface) -> Registry:
     from mbrl_control.deployment.registry import Registry
 
-    return Registry(models, _arm(robot).name)
+    return Registry(models, _arm(robot, command).model_name)
 
 
 def _chosen(bundles: Registry, version: int | None) -> int:

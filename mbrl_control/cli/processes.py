@@ -18,62 +18,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from mbrl_control.cadence import ANCHOR_VARIABLE, SteadyClock
 from mbrl_control.cli.errors import Refused
-from mbrl_control.scheduling import Placement, divide_processors
+from mbrl_control.graph import GraphError, NodeSpec, NodeStart, shared_environment
 
 _PR_SET_PDEATHSIG = 1
-_STACK_BYTES = 2 * 2**20
+STACK_BYTES = 2 * 2**20
 """Of each thread of a child: real-time children lock their memory, and a node has some twenty threads."""
-NODES = frozenset(
-    (
-        "data_logger",
-        "sim_driver",
-        "command_relay",
-        "state_estimator",
-        "guard",
-        "dynamics_model",
-        "mpc_planner",
-        "collector",
-    )
-)
-"""Of a simulated arm's graph; each is a module of `mbrl_nodes`."""
 _STATES = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
-
-
-class GraphError(ValueError):
-    """A graph description or a folder that cannot be used."""
 
 
 class GraphFailed(Refused):
     """A node or another child process failed."""
-
-
-class NodeSpec(BaseModel):
-    """One row of graph.yaml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    name: str = Field(pattern=r"^[a-z_]{1,64}$")
-    priority: int = Field(ge=0, le=98)
-    """SCHED_FIFO where permitted; 0: normal."""
-    state: Literal["none", "configure", "activate"]
-    """How far the node starts itself."""
-    processor: Literal["any", "reserved", "others"] = "any"
-    """Which processors, where there are two or more: all, the reserved one, or all but that."""
-
-    def placement(self, allowed: Collection[int]) -> Placement:
-        """On a machine that lets this process use the processors ``allowed``."""
-        reserved, others = divide_processors(tuple(sorted(allowed)))
-        return Placement(self.priority, {"any": (), "reserved": reserved, "others": others}[self.processor])
 
 
 @dataclass(slots=True)
@@ -88,47 +48,6 @@ class NodeProcess:
     scheduling: str = ""
 
 
-def load_graph(path: Path) -> list[NodeSpec]:
-    """Read graph.yaml; whatever is unknown, missing or said twice is an error that names file and field."""
-    remedy = "compare with launch/graph.yaml"
-    try:
-        tree = _UniqueKeys(path.read_text(encoding="utf-8")).get_single_data()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise GraphError(f"{path}: not a graph description ({error}); {remedy}") from error
-    rows = tree.get("nodes") if isinstance(tree, dict) else None
-    if not isinstance(rows, dict) or set(tree) != {"nodes"}:
-        raise GraphError(f"{path}: nodes: has to be the one field, a mapping of node names; {remedy}")
-    specs = [_node_spec(path, str(name), row) for name, row in rows.items()]
-    missing = sorted(NODES - {spec.name for spec in specs})
-    if missing:
-        raise GraphError(f"{path}: nodes: {', '.join(missing)} missing: the arm cannot run without; {remedy}")
-    return specs
-
-
-def _node_spec(path: Path, name: str, row: Any) -> NodeSpec:
-    if name not in NODES:
-        raise GraphError(f"{path}: nodes.{name}: no such node; there are {', '.join(sorted(NODES))}")
-    if not isinstance(row, dict):
-        raise GraphError(f"{path}: nodes.{name}: {row!r} is no mapping; write {{priority: ..., state: ...}}")
-    try:
-        return NodeSpec(name=name, **row)
-    except (ValidationError, TypeError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-        field = ".".join(["nodes", name, *map(str, first["loc"])])
-        raise GraphError(f"{path}: {field}: {first['msg']}; compare with launch/graph.yaml") from error
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """A key said twice is an error: YAML's own rule, which PyYAML does not keep."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.YAMLError(f"{', '.join(twice)}: said twice")
-        return super().construct_mapping(node, deep)
-
-
 def free_domain() -> int:
     """A ROS domain whose first discovery port nobody has bound on this machine."""
     generator = random.SystemRandom()
@@ -139,14 +58,11 @@ def free_domain() -> int:
     raise GraphError("no free ROS domain between 1 and 100: end some ROS graphs of this machine")
 
 
-def graph_environment(folder: Path, domain: int | None) -> dict[str, str]:
-    """Environment of all processes of one graph: one clock anchor, loopback only, single-threaded math."""
-    environment = dict(os.environ)
-    environment[ANCHOR_VARIABLE] = str(SteadyClock().anchor_ns)
-    environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    environment["ROS_LOG_DIR"] = str(folder)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        environment[name] = "1"
+def graph_environment(folder: Path, domain: int | None, simulated: bool = True) -> dict[str, str]:
+    """Environment of all processes of one graph; a simulated one stays on this machine unless told otherwise."""
+    environment = os.environ | shared_environment() | {"ROS_LOG_DIR": str(folder)}
+    if simulated:
+        environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     if domain is not None:
         environment["ROS_DOMAIN_ID"] = str(domain)
     return environment
@@ -155,23 +71,13 @@ def graph_environment(folder: Path, domain: int | None) -> dict[str, str]:
 class Graph:
     """The running graph; use it as a context manager."""
 
-    def __init__(
-        self,
-        specs: list[NodeSpec],
-        namespace: str,
-        folder: Path,
-        parameters: Mapping[str, Mapping[str, Any]],
-        params_file: Path | None = None,
-        domain: int | None = None,
-    ) -> None:
-        self.specs = specs
-        self.namespace = namespace
+    def __init__(self, starts: list[NodeStart], folder: Path, environment: Mapping[str, str]) -> None:
+        self.starts = starts
+        self.namespace = starts[0].namespace
         self.folder = folder
         self.nodes: dict[str, NodeProcess] = {}
-        self._parameters = parameters
-        self._params_file = params_file
+        self.environment = dict(environment)
         folder.mkdir(parents=True, exist_ok=True)
-        self.environment = graph_environment(folder, domain)
 
     def __enter__(self) -> Graph:
         return self
@@ -181,8 +87,8 @@ class Graph:
 
     def start(self, timeout_s: float = 40.0, on_ready: Callable[[NodeProcess], None] | None = None) -> None:
         """Start every node and wait until each has reached its state."""
-        for spec in self.specs:
-            self.nodes[spec.name] = self._spawn(spec)
+        for start in self.starts:
+            self.nodes[start.name] = self._spawn(start)
         deadline = time.monotonic() + timeout_s
         for node in self.nodes.values():
             while not node.ready.wait(0.05):
@@ -209,7 +115,7 @@ class Graph:
 
     def stop(self) -> None:
         """Stop every node, last started first; escalate only for one that does not end."""
-        for name in [spec.name for spec in reversed(self.specs) if spec.name in self.nodes]:
+        for name in [start.name for start in reversed(self.starts) if start.name in self.nodes]:
             self.stop_node(name)
 
     def stop_node(self, name: str) -> None:
@@ -225,20 +131,14 @@ class Graph:
         """What a process in this node's place is started with."""
         return self.environment | spec.placement(os.sched_getaffinity(0)).environment()
 
-    def _spawn(self, spec: NodeSpec) -> NodeProcess:
-        params = self.folder / f"{spec.name}.params.yaml"
-        values = {"autostart": spec.state, **self._parameters.get(spec.name, {})}
-        params.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
-        command = [sys.executable, "-m", f"mbrl_nodes.{spec.name}", "--ros-args", "-r", f"__ns:=/{self.namespace}"]
-        if self._params_file is not None:
-            command += ["--params-file", str(self._params_file)]
-        command += ["--params-file", str(params)]
-        log = self.folder / f"{spec.name}.log"
+    def _spawn(self, start: NodeStart) -> NodeProcess:
+        command = [sys.executable, "-m", f"mbrl_nodes.{start.name}", *start.arguments(self.folder)]
+        log = self.folder / f"{start.name}.log"
         log.write_text("")
         # Both writers append: at an offset of its own, the node's standard error would overwrite what `_follow` wrote.
         with log.open("a") as stream:
-            process = spawn(command, self.environment_of(spec), stream)
-        node = NodeProcess(spec, process, log)
+            process = spawn(command, self.environment_of(start.spec), stream)
+        node = NodeProcess(start.spec, process, log)
         threading.Thread(target=_follow, args=(node,), daemon=True).start()
         return node
 
@@ -251,7 +151,7 @@ def spawn(
 
     def prepare() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-        resource.setrlimit(resource.RLIMIT_STACK, (_STACK_BYTES, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+        resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, resource.getrlimit(resource.RLIMIT_STACK)[1]))
 
     return subprocess.Popen(
         command,

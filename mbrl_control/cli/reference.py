@@ -49,7 +49,7 @@ def run_references(session: Session, graph: Graph, bundle: Path, seconds: float,
     """Both at once, each in its node's place; writes reference_planner.json and reference_guard.json."""
     children = {}
     for kind in KINDS:
-        replaced = next(spec for spec in graph.specs if spec.name == NODES[kind])
+        replaced = next(start.spec for start in graph.starts if start.name == NODES[kind])
         arguments = [kind, str(session.folder), str(seconds), str(session.arm), str(bundle)]
         command = [sys.executable, "-m", "mbrl_control.cli.reference", *arguments]
         with (session.nodes / f"reference_{kind}.log").open("w") as log:

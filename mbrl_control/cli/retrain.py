@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from mbrl_control.cli.errors import Refused
+from mbrl_control.signals import CommandInterface
 
 
 def retrain(
@@ -24,6 +25,9 @@ def retrain(
         "models"
     ),
     robot: Annotated[str, typer.Option("--robot", help="Name of a shipped arm, or a YAML file.")] = "panda",
+    command: Annotated[
+        CommandInterface, typer.Option("--command", help="What the logged commands are.")
+    ] = CommandInterface.VELOCITY,
     phase: Annotated[
         str | None, typer.Option("--phase", help="Only the newest stretch of this phase of each log (topic `phase`).")
     ] = None,
@@ -40,7 +44,7 @@ def retrain(
     from mbrl_control.retrain import retrain as run
     from mbrl_control.robot import load_arm
 
-    arm = load_arm(arm_file(robot))
+    arm = load_arm(arm_file(robot), command)
     config = RetrainConfig(
         tuple(log), registry, arm, created_ns=time.time_ns(), phase=phase, seed=seed, git_sha=source_commit()
     )

@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from mbrl_control.cli.processes import Graph, GraphError, GraphFailed, NodeSpec, free_domain, spawn
+from mbrl_control.cli.processes import Graph, GraphFailed, free_domain, graph_environment, spawn
+from mbrl_control.cli.wiring import SIMULATED, Wiring
 from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.episode_log.schema import (
     BELIEF,
@@ -24,6 +25,7 @@ from mbrl_control.episode_log.schema import (
     SAFE_COMMAND,
     SAFETY_STATUS,
 )
+from mbrl_control.graph import GraphError, NodeSpec, NodeStart, of_real_arm
 
 PLANNER_SETTINGS = "planner.yaml"
 SPOKEN = (JOINT_STATES, BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS, MODEL_STATUS)
@@ -42,6 +44,7 @@ class Session:
     simulator: str = "mujoco"
     foreign_registry: Path | None = None
     """A registry outside the folder (read by `up`); None: the run's own."""
+    wiring: Wiring = SIMULATED
 
     @property
     def log(self) -> Path:
@@ -63,25 +66,49 @@ class Session:
     def planner_settings(self) -> Path:
         return self.folder / PLANNER_SETTINGS
 
-    def parameters(self, dry_run: bool = False) -> dict[str, dict[str, Any]]:
-        """Parameters of every node."""
+    @property
+    def model_options(self) -> list[str]:
+        """Of a verb that works on the run's models."""
+        return [
+            *("--robot", str(self.arm), "--registry", str(self.registry)),
+            *("--command", self.wiring.command.value),
+        ]
+
+    def parameters(self) -> dict[str, dict[str, Any]]:
+        """Parameters of every node, those of the wiring among them."""
         arm = {"arm": str(self.arm)}
         own: dict[str, dict[str, Any]] = {
             "data_logger": {"path": str(self.log)},
             "sim_driver": {"truth_file": str(self.truth), "seed": self.seed, "simulator": self.simulator},
-            "command_relay": {"dry_run": dry_run},
+            "command_relay": {"dry_run": self.wiring.dry_run},
             "guard": {"speed_scale": self.speed_scale},
             "dynamics_model": {"models": str(self.registry)},
             "mpc_planner": {"seed": self.seed, "settings": str(self.planner_settings)},
             "collector": {"seed": self.seed, "speed_scale": self.speed_scale},
             "state_estimator": {},
         }
-        return {name: values if name == "data_logger" else arm | values for name, values in own.items()}
+        wired = {name: values | self.wiring.parameters(name) for name, values in own.items()}
+        return {name: values if name == "data_logger" else arm | values for name, values in wired.items()}
 
-    def graph(self, specs: list[NodeSpec], dry_run: bool = False) -> Graph:
+    def starts(self, specs: list[NodeSpec]) -> list[NodeStart]:
+        """Every node of the run, in the order of starting."""
+        wiring, parameters = self.wiring, self.parameters()
+        namespace = self.robot if wiring.namespace is None else wiring.namespace
+        return [
+            NodeStart(spec, namespace, parameters[spec.name], wiring.params_file, wiring.log_level)
+            for spec in (of_real_arm(specs) if wiring.real else specs)
+        ]
+
+    def graph(self, specs: list[NodeSpec]) -> Graph:
+        self.write_settings()
+        # The driver of a real arm is in a domain already; a simulated graph keeps to itself.
+        alone = not self.wiring.real and "ROS_DOMAIN_ID" not in os.environ
+        environment = graph_environment(self.nodes, free_domain() if alone else None, not self.wiring.real)
+        return Graph(self.starts(specs), self.nodes, environment)
+
+    def write_settings(self) -> None:
+        """The planner's settings file, which the nodes' parameters name."""
         self.planner_settings.write_text(yaml.safe_dump({"speed_scale": self.speed_scale}))
-        domain = None if "ROS_DOMAIN_ID" in os.environ else free_domain()
-        return Graph(specs, self.robot, self.nodes, self.parameters(dry_run), domain=domain)
 
     def await_log(self, timeout_s: float = 20.0) -> None:
         """Until the logger hears every node that speaks by itself: DDS may take seconds to introduce them."""

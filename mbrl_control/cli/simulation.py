@@ -8,6 +8,7 @@ import numpy as np
 
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import Arm, ArmError, load_arm
+from mbrl_control.signals import CommandInterface
 from sim.engines import Simulator, open_arm
 from sim.renderers import open_renderer
 
@@ -15,9 +16,11 @@ __all__ = ["Simulator", "check_simulation_model", "load_filmed_arm", "load_simul
 _TOLERANCE_M = 1e-6
 
 
-def load_simulated_arm(path: Path, simulator: Simulator = Simulator.MUJOCO) -> Arm:
+def load_simulated_arm(
+    path: Path, simulator: Simulator = Simulator.MUJOCO, interface: CommandInterface = CommandInterface.VELOCITY
+) -> Arm:
     """The arm of a YAML file that the simulator takes as it is; ArmError names file and remedy."""
-    arm = load_arm(path)
+    arm = load_arm(path, interface)
     if simulator is Simulator.MUJOCO:
         check_simulation_model(path, arm)
     else:
@@ -25,9 +28,9 @@ def load_simulated_arm(path: Path, simulator: Simulator = Simulator.MUJOCO) -> A
     return arm
 
 
-def load_filmed_arm(path: Path, simulator: Simulator) -> Arm:
+def load_filmed_arm(path: Path, simulator: Simulator, interface: CommandInterface) -> Arm:
     """As :func:`load_simulated_arm`; and the pictures of a report can be drawn."""
-    arm = load_simulated_arm(path, simulator)
+    arm = load_simulated_arm(path, simulator, interface)
     open_renderer(simulator, path)
     return arm
 

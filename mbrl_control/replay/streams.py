@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import LogReader, stamp_ns
 from mbrl_control.episode_log.schema import BELIEF, PHASE, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS, Topic
-from mbrl_control.signals import Array
+from mbrl_control.signals import Array, CommandInterface
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Streams:
     command_ns: NDArray[np.int64]
     """[C]."""
     applied: Array
-    """[C, J] rad/s."""
+    """[C, J] rad/s or N m."""
     drives_enabled: NDArray[np.bool_]
     """[C]."""
     relay_ns: NDArray[np.int64]
@@ -42,6 +42,8 @@ class Streams:
     """[P] times at which the declared payload changed; the first declaration seen is not a change."""
     payload_kg: float
     """Declared at the end of the log."""
+    interface: CommandInterface = CommandInterface.VELOCITY
+    """What the commands are."""
 
 
 def read_streams(path: Path, phase: str | None = None) -> Streams:
@@ -74,6 +76,7 @@ def read_streams(path: Path, phase: str | None = None) -> Streams:
         publishing=np.array([m.publishing and not m.dry_run for m in relays], dtype=np.bool_),
         payload_ns=_payload_changes(statuses),
         payload_kg=statuses[-1].payload if statuses else 0.0,
+        interface=_interface(path, commands),
     )
 
 
@@ -104,6 +107,14 @@ def _joint_names(path: Path, *streams: tuple[Topic, list[Any]]) -> tuple[str, ..
         if any(tuple(m.joint_names) != names for m in messages):
             raise LogError(path, f"{topic.name}.joint_names", f"differ from {list(names)}", "give the log of one arm")
     return names
+
+
+def _interface(path: Path, commands: list[Any]) -> CommandInterface:
+    """Logs from before there were torques say nothing: they hold velocities."""
+    numbers = {getattr(command, "interface", 0) for command in commands}
+    if len(numbers) != 1 or not numbers <= {0, 1}:
+        raise LogError(path, f"{SAFE_COMMAND.name}.interface", f"is {sorted(numbers)}", "give a log of one interface")
+    return (CommandInterface.VELOCITY, CommandInterface.EFFORT)[numbers.pop()]
 
 
 def _matrix(path: Path, topic: Topic, messages: list[Any], field: str, joints: int) -> Array:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mbrl_control.replay.errors import DifferentArms, TooLittleData
 from mbrl_control.replay.held import HeldSignal, interpolate
 from mbrl_control.replay.streams import Streams, read_streams
-from mbrl_control.signals import Transitions
+from mbrl_control.robot import Arm
+from mbrl_control.signals import CommandInterface, Transitions
 
 MAX_GAP_PERIODS = 3.0
 
@@ -31,6 +32,11 @@ class Grid:
             raise ValueError("grid: dt_ns must be positive, history and delay_s not negative; correct the grid")
         if self.stride_ns <= 0 or self.dt_ns % self.stride_ns:
             raise ValueError(f"grid: stride_ns {self.stride_ns} must divide dt_ns {self.dt_ns}; choose another stride")
+
+
+def history_of(arm: Arm) -> int:
+    """K: a velocity servo lags over several steps, a torque acts within one."""
+    return 3 if arm.interface is CommandInterface.VELOCITY else 1
 
 
 def transitions_from_logs(paths: Sequence[Path], grid: Grid) -> Transitions:

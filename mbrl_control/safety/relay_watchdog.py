@@ -70,3 +70,13 @@ def watch(state: RelayState, limits: GuardLimits, now_ns: int) -> tuple[RelaySta
     step = limits.acceleration * (now_ns - state.ramped_ns) * 1e-9
     last = np.copysign(np.maximum(np.abs(last) - step, 0.0), last)
     return replace(state, last=last, ramped_ns=now_ns), last
+
+
+def wind_down(state: RelayState, now_ns: int) -> RelayState:
+    """The relay itself is told to end: the ramp to zero begins now instead of 20 ms after the guard's last word.
+
+    A forward controller keeps the last command for ever; `watch` is called until nothing is published any more.
+    """
+    if not state.publishing or state.ramping:
+        return state
+    return replace(state, ramping=True, latched=True, ramped_ns=now_ns)

@@ -20,6 +20,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "scheduling": frozenset(),
     "robot": BASE | ARM_FILES,
     **dict.fromkeys(ARM_FILES, BASE | ARM_FILES),
+    "graph": BASE | {"scheduling"},
     "kinematics": VALUES,
     "rigid_body": VALUES,
     "arm_setup": VALUES,
@@ -38,6 +39,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 """Below `mbrl_control`: what each part may import of the other parts."""
 
 SIM_USERS = (
+    "mbrl_nodes.sim_controller",
     "mbrl_nodes.sim_driver",
     "mbrl_control.envs",
     "mbrl_control.report",

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from mbrl_control.cli.locations import arm_file, launch_file
-from mbrl_control.cli.processes import Graph, GraphFailed, load_graph
+from mbrl_control.cli.processes import Graph, GraphFailed
 from mbrl_control.cli.session import Session, run_verb
 from mbrl_control.cli.task_client import TaskClient, TaskError
 from mbrl_control.episode_log import schema
 from mbrl_control.episode_log.reader import LogReader, stamp_ns
+from mbrl_control.graph import load_graph
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import OperatorState

@@ -14,7 +14,7 @@ import yaml
 
 from mbrl_control.cli.interrupt import interruptible
 from mbrl_control.cli.locations import arm_file, launch_file
-from mbrl_control.cli.processes import NODES, GraphError, load_graph
+from mbrl_control.graph import NODES, GraphError, load_graph
 
 SHIPPED = launch_file("graph.yaml").read_text()
 
@@ -57,6 +57,9 @@ def test_bad_input_leaves_no_folder(tmp_path: Path) -> None:
     for arguments in (
         ["up", "--graph", str(graph)],
         ["up", "--registry", str(tmp_path / "none")],
+        ["up", "--go-live"],
+        ["up", "--real", "--go-live", "--dry-run"],
+        ["up", "--params-file", str(graph)],
         ["demo", "--robot", "no"],
         ["demo", "--sim", "pybullet", "--robot", str(unphysical(tmp_path))],
     ):

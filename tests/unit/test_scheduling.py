@@ -10,7 +10,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbrl_control.cli.processes import NodeSpec
+from mbrl_control.graph import NodeSpec
 from mbrl_control.scheduling import Placement, divide_processors
 
 CODE = (

@@ -8,7 +8,7 @@ from mbrl_msgs.msg import Plan as PlanMsg
 from mbrl_control.cadence import Tick
 from mbrl_control.planning.excitation import Excitation, ExcitationConfig
 from mbrl_control.planning.rollforward import StaleBelief
-from mbrl_control.robot import load_arm
+from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import plan_to_msg
 from mbrl_nodes.plan_inputs import PlanInputs
 from mbrl_nodes.runtime import STATE_QOS, GraphNode, run
@@ -22,13 +22,13 @@ class Collector(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("collector")
-        self.declare("arm", "", "arm description YAML")
+        declare_arm(self)
         self.declare("seed", 0, "seed of the excitation", (0, 2**31 - 1))
         self.declare("speed_scale", 0.5, "share of the rated joint speed", (0.01, 1.0))
         self._counts = {"plans": 0, "skipped": 0, "stale_beliefs": 0}
 
     def setup(self) -> None:
-        arm = load_arm(self.get_parameter("arm").value)
+        arm = arm_of(self)
         self._config = ExcitationConfig(speed_scale=self.get_parameter("speed_scale").value)
         generator = np.random.default_rng(self.get_parameter("seed").value)
         self._excitation = Excitation(arm, self._config, self.graph_clock, generator)

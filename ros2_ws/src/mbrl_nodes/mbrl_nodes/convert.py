@@ -17,6 +17,7 @@ from sensor_msgs.msg import JointState
 from mbrl_control.signals import (
     Array,
     BeliefState,
+    CommandInterface,
     Goal,
     GoalKind,
     Plan,
@@ -26,6 +27,16 @@ from mbrl_control.signals import (
     SensorSample,
     Stage,
 )
+
+INTERFACES = (CommandInterface.VELOCITY, CommandInterface.EFFORT)
+"""By their number on the wire."""
+
+
+def interface_of(number: int, field: str) -> CommandInterface:
+    """ValueError for a number that stands for none."""
+    if number >= len(INTERFACES):
+        raise ValueError(f"{field}.interface: {number} is unknown; send VELOCITY or EFFORT")
+    return INTERFACES[number]
 
 
 class JointNameError(ValueError):
@@ -66,7 +77,8 @@ def sample_from_joint_state(msg: JointState, joint_names: Sequence[str]) -> Sens
     count = len(msg.name)
     if len(msg.position) != count or len(msg.velocity) != count:
         raise JointNameError(
-            f"joint_states: {count} names, {len(msg.position)} positions and {len(msg.velocity)} velocities must agree"
+            f"joint_states: {count} names, {len(msg.position)} positions and {len(msg.velocity)} velocities must "
+            "agree; let joint_state_broadcaster publish position and velocity of every joint"
         )
     effort = vector(msg.effort)[order] if len(msg.effort) == count else np.full(len(order), np.nan)
     return SensorSample(
@@ -108,6 +120,8 @@ def goal_to_msg(goal: Goal, joint_names: Sequence[str], frame_id: str, label: st
     msg = GoalMsg(stamp=stamp_from_ns(goal.stamp_ns), kind=int(goal.kind), frame_id=frame_id, label=label)
     msg.position = [float(value) for value in goal.position]
     msg.joint_names, msg.joint, msg.sequence = list(joint_names), doubles(goal.joint), goal.sequence
+    if goal.times is not None and goal.trajectory is not None:
+        msg.trajectory_times, msg.trajectory = doubles(goal.times), doubles(goal.trajectory)
     return msg
 
 
@@ -119,7 +133,16 @@ def goal_from_msg(msg: GoalMsg, joint_names: Sequence[str]) -> Goal:
         np.array(msg.position, dtype=np.float64),
         vector(msg.joint)[order],
         msg.sequence,
+        *_trajectory(msg, order),
     )
+
+
+def _trajectory(msg: GoalMsg, order: list[int]) -> tuple[Array | None, Array | None]:
+    """Times [T] and rows [T, J] of a trajectory; None of other goals and of a wrong number of rows."""
+    times, rows = vector(msg.trajectory_times), vector(msg.trajectory)
+    if GoalKind(msg.kind) is not GoalKind.TRAJECTORY or rows.size != times.size * len(order):
+        return None, None
+    return times, rows.reshape(len(times), len(order))[:, order]
 
 
 def plan_to_msg(plan: Plan) -> PlanMsg:
@@ -133,6 +156,7 @@ def plan_to_msg(plan: Plan) -> PlanMsg:
         outcome=int(plan.outcome),
         model_id=plan.model_id,
         joint_names=list(plan.joint_names),
+        interface=INTERFACES.index(plan.interface),
     )
     msg.times, msg.knots = doubles(plan.times), doubles(plan.knots)
     msg.position, msg.velocity, msg.effort = doubles(plan.position), doubles(plan.velocity), doubles(plan.effort)
@@ -162,6 +186,7 @@ def plan_from_msg(msg: PlanMsg) -> Plan:
         effort=_rows(msg.effort, count, joints),
         variance=_rows(msg.variance, count, 3 * joints),
         epistemic=vector(msg.epistemic),
+        interface=interface_of(msg.interface, "plan"),
     )
 
 
@@ -209,6 +234,7 @@ def safe_command_to_msg(command: SafeCommand, joint_names: Sequence[str], tick: 
         state=state,
         reason=command.reason,
         drives_enabled=command.drives_enabled,
+        interface=INTERFACES.index(command.interface),
     )
     msg.requested, msg.applied = doubles(command.requested), doubles(command.applied)
     return msg
@@ -226,4 +252,5 @@ def safe_command_from_msg(msg: SafeCommandMsg, joint_names: Sequence[str]) -> Sa
         Stage(msg.limiting_stage),
         msg.reason,
         msg.drives_enabled,
+        interface_of(msg.interface, "safe_command"),
     )

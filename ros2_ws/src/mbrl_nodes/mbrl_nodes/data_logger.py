@@ -11,13 +11,15 @@ from __future__ import annotations
 import importlib
 import threading
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from mbrl_control.episode_log.schema import GRAPH_TOPICS, QosClass, Topic
+from mbrl_control.episode_log.schema import CONTROLLER_COMMANDS, GRAPH_TOPICS, JOINT_STATES, QosClass, Topic
 from mbrl_control.episode_log.writer import LogWriter
+from mbrl_control.safety.controllers import ControllerInterface
 from mbrl_nodes.runtime import GraphNode, Polled, run
 
 DRAIN_PERIOD_S = 0.02
@@ -32,6 +34,9 @@ class DataLogger(GraphNode):
     def __init__(self) -> None:
         super().__init__("data_logger")
         self.declare("path", "", "new MCAP file to write")
+        self.declare("state_topic", "joint_states", "measured state of the arm, as the other nodes have it")
+        self.declare("controller_interface", "", "as of command_relay; empty: velocity")
+        self.declare("controller_name", "", "as of command_relay")
         self._inputs: list[tuple[str, Polled]] = []
         self._writer: LogWriter | None = None
         self._writing = threading.Event()
@@ -45,13 +50,23 @@ class DataLogger(GraphNode):
         if not path:
             raise ValueError("data_logger: path: is empty; give the file to write")
         self._writer = LogWriter(Path(path))
-        for topic in GRAPH_TOPICS:
+        for topic in self._topics():
             name = self.resolve_topic_name(topic.name)
             self._writer.add_topic(name, topic.type)
             self._inputs.append((name, Polled(self, _message_class(topic), topic.name, _qos(topic), raw=True)))
         self._writing.set()
         self._writer_thread = threading.Thread(target=self._write, name="log_writer", daemon=True)
         self._writer_thread.start()
+
+    def _topics(self) -> tuple[Topic, ...]:
+        """Those of the graph, with state and controller as this graph has them."""
+        interface = ControllerInterface(self.get_parameter("controller_interface").value or "velocity")
+        commands = interface.topic(self.get_parameter("controller_name").value)
+        changed = {
+            JOINT_STATES: replace(JOINT_STATES, name=self.get_parameter("state_topic").value),
+            CONTROLLER_COMMANDS: replace(CONTROLLER_COMMANDS, name=commands, type=interface.message_type),
+        }
+        return tuple(changed.get(topic, topic) for topic in GRAPH_TOPICS)
 
     def release(self) -> None:
         self._writing.clear()
@@ -81,7 +96,7 @@ class DataLogger(GraphNode):
             # A full disk, say, ends the logger, not the arm: the graph's supervisor sees the exit status.
             self._write_failed = True
             self.get_logger().fatal("log cannot be written:\n" + traceback.format_exc())
-            self.context.try_shutdown()
+            self.finish()
 
     def _drain(self, writer: LogWriter) -> None:
         for name, subscription in self._inputs:

@@ -18,8 +18,8 @@ from mbrl_msgs.msg import Goal as GoalMsg
 from mbrl_msgs.msg import PlannerReport, SafetyStatus
 from std_msgs.msg import String
 
-from mbrl_control.robot import load_arm
 from mbrl_control.signals import Goal, GoalKind
+from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import goal_to_msg
 from mbrl_nodes.operator_client import OperatorClient
 from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS, GraphNode, run
@@ -30,7 +30,8 @@ class DemoTask(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("demo_task")
-        self.arm = load_arm(self.declare("arm", "", "arm description YAML"))
+        declare_arm(self)
+        self.arm = arm_of(self)
         self.operator = OperatorClient(self, "operator")
         self.sequence = 0
         self.model_id = ""
@@ -59,7 +60,7 @@ class DemoTask(GraphNode):
                 self.tell(event="done")
             except Exception as error:  # a thread has no caller: whatever failed must reach the reader of the events
                 self.tell(event="error", reason=f"{type(error).__name__}: {error}")
-        self.context.try_shutdown()
+        self.finish()
 
     @staticmethod
     def tell(**event: Any) -> None:

@@ -15,7 +15,8 @@ from mbrl_control.cadence import Tick
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import DeployedModel, load_model
 from mbrl_control.deployment.registry import Registry
-from mbrl_control.robot import Arm, load_arm
+from mbrl_control.robot import Arm
+from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import stamp_from_ns
 from mbrl_nodes.runtime import LATCHED_QOS, GraphNode, run
 
@@ -27,7 +28,7 @@ class DynamicsModelNode(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("dynamics_model")
-        self.declare("arm", "", "arm description file")
+        declare_arm(self)
         self.declare("models", "", "folder of the registry, holds <robot>/<version>/")
         self._arm: Arm | None = None
         self._registry: Registry | None = None
@@ -38,7 +39,7 @@ class DynamicsModelNode(GraphNode):
         for name in ("arm", "models"):
             if not self.get_parameter(name).value:
                 raise ValueError(f"dynamics_model: {name}: is empty; give a path")
-        self._arm = load_arm(self.get_parameter("arm").value)
+        self._arm = arm_of(self)
         self._registry = Registry(Path(self.get_parameter("models").value).resolve(), self._arm.name)
         self._publisher = self.create_publisher(ModelStatus, "model_status", LATCHED_QOS)
         self._seen = None

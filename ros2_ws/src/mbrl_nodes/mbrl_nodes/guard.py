@@ -14,11 +14,11 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from mbrl_control.cadence import Tick
-from mbrl_control.robot import load_arm
 from mbrl_control.safety.config import GuardConfig, limits_of
 from mbrl_control.safety.guard_core import GuardCore
 from mbrl_control.safety.state_machine import Event
 from mbrl_control.signals import OperatorState, SensorSample
+from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import (
     JointNameError,
     ns_from_stamp,
@@ -27,6 +27,7 @@ from mbrl_nodes.convert import (
     sample_from_joint_state,
 )
 from mbrl_nodes.guard_messages import answer, status_to_msg
+from mbrl_nodes.robot_speed import RobotSpeed
 from mbrl_nodes.runtime import COMMAND_QOS, EVERY_MESSAGE_QOS, LATCHED_QOS, STATE_QOS, GraphNode, Polled, run
 
 STATUS_TICKS = 10
@@ -40,18 +41,24 @@ class Guard(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("guard")
-        self.declare("arm", "", "arm description YAML, with its URDF beside it")
+        declare_arm(self)
         self.declare("speed_scale", 1.0, "part of the rated joint velocities allowed", (0.05, 1.0))
         self.declare("plan_period", 0.02, "s, period of the planner", (0.01, 0.02))
         self.declare("state_period", 0.004, "s, nominal period of joint_states", (0.0005, 0.013))
         self.declare("operators", ["operator"], "operator ids that may arm, start, reset and declare a payload")
+        self.declare(
+            "state_topic", "joint_states", "measured state of the arm; Franka's fast one is franka/joint_states"
+        )
+        self.declare(
+            "speed_scaling_topic", "", "std_msgs/Float64 in percent, of the robot itself; empty: there is none"
+        )
         self._lock = threading.Lock()
         self._measured: tuple[SensorSample | None, int] = (None, 0)
         self._missed, self._has_spread = 0, False
         self._shown: tuple[OperatorState, int] | None = None
 
     def setup(self) -> None:
-        arm = load_arm(self.get_parameter("arm").value)
+        arm = arm_of(self)
         self._names = arm.joint_names
         config = GuardConfig(
             plan_period_s=self.get_parameter("plan_period").value,
@@ -64,13 +71,15 @@ class Guard(GraphNode):
         epoch = self.now_ns() // 1_000_000_000
         # An unseeded generator: the challenges must not be predictable.
         self._core = GuardCore(limits_of(arm), config, np.random.default_rng(), epoch)
-        self._core.set_speed_scale(self.get_parameter("speed_scale").value)
+        scale, topic = (self.get_parameter(name).value for name in ("speed_scale", "speed_scaling_topic"))
+        self._core.set_speed_scale(scale)
+        self._robot_speed = RobotSpeed(self, topic, scale)
         self._commands = self.create_publisher(SafeCommandMsg, "safe_command", COMMAND_QOS)
         self._statuses = self.create_publisher(SafetyStatus, "safety_status", LATCHED_QOS)
         self._connect()
 
     def _connect(self) -> None:
-        self._states = Polled(self, JointState, "joint_states", STATE_QOS)
+        self._states = Polled(self, JointState, self.get_parameter("state_topic").value, STATE_QOS)
         self._plans = Polled(self, PlanMsg, "plan", EVERY_MESSAGE_QOS)
         self.create_subscription(RelayStatus, "relay_status", self._on_relay, LATCHED_QOS)
         self.create_subscription(ModelStatus, "model_status", self._on_model, LATCHED_QOS)
@@ -91,6 +100,7 @@ class Guard(GraphNode):
         with self._lock:
             for message in self._plans.drain():
                 self._read_plan(message)
+            self._robot_speed.apply(self._core, self.now_ns())
             command = self._core.tick(self.now_ns(), *self._measured)
             status = self._core.status()
         self._missed += tick.skipped

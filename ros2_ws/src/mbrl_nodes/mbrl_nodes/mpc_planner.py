@@ -18,7 +18,7 @@ from mbrl_control.deployment.evaluator import DeployedModel, load_model
 from mbrl_control.deployment.slot import ModelSlot
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError, read_config
 from mbrl_control.planning.planner import Cycle, Planner, PlanningModel
-from mbrl_control.robot import load_arm
+from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import plan_to_msg, report_to_msg
 from mbrl_nodes.goal_input import GoalInput
 from mbrl_nodes.plan_inputs import PlanInputs
@@ -30,14 +30,14 @@ class MpcPlanner(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("mpc_planner")
-        self.declare("arm", "", "arm description YAML")
+        declare_arm(self)
         self.declare("settings", "", "planner settings YAML; empty: defaults")
         self.declare("seed", 0, "seed of the random samples", (0, 2**31 - 1))
         self._slot: ModelSlot | None = None
         self._counts = {"cycles": 0, "skipped": 0, "failed": 0, "refused_models": 0}
 
     def setup(self) -> None:
-        self._arm = load_arm(self.get_parameter("arm").value)
+        self._arm = arm_of(self)
         settings = self.get_parameter("settings").value
         self._config = read_config(Path(settings)) if settings else PlannerConfig()
         generator = np.random.default_rng(self.get_parameter("seed").value)

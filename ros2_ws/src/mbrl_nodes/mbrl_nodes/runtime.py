@@ -2,15 +2,15 @@
 
 Main flow: ``main = lambda: run(MyNode)``. ``run`` configures the node, takes its real-time placement (see
 `mbrl_control.scheduling`), activates it, spins one SingleThreadedExecutor in the main thread (services, timers, rare
-messages), and leaves on SIGINT or SIGTERM through ``release``. Control work runs in one own thread with absolute
-deadlines, which polls the fast topics itself.
+messages), and leaves on SIGINT or SIGTERM through ``stop`` (while it can still publish) and ``release``. Control work
+runs in one own thread with absolute deadlines, which polls the fast topics itself.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
+import signal
 import sys
 import threading
 import time
@@ -24,9 +24,11 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
 from mbrl_control.cadence import SteadyClock, Tick, ahead_of_wall_ns, run_at
 from mbrl_control.scheduling import take_placement
@@ -123,6 +125,9 @@ class GraphNode(LifecycleNode):
         self._thread: threading.Thread | None = None
         self._running = threading.Event()
         self._control_failed = False
+        self._trouble = ""
+        self.finished = Future()
+        """Done: the executor leaves off, and the process ends in order."""
         self.declare("autostart", "activate", "how far the node goes by itself: none, configure or activate")
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -134,7 +139,7 @@ class GraphNode(LifecycleNode):
         """Begin (on activate)."""
 
     def stop(self) -> None:
-        """Stop safely (on deactivate)."""
+        """Stop safely (on deactivate, and at the end of an active node's process)."""
 
     def release(self) -> None:
         """Close files and the like (on shutdown of the process)."""
@@ -142,6 +147,10 @@ class GraphNode(LifecycleNode):
     def diagnose(self) -> dict[str, str]:
         """Values shown in /diagnostics."""
         return {}
+
+    def trouble(self) -> str:
+        """What somebody has to do something about; asked once a second while active, logged when it changes."""
+        return ""
 
     def declare(
         self,
@@ -176,13 +185,15 @@ class GraphNode(LifecycleNode):
 
     def _control(self, period_ns: int, step: Callable[[Tick], None]) -> None:
         try:
-            run_at(period_ns, self.graph_clock, step, lambda: self._running.is_set() and self.context.ok())
+            run_at(period_ns, self.graph_clock, step, self._running.is_set)
         except Exception:
-            # After SIGINT the context is invalid in the middle of a step: that is the normal end.
-            if self.context.ok():
-                self._control_failed = True
-                self.get_logger().fatal("control thread failed:\n" + traceback.format_exc())
-                self.context.try_shutdown()
+            self._control_failed = True
+            self.get_logger().fatal("control thread failed:\n" + traceback.format_exc())
+            self.finish()
+
+    @property
+    def active(self) -> bool:
+        return bool(self._state_machine.current_state[1] == "active")
 
     @property
     def failed(self) -> bool:
@@ -213,12 +224,24 @@ class GraphNode(LifecycleNode):
         self.stop_control()
         self.stop()
 
+    def finish(self) -> None:
+        """End the process in order; from any thread. The context stays valid until everything is released."""
+        if not self.finished.done():
+            self.finished.set_result(None)
+
+    def end(self) -> None:
+        """Stop safely where active."""
+        self._guarded(self._halt if self.active else self.stop_control)
+
     def autostart(self) -> bool:
         """Go as far as the parameter says; tell the parent process by one JSON line on standard output."""
         # A parameter file is free text to rclpy: a misspelt name would silently do nothing.
         unknown = sorted(set(self._parameter_overrides) - set(self._parameters))
         if unknown:
             self.get_logger().error(f"unknown parameters {unknown}; this node has {sorted(self._parameters)}")
+        if self.get_parameter("use_sim_time").value:
+            unknown.append("use_sim_time")
+            self.get_logger().error("use_sim_time: deadlines and watchdogs count on a steady clock; set it to false")
         target = self.get_parameter("autostart").value if not unknown else ""
         ok = target == "none" or (
             target in ("configure", "activate") and self.trigger_configure() == TransitionCallbackReturn.SUCCESS
@@ -234,10 +257,13 @@ class GraphNode(LifecycleNode):
         return ok
 
     def _publish_diagnostics(self) -> None:
-        values = self.diagnose()
-        status = DiagnosticStatus(
-            level=DiagnosticStatus.OK, name=f"{self.get_name()}: node", hardware_id=self.get_namespace()
-        )
+        values, trouble = self.diagnose(), self.trouble() if self.active else ""
+        if trouble and trouble != self._trouble:
+            self.get_logger().error(trouble)
+        self._trouble = trouble
+        level = DiagnosticStatus.ERROR if trouble else DiagnosticStatus.OK
+        name = f"{self.get_name()}: node"
+        status = DiagnosticStatus(level=level, name=name, message=trouble, hardware_id=self.get_namespace())
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         message = DiagnosticArray(status=[status])
         message.header.stamp = stamp_from_ns(self.now_ns())
@@ -248,25 +274,36 @@ def run(factory: Callable[[], GraphNode]) -> None:
     """Process entry of a node: exit status 0 after a clean end, 1 when it could not start or failed."""
     # A thread that computes in Python hands over the interpreter after this time, not after 5 ms.
     sys.setswitchinterval(5e-4)
-    rclpy.init()
+    # Before there are other threads, which inherit it: one thread waits for the signals, none is interrupted by them.
+    # rclpy's own handler would take the context down at once, and nothing could be published any more.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = factory()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    threading.Thread(target=_end_on_signal, args=(node,), name="signals", daemon=True).start()
     started = False
     try:
         started = node.autostart()
         if started:
-            executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+            executor.spin_until_future_complete(node.finished)
     finally:
-        node.stop_control()
+        node.end()
         node.release()
-        with contextlib.suppress(KeyboardInterrupt):
-            executor.shutdown()
-            node.destroy_node()
-            rclpy.try_shutdown()
-            # Else the middleware's shared memory stays behind: nothing else takes the participant down.
-            rclpy.get_default_context().destroy()
-            gc.unfreeze()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+        # Else the middleware's shared memory stays behind: nothing else takes the participant down.
+        rclpy.get_default_context().destroy()
+        gc.unfreeze()
     sys.exit(0 if started and not node.failed else 1)
+
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+def _end_on_signal(node: GraphNode) -> None:
+    """The first signal ends the node in order; where that hangs, the next SIGTERM ends the process."""
+    signal.sigwait(_ENDING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+    node.finish()

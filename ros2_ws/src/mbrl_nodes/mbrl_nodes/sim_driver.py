@@ -12,13 +12,13 @@ import threading
 import numpy as np
 from mbrl_msgs.srv import AttachPayload, InjectFault
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
 
 from mbrl_control.cadence import Tick
-from mbrl_control.signals import Array
+from mbrl_nodes.arm_parameters import arm_of, controller_of, declare_arm, declare_controller
 from mbrl_nodes.convert import sample_to_joint_state
-from mbrl_nodes.runtime import COMMAND_QOS, STATE_QOS, GraphNode, Polled, run
-from sim.engines import interface_named, open_arm, simulation_facts, simulator_named
+from mbrl_nodes.runtime import STATE_QOS, GraphNode, run
+from mbrl_nodes.sim_controller import SimController
+from sim.engines import open_arm, simulation_facts, simulator_named
 from sim.faults import FaultyArm
 from sim.randomization import randomized_plant
 from sim.truth_file import TruthWriter
@@ -33,32 +33,33 @@ class SimDriver(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("sim_driver")
-        self.declare("arm", "", "arm description YAML, with the URDF (and for MuJoCo the MJCF) beside it")
+        declare_arm(self)
         self.declare("simulator", "mujoco", "mujoco or pybullet")
-        self.declare("command_interface", "velocity", "velocity or effort: what the commands are, and their topic")
         self.declare("truth_file", "", "new file for the simulator's own state at every physics step; empty: none")
         self.declare("seed", 0, "seed of the measurement noise", (0, 2**31 - 1))
         self.declare("randomization_seed", -1, "seed of a plant from the arm's ranges; -1: none", (-1, 2**31 - 1))
         self.declare("allow_faults", False, "accept sim/inject")
+        declare_controller(self)
         self._lock = threading.Lock()
         self._sim: FaultyArm | None = None
         self._truth: TruthWriter | None = None
         self._silent_ticks = SILENT_TICKS
-        self._counts = {"caught_up_steps": 0, "watchdog_trips": 0, "refused_commands": 0}
+        self._counts = {"caught_up_steps": 0, "watchdog_trips": 0}
 
     def setup(self) -> None:
         path, seed = self.get_parameter("arm").value, self.get_parameter("seed").value
         simulator = simulator_named(self.get_parameter("simulator").value)
-        interface = interface_named(self.get_parameter("command_interface").value)
+        arm = arm_of(self)
+        controller = controller_of(self, arm)
         drawn = self.get_parameter("randomization_seed").value
         plant = randomized_plant(path, drawn)
-        self._sim = FaultyArm(open_arm(simulator, path, seed, self.now_ns(), interface, plant))
+        self._sim = FaultyArm(open_arm(simulator, path, seed, self.now_ns(), arm.interface, plant))
         self._sim.brake(True)
         truth_file = self.get_parameter("truth_file").value
         if truth_file:
             self._truth = TruthWriter(truth_file, self._sim.arm, simulation_facts(simulator, self._sim, drawn))
         self._states = self.create_publisher(JointState, "joint_states", STATE_QOS)
-        self._commands = Polled(self, Float64MultiArray, f"forward_{interface}_controller/commands", COMMAND_QOS)
+        self._controller = SimController(self, self._sim.arm, controller, self.get_parameter("controller_name").value)
         self.create_service(AttachPayload, "sim/attach_payload", self._on_payload)
         self.create_service(InjectFault, "sim/inject", self._on_fault)
 
@@ -70,6 +71,7 @@ class SimDriver(GraphNode):
     def stop(self) -> None:
         with self._lock:
             self._require_sim().brake(True)
+            self._controller.forget()
             self._silent_ticks = SILENT_TICKS
 
     def release(self) -> None:
@@ -78,7 +80,8 @@ class SimDriver(GraphNode):
             self._truth = None
 
     def diagnose(self) -> dict[str, str]:
-        return {name: str(value) for name, value in self._counts.items()}
+        refused = 0 if self._sim is None else self._controller.refused
+        return {name: str(value) for name, value in {**self._counts, "refused_commands": refused}.items()}
 
     def _tick(self, tick: Tick) -> None:
         with self._lock:
@@ -98,7 +101,8 @@ class SimDriver(GraphNode):
 
     def _serve_command(self, sim: FaultyArm) -> bool:
         """Apply the newest command since the last tick, if any; too many ticks without one clamp the brakes."""
-        command = self._newest_command(sim)
+        position, time_s = sim.truth().position, sim.time_ns * 1e-9
+        command = self._controller.take(position, time_s)
         if command is not None:
             if self._silent_ticks >= SILENT_TICKS:
                 sim.brake(False)
@@ -108,23 +112,15 @@ class SimDriver(GraphNode):
         self._silent_ticks += 1
         if self._silent_ticks == SILENT_TICKS:
             self._clamp(sim)
+        elif self._silent_ticks < SILENT_TICKS and (held := self._controller.again(position, time_s)) is not None:
+            sim.command(held)
         return False
 
     def _clamp(self, sim: FaultyArm) -> None:
         self._silent_ticks = SILENT_TICKS
         self._counts["watchdog_trips"] += 1
+        self._controller.forget()
         sim.brake(True)
-
-    def _newest_command(self, sim: FaultyArm) -> Array | None:
-        message = self._commands.newest()
-        if message is None:
-            return None
-        command = np.array(message.data, dtype=np.float64)
-        if command.shape != (sim.arm.joints,) or not np.isfinite(command).all():
-            self._counts["refused_commands"] += 1
-            self.get_logger().error(f"command refused: {message.data}", throttle_duration_sec=1.0)
-            return None
-        return command
 
     def _on_payload(self, request: AttachPayload.Request, response: AttachPayload.Response) -> AttachPayload.Response:
         try:

@@ -7,7 +7,7 @@ from sensor_msgs.msg import JointState
 
 from mbrl_control.cadence import Tick
 from mbrl_control.estimation.joint_filter import FilterEvent, JointFilter, config_for
-from mbrl_control.robot import load_arm
+from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import JointNameError, belief_to_msg, sample_from_joint_state
 from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, STATE_QOS, GraphNode, Polled, run
 
@@ -20,18 +20,21 @@ class StateEstimator(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("state_estimator")
-        self.declare("arm", "", "arm description YAML, with its URDF beside it")
+        declare_arm(self)
         self.declare("state_period", 0.004, "s, nominal period of joint_states", (0.0005, 0.1))
+        self.declare(
+            "state_topic", "joint_states", "measured state of the arm; Franka's fast one is franka/joint_states"
+        )
         self._published = 0
         self._refused = 0
 
     def setup(self) -> None:
-        arm = load_arm(self.get_parameter("arm").value)
+        arm = arm_of(self)
         self._names = arm.joint_names
         self._filter = JointFilter(arm.joint_names, config_for(arm.noise, self.get_parameter("state_period").value))
         self._state = self._filter.initial()
         self._beliefs = self.create_publisher(BeliefMsg, "belief", STATE_QOS)
-        self._samples = Polled(self, JointState, "joint_states", EVERY_MESSAGE_QOS)
+        self._samples = Polled(self, JointState, self.get_parameter("state_topic").value, EVERY_MESSAGE_QOS)
 
     def start(self) -> None:
         self._state = self._filter.initial()

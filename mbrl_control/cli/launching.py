@@ -1,0 +1,226 @@
+"""What the launch files do, as plain functions: arguments in, nodes to start out. ROS's `launch` is not imported here.
+
+Main flow: `simulated` or `real` reads the arguments into a `Session`, `begin` makes its folder and says with which
+keywords `launch_ros.actions.Node` starts each node. `mbrl-control up` starts the same `NodeStart`s without `launch`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mbrl_control.cli.errors import UserError
+from mbrl_control.cli.launch_arguments import DRIVERS_OWN
+from mbrl_control.cli.locations import arm_file, launch_file
+from mbrl_control.cli.processes import STACK_BYTES
+from mbrl_control.cli.session import Session, new_folder
+from mbrl_control.cli.simulation import load_simulated_arm
+from mbrl_control.cli.up import check_active_bundle, prepare
+from mbrl_control.cli.wiring import Wiring, checked_params_file, shipped_params_file
+from mbrl_control.deployment.registry import Registry
+from mbrl_control.graph import NodeStart, load_graph, shared_environment
+from mbrl_control.robot import load_arm
+from mbrl_control.safety.controllers import ControllerInterface
+from mbrl_control.signals import CommandInterface
+
+Values = Mapping[str, str]
+"""Launch arguments by name, as given or defaulted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """Another package's launch file, to be included."""
+
+    package: str
+    file: str
+    arguments: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a launch file hands to `launch`."""
+
+    nodes: list[dict[str, Any]]
+    """Keyword arguments of `launch_ros.actions.Node`, in the order of starting."""
+    message: str
+
+
+def simulated(values: Values) -> Session:
+    """Session of sim.launch.py."""
+    _refuse_sim_time(values)
+    for name in ("robot_ip", "controllers_file"):
+        if values[name]:
+            raise UserError(f"{name}: the arm is simulated and has none; drop it, or use real.launch.py")
+    if not _mock_hardware(values):
+        raise UserError("use_mock_hardware: the arm is simulated in every case; use real.launch.py for a real one")
+    return _session(values, real=False)
+
+
+def real(values: Values) -> tuple[Session, Driver | None]:
+    """Session of real.launch.py, and the driver's launch file where one was named."""
+    _refuse_sim_time(values)
+    return _session(values, real=True), _driver(values)
+
+
+def begin(session: Session) -> Launch:
+    """Make the run's folder, bundle and parameter files; say how each node is started."""
+    specs = load_graph(launch_file("graph.yaml"))
+    new_folder(session.folder)
+    prepare(session)
+    session.write_settings()
+    session.nodes.mkdir()
+    starts = session.starts(specs)
+    shared = shared_environment()
+    nodes = [node_keywords(start, session.nodes, shared) for start in starts]
+    return Launch(nodes, _message(session, starts[0].namespace, shared))
+
+
+def node_keywords(start: NodeStart, folder: Path, shared: Mapping[str, str]) -> dict[str, Any]:
+    """How `launch_ros` starts one node: the same arguments, placement and stack size as under `mbrl-control up`."""
+    placement = start.spec.placement(os.sched_getaffinity(0))
+    return {
+        "package": "mbrl_nodes",
+        "executable": start.name,
+        "namespace": start.namespace,
+        "parameters": [str(path) for path in start.parameter_files(folder)],
+        "ros_arguments": ["--log-level", start.log_level],
+        "additional_env": {**shared, **placement.environment()},
+        "prefix": f"prlimit --stack={STACK_BYTES}:",
+        "output": "screen",
+    }
+
+
+def retrain_arguments(values: Values) -> list[str]:
+    """Arguments of `mbrl-control retrain`."""
+    if not values["log"]:
+        raise UserError("log: name the MCAP file to learn from: log:=out/.../log.mcap")
+    chosen = {"--log": values["log"], "--registry": values["models"], "--seed": values["seed"]}
+    arguments = ["retrain", "--robot", values["arm"] or values["robot_type"], "--command", values["command_interface"]]
+    arguments += [word for pair in chosen.items() for word in pair]
+    return arguments + (["--phase", values["phase"]] if values["phase"] else [])
+
+
+def _session(values: Values, real: bool) -> Session:
+    path = arm_file(values["arm"] or values["robot_type"])
+    command = CommandInterface(values["command_interface"])
+    arm = load_arm(path, command) if real else load_simulated_arm(path, interface=command)
+    registry = Path(values["models"]).resolve() if values["models"] else None
+    if registry is not None:
+        check_active_bundle(Registry(registry, arm.model_name), arm)
+    params_file = Path(values["params_file"]) if values["params_file"] else shipped_params_file(arm.name, real)
+    wiring = Wiring(
+        real=real,
+        dry_run=_flag(values, "dry_run"),
+        namespace=_namespace(values["namespace"], arm.name, real),
+        params_file=None if params_file is None else checked_params_file(params_file),
+        log_level=values["log_level"],
+        command=command,
+        controller_interface=_interface(values["controller_interface"]),
+        controller_name=values["initial_joint_controller"],
+    )
+    stem = f"{'real' if real else 'sim'}-{arm.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = Path(values["out"] or Path("out", stem)).resolve()
+    seed, speed = int(_number(values, "seed")), _speed(values)
+    return Session(folder, path, arm.name, seed, speed, foreign_registry=registry, wiring=wiring)
+
+
+def _driver(values: Values) -> Driver | None:
+    """The robot's own launch file with the arguments that are its business; none named: none may be given."""
+    mock = _mock_hardware(values)
+    if not values["driver"]:
+        given = [name for name in DRIVERS_OWN if values[name]] + ([] if mock else ["use_mock_hardware"])
+        if given:
+            raise UserError(
+                f"{', '.join(given)}: for the launch file of the robot's driver, and none is named; give "
+                "driver:=PACKAGE/FILE (ur_robot_driver/ur_control.launch.py), or start the driver yourself and drop it"
+            )
+        return None
+    match = re.fullmatch(r"([a-z][a-z0-9_]*)/([\w.-]+)", values["driver"])
+    if match is None:
+        raise UserError(f"driver: {values['driver']!r}: write PACKAGE/FILE, as in ur_robot_driver/ur_control.launch.py")
+    if not mock and not values["robot_ip"]:
+        raise UserError("robot_ip: a real robot needs its address; give it, or use_mock_hardware:=true")
+    interface = _interface(values["controller_interface"]) or ControllerInterface(values["command_interface"])
+    arguments = {
+        "robot_ip": values["robot_ip"] or "0.0.0.0",
+        "robot_type": values["robot_type"],
+        "ur_type": values["robot_type"],
+        "namespace": values["namespace"],
+        "controllers_file": values["controllers_file"],
+        "initial_joint_controller": values["initial_joint_controller"] or interface.default_name,
+        "use_mock_hardware": str(mock).lower(),
+        "use_fake_hardware": str(mock).lower(),
+    }
+    optional = ("controllers_file", "namespace")
+    return Driver(match[1], match[2], {k: v for k, v in arguments.items() if v or k not in optional})
+
+
+def _message(session: Session, namespace: str, shared: Mapping[str, str]) -> str:
+    settings = [f"{name}={value}" for name, value in shared.items() if name.startswith("MBRL")]
+    operator = ["env", *settings, "ros2", "run", "mbrl_nodes", "demo_task", "--ros-args"]
+    operator += ["-r", f"__ns:=/{namespace}", "-p", f"arm:={session.arm}"]
+    dry = "DRY RUN, no command is published; " if session.wiring.dry_run else ""
+    return (
+        f"{dry}the arm stays IDLE until an operator arms it; run folder {session.folder}; an operator for another "
+        f"terminal (one JSON command a line): {shlex.join(operator)}"
+    )
+
+
+def _refuse_sim_time(values: Values) -> None:
+    if _flag(values, "use_sim_time"):
+        raise UserError(
+            "use_sim_time: not possible: deadlines, watchdogs and ages count on a steady clock, which simulated time "
+            "is not (it stops, jumps and changes speed); leave it false and let the simulator run in real time"
+        )
+
+
+def _mock_hardware(values: Values) -> bool:
+    mock = _flag(values, "use_mock_hardware")
+    if values["use_fake_hardware"] and _flag(values, "use_fake_hardware") != mock:
+        raise UserError("use_fake_hardware: the older name of use_mock_hardware, and they differ; give one")
+    return mock
+
+
+def _flag(values: Values, name: str) -> bool:
+    flags = {"true": True, "1": True, "false": False, "0": False}
+    if values[name].lower() not in flags:
+        raise UserError(f"{name}: {values[name]!r}: write true or false")
+    return flags[values[name].lower()]
+
+
+def _number(values: Values, name: str) -> float:
+    try:
+        number = float(values[name])
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{name}: {values[name]!r}: give a number")
+    return number
+
+
+def _speed(values: Values) -> float:
+    scale = _number(values, "speed_scale")
+    if not 0.05 <= scale <= 1.0:
+        raise UserError(f"speed_scale: {scale}: give a number from 0.05 to 1")
+    return scale
+
+
+def _interface(text: str) -> ControllerInterface | None:
+    if text and text not in list(ControllerInterface):
+        raise UserError(f"controller_interface: {text!r}: use one of {', '.join(ControllerInterface)}")
+    return ControllerInterface(text) if text else None
+
+
+def _namespace(text: str, arm: str, real: bool) -> str:
+    """Drivers speak in the root namespace unless told otherwise; a simulated arm in one of its own."""
+    namespace = text.strip("/") if text or real else arm
+    if namespace and not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", namespace):
+        raise UserError(f"namespace: {text!r}: letters, digits and _ only, parts divided by /")
+    return namespace

@@ -1,0 +1,106 @@
+"""How a graph meets its arm: simulated or real, in which namespace, through which controllers and topics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mbrl_control.cli.locations import params_file
+from mbrl_control.graph import NODES, GraphError
+from mbrl_control.safety.controllers import ControllerInterface
+from mbrl_control.signals import CommandInterface
+
+CONTROLLER_USERS = frozenset(("command_relay", "data_logger", "sim_driver"))
+"""Nodes that must agree on the controller."""
+OWNED = frozenset(
+    (
+        "arm",
+        "autostart",
+        "command_interface",
+        "dry_run",
+        "models",
+        "path",
+        "seed",
+        "settings",
+        "speed_scale",
+        "truth_file",
+        "use_sim_time",
+    )
+)
+"""Set by the run in every case: in a parameter file they would silently do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Decided once per run."""
+
+    real: bool = False
+    """The robot's own driver takes the simulator's place."""
+    dry_run: bool = False
+    """Everything runs, the relay publishes nothing."""
+    namespace: str | None = None
+    """None: the arm's name; empty: the root."""
+    params_file: Path | None = None
+    log_level: str = "info"
+    command: CommandInterface = CommandInterface.VELOCITY
+    """What plans and safe commands are."""
+    controller_interface: ControllerInterface | None = None
+    """None: of torques the effort controller, else as the parameter file says, else velocity."""
+    controller_name: str = ""
+    """Empty: the usual name of ``controller_interface`` where that is given, else as the parameter file says."""
+
+    def parameters(self, node: str) -> dict[str, Any]:
+        """What the wiring adds to a node's parameters: only what was asked for, so that a parameter file can say it."""
+        own = {} if node == "data_logger" else {"command_interface": self.command.value}
+        if node not in CONTROLLER_USERS:
+            return own
+        interface = self.controller_interface
+        if interface is None and self.command is CommandInterface.EFFORT:
+            interface = ControllerInterface.EFFORT
+        name = self.controller_name or ("" if interface is None else interface.default_name)
+        wanted = {"controller_interface": str(interface or ""), "controller_name": name}
+        return own | {key: value for key, value in wanted.items() if value}
+
+
+SIMULATED = Wiring()
+_FAMILIES = {"fer": "franka", "fr3": "franka", "panda": "franka", "ur": "ur"}
+"""How an arm's name begins, and whose parameter file it takes."""
+
+
+def shipped_params_file(arm: str, real: bool) -> Path | None:
+    """Parameter file of mbrl_nodes for an arm of that name; None where none fits and the nodes' defaults hold."""
+    if not real:
+        return params_file("sim.yaml")
+    family = next((family for start, family in _FAMILIES.items() if arm.startswith(start)), None)
+    return None if family is None else params_file(f"real_{family}.yaml")
+
+
+def checked_params_file(path: Path) -> Path:
+    """An absolute path of a parameter file that does what it says; GraphError names file, field and remedy.
+
+    Node names are given as `/**/guard` (or fully); a name that no node of the graph has would silently do nothing.
+    The nodes themselves refuse parameters they do not declare.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise GraphError(
+            f"{path}: not a parameter file ({error}); compare with params/sim.yaml of mbrl_nodes"
+        ) from error
+    if not isinstance(tree, dict) or not tree:
+        raise GraphError(f"{path}: has to be a mapping of node names; compare with params/sim.yaml of mbrl_nodes")
+    for pattern, row in tree.items():
+        node = str(pattern).rpartition("/")[2]
+        if node not in NODES:
+            raise GraphError(f"{path}: {pattern}: no such node; write /**/NODE with one of {', '.join(sorted(NODES))}")
+        values = row.get("ros__parameters") if isinstance(row, dict) and set(row) == {"ros__parameters"} else None
+        if not isinstance(values, dict):
+            raise GraphError(f"{path}: {pattern}: needs the one field ros__parameters, a mapping of parameters")
+        owned = sorted(OWNED & set(values))
+        if owned:
+            reason = "set by the run itself; give the launch argument or option instead"
+            raise GraphError(f"{path}: {pattern}: {', '.join(owned)}: {reason}")
+    return path.resolve()

@@ -1,0 +1,52 @@
+"""The controllers of ros2_control that the relay can write to: interface, default name, topic, message type.
+
+Names and topics are those of `ros2_controllers` (forward_command_controller, joint_trajectory_controller).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from mbrl_control.signals import CommandInterface
+
+
+class ControllerInterface(StrEnum):
+    """What a controller takes."""
+
+    POSITION = "position"
+    """rad, Float64MultiArray."""
+    VELOCITY = "velocity"
+    """rad/s, Float64MultiArray."""
+    EFFORT = "effort"
+    """N m, Float64MultiArray."""
+    JOINT_TRAJECTORY = "joint_trajectory"
+    """One point ahead, JointTrajectory."""
+
+    @property
+    def takes(self) -> CommandInterface:
+        """The safe command it is made from: position and trajectory are integrated velocities."""
+        return CommandInterface.EFFORT if self is ControllerInterface.EFFORT else CommandInterface.VELOCITY
+
+    @property
+    def default_name(self) -> str:
+        """Name that the examples of ros2_control give the controller."""
+        return "joint_trajectory_controller" if self is self.JOINT_TRAJECTORY else f"forward_{self}_controller"
+
+    @property
+    def message_type(self) -> str:
+        """ROS type of the command topic."""
+        trajectory = self is ControllerInterface.JOINT_TRAJECTORY
+        return "trajectory_msgs/msg/JointTrajectory" if trajectory else "std_msgs/msg/Float64MultiArray"
+
+    def topic(self, name: str = "") -> str:
+        """Command topic of the controller ``name`` (empty: the default name)."""
+        last = "joint_trajectory" if self is ControllerInterface.JOINT_TRAJECTORY else "commands"
+        return f"{name or self.default_name}/{last}"
+
+
+def mismatch(command: CommandInterface, controller: ControllerInterface) -> str:
+    """Why a controller cannot follow such safe commands; empty when it can."""
+    if command is controller.takes:
+        return ""
+    fitting = ", ".join(other for other in ControllerInterface if other.takes is command)
+    return f"safe commands are {command}, a {controller} controller needs {controller.takes}; use one of {fitting}"

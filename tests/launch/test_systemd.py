@@ -1,0 +1,118 @@
+"""The example units of deploy/systemd: programs, options and files they name exist; no restart goes into motion."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from mbrl_control.cli.main import build_app
+from mbrl_control.cli.up import up
+from mbrl_control.graph import load_graph
+from tests.architecture.source import ROOT
+
+FOLDER = ROOT / "deploy/systemd"
+UNITS = sorted(path for path in FOLDER.iterdir() if path.suffix in {".service", ".timer"})
+PROGRAM = "/opt/mbrl-control/venv/bin/mbrl-control"
+Unit = dict[str, dict[str, str]]
+
+
+def parse(path: Path) -> Unit:
+    """Sections of a unit file; a key said twice is an error here, as none of these units needs one."""
+    sections: Unit = {}
+    for line in path.read_text().splitlines():
+        if heading := re.fullmatch(r"\[(\w+)\]", line):
+            current = sections.setdefault(heading[1], {})
+        elif line and not line.startswith("#"):
+            key, value = line.split("=", 1)
+            assert key not in current, f"{path.name}: {key} twice"
+            current[key] = value
+    return sections
+
+
+def environment() -> dict[str, str]:
+    lines = (FOLDER / "graph.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def command_of(name: str) -> list[str]:
+    """Words that the program of a unit is started with, its variables replaced."""
+    line = parse(FOLDER / name)["Service"]["ExecStart"]
+    for variable, value in environment().items():
+        line = line.replace(f"${{{variable}}}", value).replace(f"${variable}", value)
+    words = shlex.split(line)
+    if words[:2] == ["/bin/sh", "-c"]:
+        words = shlex.split(words[2].removeprefix("exec ").replace("$$", "$"))
+    assert words[0] == PROGRAM
+    return words[1:]
+
+
+def options_of(verb: str) -> set[str]:
+    """Options of a verb of the command line."""
+    if verb == "up":  # loaded late by the command line
+        app = typer.Typer()
+        app.command()(up)
+        command = typer.main.get_command(app)
+    else:
+        command = typer.main.get_command(build_app()).commands[verb]  # type: ignore[attr-defined]
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("name", ["mbrl-control.service", "mbrl-control-retrain.service"])
+def test_the_program_is_an_entry_point_and_has_the_verb_and_the_options(name: str) -> None:
+    verb, *words = command_of(name)
+    assert "mbrl-control = mbrl_control.cli.main:main" in (ROOT / "setup.py").read_text()
+    assert {word for word in words if word.startswith("--")} <= options_of(verb)
+
+
+def test_the_graph_comes_up_idle_and_dry_after_every_restart() -> None:
+    """No option brings an arm into motion; of those that let commands through, the example has none."""
+    unit = parse(FOLDER / "mbrl-control.service")
+    assert "--real" in command_of("mbrl-control.service")
+    assert "--go-live" not in command_of("mbrl-control.service")
+    assert not any(word in option for option in options_of("up") for word in ("arm", "start", "reset"))
+    assert unit["Service"]["Restart"] == "on-failure"
+    assert unit["Service"]["RestartPreventExitStatus"] == "2"
+    assert 0 < int(unit["Unit"]["StartLimitBurst"]) <= 5
+
+
+def test_real_time_is_permitted_as_far_as_the_graph_asks_for_it() -> None:
+    service = parse(FOLDER / "mbrl-control.service")["Service"]
+    assert int(service["LimitRTPRIO"]) >= max(spec.priority for spec in load_graph(ROOT / "launch/graph.yaml"))
+    assert service["LimitMEMLOCK"] == "infinity"
+    assert service["KillMode"] == "mixed"
+
+
+def test_learning_stays_away_from_control() -> None:
+    control, learning = (parse(FOLDER / f"mbrl-control{x}.service")["Service"] for x in ("", "-retrain"))
+    assert not {*control["CPUAffinity"].split()} & {*learning["CPUAffinity"].split()}
+    assert (learning["Nice"], learning["IOSchedulingClass"], learning["Type"]) == ("19", "idle", "oneshot")
+    timer = parse(FOLDER / "mbrl-control-retrain.timer")
+    assert (FOLDER / timer["Timer"]["Unit"]).is_file()
+    assert timer["Timer"]["OnCalendar"].startswith("*-*-*")
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_variables_are_defined_and_nothing_of_a_certain_machine_is_in_it(path: Path) -> None:
+    text = path.read_text()
+    used = set(re.findall(r"(?<!\$)\$\{?([A-Z_]+)", text))
+    assert used <= set(environment())
+    assert re.findall(r"\b(?:\d{1,3}\.){3}\d{1,3}\b|password|token|secret|/home/|/work/", text.lower()) == []
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_has_nothing_to_object(tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("mbrl-control")
+    for path in UNITS:
+        (tmp_path / path.name).write_text(path.read_text().replace(PROGRAM, str(program)))
+    command = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / path.name) for path in UNITS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # It also reads the machine's own units, whose faults are not ours.
+    assert [line for line in done.stderr.splitlines() if str(tmp_path) in line or "mbrl-control" in line] == []
+    assert done.returncode == 0, done.stderr
