@@ -5,24 +5,27 @@ cd "$(dirname "$0")/.."
 variant=${1:-cpu}
 venv=.venv
 stamp=$venv/.mbrl-setup
-wheels=
+wheels=$PWD/$venv/.mbrl-wheels # on the environment's own disk: /tmp may be small, or memory
 downloading=0
 torch_index=${TORCH_INDEX-} # an index with the CPU build of torch; the registry's own carries CUDA (several GB)
 unset LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH # of another ROS environment
 
 main() {
   local started=$SECONDS wanted
+  one_at_a_time
   wanted="$variant $(fingerprint)"
-  if [[ -f $stamp && $(<"$stamp") == "$wanted" && -x $venv/bin/python ]]; then
+  if [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && is_here && is_whole; then
     echo "set-up is up to date ($venv, $variant)"
     return
   fi
   find_python
   check_prerequisites
   make_environment
+  rm -f "$stamp"
   install_packages
   build_messages
   pip_install --no-build-isolation --no-deps -e ros2_ws/src/mbrl_nodes
+  list_packages >"$venv/.mbrl-installed"
   echo "$wanted" >"$stamp"
   echo "$((SECONDS - started - downloading))" >"$venv/.mbrl-setup-seconds"
   echo "set-up finished in $((SECONDS - started - downloading)) s, and $downloading s of downloads"
@@ -38,6 +41,32 @@ fingerprint() { # of everything that decides what the environment holds
 messages_fingerprint() {
   find ros2_ws/src/mbrl_msgs .ci/build_messages.sh constraints.txt -type f -print0 | sort -z | xargs -0 sha256sum |
     sha256sum | cut -d' ' -f1
+}
+
+one_at_a_time() { # two at once would unpack into each other; the lock ends with this process
+  exec 9<.ci/setup.sh
+  flock -n 9 || { echo "set-up: waiting for another one in this folder" && flock 9; }
+}
+
+is_here() { # scripts and links of an environment name its folder: it cannot be moved
+  local made
+  made=$(grep -s '^command = ' "$venv/pyvenv.cfg" || true) # absent where another tool made it
+  [[ -x $venv/bin/python && (-z $made || $made == *" $(readlink -f "$venv")") ]]
+}
+
+is_whole() { # nothing that set-up installed is gone or has another version since; own additions are fine
+  local gone
+  [[ -f $venv/.mbrl-installed ]] || return 1
+  gone=$(list_packages | comm -13 - "$venv/.mbrl-installed")
+  [[ -z $gone ]] && return
+  echo "set-up: repairing what is gone or changed:" $gone
+  if [[ $gone == *mbrl_msgs* ]]; then rm -f "$venv/.mbrl-messages"; fi
+  return 1
+}
+
+list_packages() {
+  "$venv/bin/python" -c 'import importlib.metadata as m
+print(*{f"{package.name}=={package.version}" for package in m.distributions()}, sep="\n")' | LC_ALL=C sort
 }
 
 find_python() { # python3.11, or a python3 that is one
@@ -74,6 +103,9 @@ make_environment() { # the CPU and the GPU runtime fill the same folder: a chang
   if [[ -f $venv/.mbrl-variant && $(<"$venv/.mbrl-variant") != "$variant" ]]; then
     echo "set-up: $venv was made for $(<"$venv/.mbrl-variant"), making it anew for $variant"
     rm -rf "$venv"
+  elif [[ -f $venv/.mbrl-variant ]] && ! is_here; then
+    echo "set-up: $venv was made in another folder or its Python is gone, making it anew"
+    rm -rf "$venv"
   fi
   if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
     "$python" -m venv --clear "$venv"
@@ -83,14 +115,16 @@ make_environment() { # the CPU and the GPU runtime fill the same folder: a chang
 
 install_packages() { # a new environment is filled from a folder downloaded before, so that set-up can be timed without the network
   local own=".[$variant,ros,build,test]" begun=$SECONDS
+  rm -rf "$wheels"
+  mkdir "$wheels"
+  trap 'rm -rf "$wheels"' EXIT
   pip_install setuptools
   if "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     pip_install --no-build-isolation -e "$own"
     return
   fi
-  echo "set-up: downloading about 1 GB of packages (with CUDA: several)"
-  wheels=$(mktemp -d)
-  trap 'rm -rf "$wheels"' EXIT
+  check_space
+  echo "set-up: downloading packages: about 0.7 GB with the CPU build of torch, several GB with CUDA"
   if [[ $variant == cpu && -n $torch_index ]]; then
     pip_download --no-deps --index-url "$torch_index" "$(grep '^torch==' constraints.txt)"
   fi
@@ -98,6 +132,16 @@ install_packages() { # a new environment is filled from a folder downloaded befo
   downloading=$((SECONDS - begun))
   echo "set-up: installing packages into $venv"
   pip_install --no-index --find-links "$wheels" --no-build-isolation -e "$own"
+}
+
+check_space() { # packages and, until they are unpacked, their downloads
+  local free_mb needed_mb=4000
+  if [[ $variant == gpu || -z $torch_index ]]; then needed_mb=12000; fi
+  free_mb=$(df -Pm "$venv" | awk 'NR == 2 { print $4 }')
+  if ((free_mb < needed_mb)); then
+    echo "set-up: $free_mb MB free here, about $needed_mb MB needed (4000 with TORCH_INDEX); free some, or set up elsewhere" >&2
+    exit 2
+  fi
 }
 
 build_messages() { # the slow part: only when a definition, or a pinned version, changed
@@ -109,8 +153,13 @@ build_messages() { # the slow part: only when a definition, or a pinned version,
   fi
 }
 
-pip_download() { $venv/bin/python -m pip download --quiet --disable-pip-version-check -c constraints.txt --dest "$wheels" "$@"; }
-pip_install() { $venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$@"; }
+pip_download() { run_pip download --dest "$wheels" "$@"; }
+pip_install() { run_pip install "$@"; }
+run_pip() { # patient: single wheels have 100 MB and more
+  local verb=$1
+  shift
+  TMPDIR=$wheels "$venv/bin/python" -m pip "$verb" --quiet --disable-pip-version-check --retries 10 --timeout 60 -c constraints.txt "$@"
+}
 
 case $variant in
   cpu | gpu) main ;;

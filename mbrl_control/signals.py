@@ -9,21 +9,14 @@ and anchored so that they read as wall time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_control.command_interface import CommandInterface as CommandInterface
+
 Array = NDArray[np.float64]
-
-
-class CommandInterface(StrEnum):
-    """What the numbers of a command mean. Plan, guard, relay and model of one graph agree on it."""
-
-    VELOCITY = "velocity"
-    """rad/s, followed by the drive's own servo."""
-    EFFORT = "effort"
-    """N m, on top of the gravity torque of the unloaded arm where the drives add that themselves."""
 
 
 class GoalKind(IntEnum):

@@ -23,11 +23,14 @@ from mbrl_control.cli.reference import run_references
 from mbrl_control.cli.session import Session, new_folder, run_verb
 from mbrl_control.cli.simulation import Simulator, load_filmed_arm
 from mbrl_control.cli.task_client import TaskClient
+from mbrl_control.cli.wiring import Wiring
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.graph import NodeSpec, load_graph
 from mbrl_control.kinematics import sample_targets
+from mbrl_control.planning.figure_eight import figure_eight
 from mbrl_control.report.report_files import RUN_FILE, add_run_facts, run_facts, write_report
-from mbrl_control.robot import Arm
+from mbrl_control.robot import Arm, ArmError, load_arm
+from mbrl_control.signals import CommandInterface
 
 SPEED_SCALE = 0.5
 """The cap of a declared payload, in every phase, so that the phases compare."""
@@ -37,12 +40,28 @@ PAYLOAD_KG = 2.0
 REFERENCE_S = 60.0
 
 
+AMPLITUDE_M = 0.12
+LAPS = 10
+PERIODS_S = (2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+TRACK_SPEED = 0.6
+"""Of the cap on speed, what the path itself may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTask:
+    """Command of the task node but for the phase's name, and what its progress counts up to."""
+
+    command: dict[str, Any]
+    total: float
+
+
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
     """What a run is made of."""
 
     robot: str
     simulator: str
+    command: CommandInterface
     seed: int
     folder: Path
     targets: int
@@ -51,6 +70,9 @@ class DemoOptions:
 def demo(
     robot: Annotated[str, typer.Option(help="arm: panda, planar, ur5e or a YAML file")] = "panda",
     sim: Annotated[Simulator, typer.Option(help="simulator of the arm")] = Simulator.MUJOCO,
+    command: Annotated[
+        CommandInterface, typer.Option(help="velocity: reach targets; effort (torques): track a figure eight")
+    ] = CommandInterface.VELOCITY,
     seed: Annotated[int, typer.Option(help="seed of everything random", min=0, max=2**31 - 1)] = 0,
     out: Annotated[Path | None, typer.Option(help="new folder of the run (default: out/demo-ROBOT-SEED-TIME)")] = None,
     headless: Annotated[bool, typer.Option(help="plain lines instead of live progress bars")] = False,
@@ -63,12 +85,12 @@ def demo(
     if report is not None:
         print(json.dumps(make_report(report)))
         return
-    arm, specs = load_filmed_arm(arm_file(robot), sim), load_graph(launch_file("graph.yaml"))
-    folder = new_folder(out or Path("out") / f"demo-{arm.name}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}")
+    arm, specs = load_filmed_arm(arm_file(robot), sim, command), load_graph(launch_file("graph.yaml"))
+    folder = new_folder(out or Path("out") / f"demo-{arm.model_name}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}")
     view, begin = DemoView(headless), time.monotonic()
     try:
         with interruptible():
-            run_demo(DemoOptions(robot, sim.value, seed, folder, targets=15), arm, specs, view)
+            run_demo(DemoOptions(robot, sim.value, command, seed, folder, targets=15), arm, specs, view)
             view.say("computing the report from the log and the truth file")
             make_report(folder)
     except KeyboardInterrupt:
@@ -81,36 +103,34 @@ def demo(
 
 def run_demo(options: DemoOptions, arm: Arm, specs: list[NodeSpec], view: DemoView) -> None:
     """All phases on one graph, then the reference runs; every artefact goes into the folder."""
-    session = Session(options.folder, arm_file(options.robot), arm.name, options.seed, SPEED_SCALE, options.simulator)
-    targets = draw_targets(arm, options, view)
+    session = Session(
+        *(options.folder, arm_file(options.robot), arm.name, options.seed, SPEED_SCALE, options.simulator),
+        wiring=Wiring(command=options.command),
+    )
+    task_of_phase = draw_task(arm, options, view)
     view.say("exporting the prior-only bundle (no learning): phase nominal")
-    prior = json.loads(run_verb(["models", "prior", "--robot", str(session.arm), "--registry", str(session.registry)]))[
-        "model_id"
-    ]
+    prior = json.loads(run_verb(["models", "prior", *session.model_options]))["model_id"]
     with session.graph(specs) as graph:
         graph.start(on_ready=view.ready)
         session.await_log()
         scheduling = {name: node.scheduling for name, node in graph.nodes.items()}
         with TaskClient(graph, session.arm) as task:
-            learn_and_relearn(session, task, targets, prior, view)
+            learn_and_relearn(session, task, task_of_phase, prior, view)
             task.run(do="hold")
         measure_reference(session, graph, view)
     facts = {"robot": arm.name, "simulator": options.simulator, "arm": str(session.arm), "seed": options.seed}
     session.write(RUN_FILE, facts | {"scheduling": scheduling})
 
 
-def learn_and_relearn(
-    session: Session, task: TaskClient, targets: list[list[float]], prior: str, view: DemoView
-) -> None:
+def learn_and_relearn(session: Session, task: TaskClient, job: PhaseTask, prior: str, view: DemoView) -> None:
     """The five phases in order."""
 
-    def reach(phase: str) -> None:
-        with view.progress(phase, len(targets)) as on_event:
-            task.run(on_event, do="reach", phase=phase, targets=targets, window=WINDOW_S)
+    def perform(phase: str) -> None:
+        with view.progress(phase, job.total) as on_event:
+            task.run(on_event, phase=phase, **job.command)
 
     def activate(model_id: str) -> None:
-        arguments = ["--robot", session.robot, "--registry", str(session.registry)]
-        run_verb(["models", "rollback", model_id.rpartition("/")[2], *arguments])
+        run_verb(["models", "rollback", model_id.rpartition("/")[2], *session.model_options])
         task.run(do="await_model", model_id=model_id)
 
     def learn(phase: str | None = None) -> str:
@@ -119,26 +139,26 @@ def learn_and_relearn(
         task.run(do="await_model", model_id=model_id)
         return model_id
 
-    reach("nominal")
+    perform("nominal")
     with view.progress("excitation", EXCITATION_S) as on_event:
         task.run(on_event, do="excite", seconds=EXCITATION_S)
     # From the excitation alone: the phase before it went to the very targets that are judged.
     fresh = learn("excitation")
-    reach("fresh")
+    perform("fresh")
     task.run(do="hold")
     task.run(do="payload", mass=PAYLOAD_KG)
     activate(prior)
-    reach("payload_nominal")
+    perform("payload_nominal")
     activate(fresh)
-    reach("payload")
+    perform("payload")
     learn()
-    reach("relearned")
+    perform("relearned")
 
 
 def retrain(session: Session, view: DemoView, phase: str | None) -> str:
     """Learn from the log being written (all of it, or one phase), in a child at nice 19; its model id."""
     view.say("retraining from the log being written (nice 19, one thread) while the arm holds")
-    arguments = ["retrain", "--log", str(session.log), "--registry", str(session.registry), "--robot", str(session.arm)]
+    arguments = ["retrain", "--log", str(session.log), *session.model_options]
     arguments += [] if phase is None else ["--phase", phase]
     result: dict[str, Any] = json.loads(run_verb([*arguments, "--seed", str(session.seed)]))
     session.write(f"retrain-{result['model_id'].rpartition('/')[2]}.json", result)
@@ -157,10 +177,33 @@ def measure_reference(session: Session, graph: Any, view: DemoView) -> None:
 
 def active_bundle(session: Session) -> Path:
     """Folder of the bundle in use."""
-    registry = Registry(session.registry, session.robot)
+    registry = Registry(session.registry, load_arm(session.arm, session.wiring.command).model_name)
     version = registry.active()
     assert version is not None, "the demo has just used it"
     return registry.path(version)
+
+
+def draw_task(arm: Arm, options: DemoOptions, view: DemoView) -> PhaseTask:
+    """What every phase does, the same in each: reach the drawn targets, or follow a figure eight."""
+    if options.command is CommandInterface.VELOCITY:
+        targets = draw_targets(arm, options, view)
+        return PhaseTask({"do": "reach", "targets": targets, "window": WINDOW_S}, len(targets))
+    period_s, duration_s = paced(arm)
+    view.say(f"a figure eight of {AMPLITUDE_M} m in {period_s} s, {LAPS} laps in every phase")
+    return PhaseTask({"do": "track", "amplitude": AMPLITUDE_M, "period": period_s, "laps": LAPS}, round(duration_s))
+
+
+def paced(arm: Arm) -> tuple[float, float]:
+    """Seconds per lap and of all laps of the fastest figure eight that leaves the arm speed to catch up."""
+    for period_s in PERIODS_S:
+        try:
+            times, _ = figure_eight(arm, AMPLITUDE_M, period_s, LAPS, TRACK_SPEED * SPEED_SCALE)
+        except ArmError:
+            if period_s == PERIODS_S[-1]:
+                raise
+            continue
+        return period_s, float(times[-1])
+    raise AssertionError("PERIODS_S is not empty")
 
 
 def draw_targets(arm: Arm, options: DemoOptions, view: DemoView) -> list[list[float]]:

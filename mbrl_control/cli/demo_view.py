@@ -55,12 +55,13 @@ class DemoView:
 
     def table(self, figures: dict[str, Any]) -> None:
         """The figures a reader looks for first."""
-        table = Table(title="reach error of the tool (mm, simulator truth)")
-        for column in ("phase", "median", "p95", "max"):
+        prefix, number = ("track_mm", "rms") if "track_mm_fresh" in figures else ("reach_mm", "median")
+        table = Table(title=f"{prefix[:5]} error of the tool (mm, simulator truth)")
+        for column in ("phase", number, "p95", "max"):
             table.add_column(column, justify="left" if column == "phase" else "right")
         for phase in PHASES:
-            reach = figures[f"reach_mm_{phase}"]
-            shown = ("-" if reach[key] is None else f"{reach[key]:.2f}" for key in ("median", "p95", "max"))
+            error = figures[f"{prefix}_{phase}"]
+            shown = ("-" if error[key] is None else f"{error[key]:.2f}" for key in (number, "p95", "max"))
             table.add_row(phase, *shown)
         self._console.print(table)
         for key in (

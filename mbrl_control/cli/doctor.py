@@ -2,226 +2,146 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-Level = Literal["ok", "warn", "fail"]
-_MIB = 2**20
-_SETUP = "run `make setup`"
-_REALTIME = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))"
-_LOCK = "from mbrl_control.scheduling import lock_memory; told = lock_memory(); assert told == 'memory locked', told"
-_GRAPH = "import rclpy, mbrl_msgs.msg, mbrl_msgs.srv"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the report."""
-
-    name: str
-    level: Level
-    found: str
-    remedy: str = ""
-    """What to do; empty when ok."""
+from mbrl_control.cli.doctor_checks import (
+    extras,
+    gpu,
+    installation,
+    machine,
+    processors,
+    ros,
+    round_trip,
+    scheduling,
+    shared_memory,
+)
+from mbrl_control.cli.doctor_checks.check import Check, Group, as_json, as_text, failed
+from mbrl_control.cli.doctor_checks.children import Ended
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")] = False,
 ) -> None:
-    """Say what is installed, what is missing, and whether this machine is fit for real time.
+    """Say what is installed, what is missing, and whether this machine is fit for real time. About 8 s.
 
-    Exit status 1 when a line fails. Example: mbrl-control doctor --json
+    Nothing is changed. ok and info need nothing; warn works, but worse; fail does not work. Exit status 1 when a
+    line fails. --json: {"ok": bool, "checks": [{"name", "level", "found", "remedy"}, ...]}; names and limits stand
+    in docs/doctor.md.
+
+    Example: mbrl-control doctor --json
     """
-    checks = examine()
-    failed = any(check.level == "fail" for check in checks)
-    if as_json:
-        typer.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}))
-    else:
-        for check in checks:
-            typer.echo(f"{check.level:<5}{check.name:<16}{check.found}")
-            if check.remedy:
-                typer.echo(f"{'':<21}-> {check.remedy}")
-    raise typer.Exit(1 if failed else 0)
+    groups = examine()
+    typer.echo(as_json(groups) if json_ else as_text(groups))
+    raise typer.Exit(1 if failed(groups) else 0)
 
 
-def examine() -> list[Check]:
+def examine() -> list[Group]:
     """All checks of this machine, in the order they are printed."""
-    installed = {name: installed_version(name) for name in _PACKAGES}
+    _say("trying packages, messages, DDS, GPU and disk in child processes ...")
+    tried = try_out()
+    _say(f"measuring how punctually a process wakes, {2 * scheduling.MEASURED_S:.0f} s ...")
     return [
-        python_check(sys.version_info[:2]),
-        *package_checks(installed),
-        inference_check(installed),
-        graph_check(_run_child(_GRAPH)),
-        cores_check(len(os.sched_getaffinity(0))),
-        realtime_check(_run_child(_REALTIME)),
-        memory_check(_run_child(_LOCK)),
-        clock_check(time.get_clock_info("monotonic").resolution),
-        shared_memory_check(Path("/dev/shm")),
-        disk_check(shutil.disk_usage(Path.cwd()).free),
-        *environment_checks(os.environ),
+        Group("Installation", tuple(_installation(tried))),
+        Group("ROS 2", tuple(_ros(tried))),
+        Group("Real time", tuple(_real_time())),
+        Group("Machine", tuple(_machine(tried))),
     ]
 
 
-_REQUIRED = {"torch": "torch", "mujoco": "mujoco", "ros-rclpy": "rclpy"}
-_PACKAGES = (*_REQUIRED, "onnxruntime", "onnxruntime-gpu")
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What children found out."""
+
+    source: ros.RosSource
+    gpu: gpu.Gpu
+    installed: installation.Installed
+    git: Ended
+    torch_gpu: Ended | None
+    onnx_gpu: Ended | None
+    messages: str | None
+    exchanges: tuple[round_trip.Exchange, round_trip.Exchange | None]
+    disk: Ended
 
 
-def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution, None when it is absent."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
-def python_check(found: tuple[int, ...]) -> Check:
-    """The ROS wheels in use exist for CPython 3.11."""
-    text = ".".join(map(str, found))
-    if found == (3, 11):
-        return Check("python", "ok", text)
-    return Check("python", "fail", text, "use Python 3.11: `make setup` finds it")
-
-
-def package_checks(installed: Mapping[str, str | None]) -> list[Check]:
-    """Presence and version of what every part needs."""
-    checks = []
-    for distribution, name in _REQUIRED.items():
-        found = installed[distribution]
-        if found is None:
-            # On a robot with a full ROS 2 installation rclpy is no wheel; the graph check decides there.
-            level: Level = "warn" if name == "rclpy" else "fail"
-            checks.append(Check(name, level, "no wheel installed", _SETUP))
-        elif name == "mujoco" and int(found.split(".")[0]) >= 4:
-            checks.append(Check(name, "fail", found, "4.0 has a wrong sparse Newton Hessian: pip install 'mujoco<4'"))
-        else:
-            checks.append(Check(name, "ok", found))
-    return checks
-
-
-def inference_check(installed: Mapping[str, str | None]) -> Check:
-    """Exactly one ONNX Runtime: the CPU and the GPU package overwrite each other's files."""
-    cpu, gpu = installed["onnxruntime"], installed["onnxruntime-gpu"]
-    if cpu and gpu:
-        remedy = "they overwrite each other: pip uninstall both, then `make setup` or `make setup GPU=1`"
-        return Check("onnxruntime", "fail", f"onnxruntime {cpu} and onnxruntime-gpu {gpu}", remedy)
-    if not (cpu or gpu):
-        return Check("onnxruntime", "fail", "not installed", _SETUP)
-    return Check("onnxruntime", "ok", cpu or f"{gpu} (gpu)")
-
-
-def graph_check(failure: str | None) -> Check:
-    """``failure``: what importing rclpy and the messages in a fresh process said, None when it worked."""
-    if failure is None:
-        return Check("mbrl_msgs", "ok", "rclpy and the messages import")
-    return Check("mbrl_msgs", "fail", failure, f"{_SETUP}; on a robot: colcon build, then source install/setup.bash")
-
-
-def cores_check(cores: int) -> Check:
-    """The whole graph in simulation takes about one core; the planner wants one that nothing urgent preempts it on."""
-    if cores >= 2:
-        return Check("cores", "ok", f"{cores}, the last one reserved for the planner")
-    return Check("cores", "warn", str(cores), "give the process 2 cores, or expect late plans")
-
-
-def realtime_check(failure: str | None) -> Check:
-    """``failure``: what asking for SCHED_FIFO in a child said, None when it was granted."""
-    if failure is None:
-        return Check("SCHED_FIFO", "ok", "permitted")
-    remedy = "allow it: `<user> - rtprio 60` in /etc/security/limits.d, or --ulimit rtprio=60 for a container"
-    return Check("SCHED_FIFO", "warn", failure, remedy)
-
-
-def memory_check(failure: str | None) -> Check:
-    """``failure``: what locking all memory in a child said, None when it worked."""
-    if failure is None:
-        return Check("locked memory", "ok", "permitted")
-    remedy = "allow it: `<user> - memlock unlimited` in /etc/security/limits.d, or --ulimit memlock=-1 for a container"
-    return Check("locked memory", "warn", failure, remedy)
-
-
-def clock_check(resolution_s: float) -> Check:
-    """Resolution of CLOCK_MONOTONIC, which paces every loop."""
-    found = f"{resolution_s * 1e9:.0f} ns"
-    if resolution_s <= 1e-5:
-        return Check("clock", "ok", found)
-    return Check("clock", "warn", found, "use a kernel with high-resolution timers (CONFIG_HIGH_RES_TIMERS)")
-
-
-def shared_memory_check(folder: Path) -> Check:
-    """Fast DDS passes messages through this folder; a full one stops them without an error."""
-    udp = "set FASTDDS_BUILTIN_TRANSPORTS=UDPv4"
-    if not os.access(folder, os.W_OK):
-        return Check("shared memory", "warn", f"{folder} is not writable", f"mount it, or {udp}")
-    free = shutil.disk_usage(folder).free
-    segments = sum(len(list(folder.glob(pattern))) for pattern in ("fastrtps_*", "fastdds_*"))
-    found = f"{free // _MIB} MiB free in {folder}, {segments} Fast DDS files"
-    if free < 64 * _MIB:
-        return Check(
-            "shared memory", "warn", found, f"with no graph running remove {folder}/fast*_*, --shm-size=256m, or {udp}"
+def try_out() -> Tried:
+    """Whatever may take long or hang, side by side, each with its own time limit; the measurements come after it."""
+    source, found = ros.read_ros(os.environ), gpu.read_gpu()
+    with ThreadPoolExecutor() as pool:
+        exchanges = pool.submit(round_trip.read_round_trip)
+        installed, messages = pool.submit(installation.read_installed), pool.submit(ros.read_messages)
+        torch_gpu, onnx_gpu = pool.submit(gpu.try_torch, found), pool.submit(gpu.try_onnx, found)
+        git, disk = pool.submit(installation.read_git), pool.submit(machine.read_disk)
+        return Tried(
+            source=source,
+            gpu=found,
+            installed=installed.result(),
+            git=git.result(),
+            torch_gpu=torch_gpu.result(),
+            onnx_gpu=onnx_gpu.result(),
+            messages=messages.result(),
+            exchanges=exchanges.result(),
+            disk=disk.result(),
         )
-    return Check("shared memory", "ok", found)
 
 
-def disk_check(free: int) -> Check:
-    """A demo writes some hundred MiB of logs, truth and video."""
-    found = f"{free / 2**30:.1f} GiB free here"
-    if free < 512 * _MIB:
-        return Check("disk", "fail", found, "free 512 MiB, or run in another folder")
-    if free < 2048 * _MIB:
-        return Check("disk", "warn", found, "free 2 GiB for long runs")
-    return Check("disk", "ok", found)
+def _installation(tried: Tried) -> list[Check]:
+    installed, source = tried.installed, tried.source
+    tested = installation.read_tested()
+    return [
+        installation.python_check(sys.version_info[:3], source),
+        installation.project_check(ros.installed_version(installation.PROJECT), tried.git),
+        *installation.package_checks(installed, source),
+        gpu.runtime_check(tried.gpu, installed.broken.get(installation.RUNTIME)),
+        installation.tested_check(tested, {name: ros.installed_version(name) for name in tested or ()}),
+        *extras.extra_checks(extras.read_extras(), source),
+        gpu.torch_check(tried.gpu, tried.torch_gpu),
+        gpu.onnx_check(tried.gpu, tried.onnx_gpu),
+    ]
 
 
-def environment_checks(env: Mapping[str, str]) -> list[Check]:
-    """ROS and loader variables that change what a node does without saying so."""
-    findings = [*_domain(env), *_security(env), *_foreign_ros(env)]
-    rmw = env.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
-    if rmw != "rmw_fastrtps_cpp":
-        findings.append(Check("RMW", "warn", rmw, "only rmw_fastrtps_cpp is tested: unset RMW_IMPLEMENTATION"))
-    return findings or [Check("environment", "ok", "no ROS or loader variable in the way")]
+def _ros(tried: Tried) -> list[Check]:
+    return [
+        ros.ros_check(tried.source),
+        ros.messages_check(tried.messages, tried.source),
+        *ros.environment_checks(os.environ, tried.source),
+        shared_memory.shared_memory_check(shared_memory.read_shared_memory()),
+        round_trip.round_trip_check(*tried.exchanges, tried.messages, os.environ),
+    ]
 
 
-def _domain(env: Mapping[str, str]) -> list[Check]:
-    domain = env.get("ROS_DOMAIN_ID")
-    if domain is None or (domain.isdecimal() and int(domain) <= 101):
-        return []
-    return [Check("ROS_DOMAIN_ID", "fail", domain, "use a whole number from 0 to 101")]
+def _real_time() -> list[Check]:
+    realtime = scheduling.read_realtime()
+    cores = processors.read_processors()
+    normal = scheduling.read_wakeups(realtime=False)
+    urgent = scheduling.read_wakeups(realtime=True) if realtime is None else None
+    return [
+        scheduling.realtime_check(realtime),
+        scheduling.memory_lock_check(scheduling.read_lock()),
+        processors.cores_check(cores),
+        processors.quota_check(cores),
+        processors.governor_check(processors.read_governors()),
+        processors.clock_check(processors.monotonic_resolution(), processors.read_clock_source()),
+        processors.wall_clock_check(processors.read_synchronized()),
+        *scheduling.wakeup_checks(normal, urgent),
+    ]
 
 
-def _security(env: Mapping[str, str]) -> list[Check]:
-    """The wheels' Fast DDS knows no security: with it asked for, a node would start insecurely and say nothing."""
-    if env.get("ROS_SECURITY_ENABLE", "").lower() != "true":
-        return []
-    remedy = "unset ROS_SECURITY_ENABLE, or use a ROS 2 installation whose Fast DDS is built with security"
-    return [Check("ROS security", "fail", "asked for, not available in the wheels", remedy)]
+def _machine(tried: Tried) -> list[Check]:
+    return [
+        machine.read_kernel(),
+        machine.memory_check(machine.read_memory()),
+        machine.disk_check(tried.disk, str(Path.cwd())),
+        machine.encoding_check(machine.read_encoding()),
+    ]
 
 
-def _foreign_ros(env: Mapping[str, str]) -> list[Check]:
-    names = ("AMENT_PREFIX_PATH", "LD_LIBRARY_PATH", "PYTHONPATH")
-    mixed = [name for name in names if "/opt/ros/" in env.get(name, "")]
-    if not mixed or installed_version("ros-rclpy") is None:
-        return []
-    remedy = "two ROS installations mix: start from a shell that has not sourced /opt/ros/*/setup.bash"
-    return [Check("environment", "warn", ", ".join(mixed), remedy)]
-
-
-def _run_child(code: str) -> str | None:
-    """Run ``code`` in a fresh process, which keeps its effects off this one; return its last error line or None."""
-    try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    except subprocess.TimeoutExpired:
-        return "no answer within 60 s"
-    if done.returncode == 0:
-        return None
-    lines = done.stderr.strip().splitlines()
-    return lines[-1] if lines else f"exit status {done.returncode}"
+def _say(text: str) -> None:
+    """To standard error: standard output is the report alone."""
+    typer.echo(f"doctor: {text}", err=True)

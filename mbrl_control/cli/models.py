@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mbrl_control.command_interface import CommandInterface
+
 if TYPE_CHECKING:
     from mbrl_control.deployment.registry import Registry
     from mbrl_control.robot import Arm

@@ -27,11 +27,11 @@ from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import read_config
 from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.robot import Arm, load_arm
-from mbrl_control.safety.config import GuardConfig, limits_of
-from mbrl_control.safety.guard_core import GuardCore
+from mbrl_control.safety.config import GuardConfig
+from mbrl_control.safety.guard_for_arm import guard_of
 from mbrl_control.safety.state_machine import Event
 from mbrl_control.scheduling import take_placement
-from mbrl_control.signals import BeliefState, OperatorState, PlanOutcome, SensorSample
+from mbrl_control.signals import BeliefState, CommandInterface, OperatorState, PlanOutcome, SensorSample
 
 Step = Callable[[Tick], bool]
 """One cycle; True when it was late."""
@@ -50,7 +50,7 @@ def run_references(session: Session, graph: Graph, bundle: Path, seconds: float,
     children = {}
     for kind in KINDS:
         replaced = next(start.spec for start in graph.starts if start.name == NODES[kind])
-        arguments = [kind, str(session.folder), str(seconds), str(session.arm), str(bundle)]
+        arguments = [kind, str(session.folder), str(seconds), str(session.arm), session.wiring.command, str(bundle)]
         command = [sys.executable, "-m", "mbrl_control.cli.reference", *arguments]
         with (session.nodes / f"reference_{kind}.log").open("w") as log:
             children[kind] = spawn(command, graph.environment_of(replaced), log)
@@ -68,8 +68,8 @@ def run_references(session: Session, graph: Graph, bundle: Path, seconds: float,
 
 def main() -> None:
     """Process entry."""
-    kind, folder, seconds, arm_file, bundle = sys.argv[1:6]
-    arm = load_arm(Path(arm_file))
+    kind, folder, seconds, arm_file, command, bundle = sys.argv[1:7]
+    arm = load_arm(Path(arm_file), CommandInterface(command))
     # The log is read at normal priority: only the measured loop stands in the node's place.
     recording = record(Path(folder) / "log.mcap")
     clock = SteadyClock()
@@ -141,6 +141,7 @@ class _PlannerReference:
             self._next += 1
         belief = _newest_belief(self._recording, recorded_ns, offset)
         goal = next((goal for goal in reversed(goals) if goal.stamp_ns <= recorded_ns), goals[0])
+        goal = replace(goal, stamp_ns=goal.stamp_ns + offset)
         deadline = tick.deadline_ns + round(self._config.period_s * 0.5e9)
         plan = self._planner.plan(tick.index, deadline, belief, self._history, goal, True).plan
         done = self._clock.now_ns()
@@ -160,7 +161,7 @@ class _GuardReference:
 
     def __init__(self, arm: Arm, recording: Recording, clock: SteadyClock) -> None:
         self._recording, self._clock = recording, clock
-        self._core = GuardCore(limits_of(arm), GuardConfig(), np.random.default_rng(0))
+        self._core = guard_of(arm, GuardConfig(), np.random.default_rng(0))
         self._replay = _Replay(recording, clock)
         self._next = self._sequence = 0
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mbrl_control.episode_log import schema
 from mbrl_control.episode_log.reader import LogReader, stamp_ns
-from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan, PlanOutcome, SensorSample
+from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan, PlanOutcome, SensorSample
 
 PERIOD_NS = 20_000_000_000
 """Length of the recording that is repeated."""
@@ -91,7 +91,13 @@ def _belief(message: Any) -> BeliefState:
 
 def _goal(message: Any) -> Goal:
     position, joint = np.asarray(message.position), np.asarray(message.joint)
-    return Goal(stamp_ns(message.stamp), GoalKind(message.kind), position, joint, message.sequence)
+    stamp, kind = stamp_ns(message.stamp), GoalKind(message.kind)
+    if kind is not GoalKind.TRAJECTORY:
+        return Goal(stamp, kind, position, joint, message.sequence)
+    times = np.asarray(message.trajectory_times)
+    return Goal(
+        stamp, kind, position, joint, message.sequence, times, np.asarray(message.trajectory).reshape(len(times), -1)
+    )
 
 
 def _sample(message: Any) -> SensorSample:
@@ -122,4 +128,5 @@ def _plan(message: Any) -> Plan:
         effort=table(message.effort, joints),
         variance=table(message.variance, 3 * joints),
         epistemic=np.asarray(message.epistemic),
+        interface=(CommandInterface.VELOCITY, CommandInterface.EFFORT)[message.interface],
     )

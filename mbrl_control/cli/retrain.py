@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mbrl_control.cli.errors import Refused
-from mbrl_control.signals import CommandInterface
+from mbrl_control.command_interface import CommandInterface
 
 
 def retrain(

@@ -74,4 +74,6 @@ def operator_command(graph: Graph, arm_file: Path) -> list[str]:
 
 
 def _node_arguments(graph: Graph, arm_file: Path) -> list[str]:
-    return ["-m", "mbrl_nodes.demo_task", "--ros-args", "-r", f"__ns:=/{graph.namespace}", "-p", f"arm:={arm_file}"]
+    command = next(start.parameters["command_interface"] for start in graph.starts if start.name == "guard")
+    parameters = ("-p", f"arm:={arm_file}", "-p", f"command_interface:={command}")
+    return ["-m", "mbrl_nodes.demo_task", "--ros-args", "-r", f"__ns:=/{graph.namespace}", *parameters]

@@ -7,7 +7,7 @@ in a dwell when its target is reached early. Position feedback is in the law its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.lag_model import LagModel
-from mbrl_control.planning.limits import KnotLimits, mean_actions, project
+from mbrl_control.planning.limits import TORQUE_SPEED_SHARE, KnotLimits, mean_actions, project
 from mbrl_control.planning.proposals import Target, approach
 from mbrl_control.planning.rollforward import StartState, TimeGrid, roll_forward
 from mbrl_control.planning.torque_tracks import RigidModel, accelerate_to, torque_knots
@@ -90,6 +90,7 @@ class Excitation:
         )
         self._command_limits = self._limits
         if self._body is not None:
+            self._limits = replace(self._limits, bound=TORQUE_SPEED_SHARE * self._limits.bound)
             self._command_limits = KnotLimits(arm.effort * config.effort_scale, arm.torque_rate * 0.9 * config.dt_s)
         self.activate()
 

@@ -19,6 +19,10 @@ class KnotLimits:
     """[J] rad/s or N m, largest change from knot to knot (acceleration, or torque rate, times dt)."""
 
 
+TORQUE_SPEED_SHARE = 0.8
+"""Of the cap on speed, what plans of torques aim at: the guard lets torques give way before the cap."""
+
+
 def project(knots: Array, first: Array, limits: KnotLimits) -> Array:
     """Nearest-by-step feasible knots u_1..u_H [B, H, J] after knot 0 ``first`` [J].
 

@@ -12,7 +12,7 @@ import numpy as np
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.icem import Best, Population, Proposer
 from mbrl_control.planning.lag_model import LagModel
-from mbrl_control.planning.limits import KnotLimits
+from mbrl_control.planning.limits import TORQUE_SPEED_SHARE, KnotLimits
 from mbrl_control.planning.proposals import Corrector, Target, approach
 from mbrl_control.planning.torque_tracks import (
     TorqueKnots,
@@ -107,7 +107,8 @@ class EffortProposer:
     def __init__(self, arm: Arm, config: PlannerConfig, horizon: int, dt_s: float) -> None:
         self.limits = KnotLimits(arm.effort * config.effort_scale, arm.torque_rate * (config.acceleration_scale * dt_s))
         self._motion_limits = KnotLimits(
-            arm.velocity * config.speed_scale, arm.acceleration * (2.0 * config.acceleration_scale * dt_s)
+            arm.velocity * (TORQUE_SPEED_SHARE * config.speed_scale),
+            arm.acceleration * (2.0 * config.acceleration_scale * dt_s),
         )
         self._config = config
         self._gains = np.array([*config.effort_approach_gains, 0.0])

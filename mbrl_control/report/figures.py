@@ -11,7 +11,7 @@ import numpy as np
 
 from mbrl_control.report.errors import ReportError
 from mbrl_control.report.limits import limit_violations, protective_stops
-from mbrl_control.report.reach import PHASES, WINDOW_S, reach_errors_mm, summary
+from mbrl_control.report.reach import phase_errors, task_of
 from mbrl_control.report.run_data import RunData
 from mbrl_control.report.targets import PAYLOAD_OVER_FRESH
 from mbrl_control.report.timing import (
@@ -35,8 +35,8 @@ PLAN_PERIOD_NS = 20_000_000
 
 def figures(folder: Path, run: RunData, truth: TruthLog, arm: Arm) -> dict[str, Any]:
     """JSON-ready figures; `valid` and `invalid_reasons` say whether they may be quoted."""
-    result: dict[str, Any] = {f"reach_mm_{p}": summary(reach_errors_mm(run.goals, truth, p)) for p in PHASES}
-    late, cycles = late_cycles(run.cycles, goal_windows(run.cycles.stamp_ns, run.goals, WINDOW_S))
+    result: dict[str, Any] = dict(phase_errors(run.goals, truth))
+    late, cycles = late_cycles(run.cycles, goal_windows(run.cycles.stamp_ns, run.goals))
     missed, ticks = missed_ticks(run.ticks)
     planner = _against_reference(folder / "reference_planner.json", late, cycles)
     guard = _against_reference(folder / "reference_guard.json", missed, ticks)
@@ -44,11 +44,11 @@ def figures(folder: Path, run: RunData, truth: TruthLog, arm: Arm) -> dict[str, 
     everywhere = np.ones(len(run.cycles.stamp_ns), dtype=np.bool_)
     swap_guard = missed_near(run.ticks.index, run.ticks.stamp_ns, swaps)
     violations = limit_violations(truth, run.ticks, arm)
-    reasons = _doubts(result, truth, arm, {"planner": planner, "guard": guard})
+    reasons = _doubts(result, task_of(run.goals), truth, arm, {"planner": planner, "guard": guard})
     if moved := off_grid(run.cycles, PLAN_PERIOD_NS):
         reasons.append(f"planner: {moved} deadlines leave the grid of {PLAN_PERIOD_NS * 1e-6:g} ms")
     return result | {
-        "plan_rate_hz": rate_hz(run.plans.stamp_ns, goal_windows(run.plans.stamp_ns, run.goals, WINDOW_S)),
+        "plan_rate_hz": rate_hz(run.plans.stamp_ns, goal_windows(run.plans.stamp_ns, run.goals)),
         "guard_rate_hz": rate_hz(run.ticks.stamp_ns, np.ones(len(run.ticks.stamp_ns), dtype=np.bool_)),
         "late_raw": late,
         "planner_cycles": cycles,
@@ -86,14 +86,21 @@ def _against_reference(path: Path, raw: int, cycles: int) -> Excess | None:
     return excess_over_reference(raw, cycles, late, total)
 
 
-def _doubts(reach: dict[str, Any], truth: TruthLog, arm: Arm, references: dict[str, Excess | None]) -> list[str]:
-    reasons = [f"{name}: no finite error of every target" for name, value in reach.items() if value["median"] is None]
-    fresh, payload = reach["reach_mm_fresh"]["median"], reach["reach_mm_payload"]["median"]
+def _doubts(
+    errors: dict[str, Any],
+    task: tuple[str, str],
+    truth: TruthLog,
+    arm: Arm,
+    references: dict[str, Excess | None],
+) -> list[str]:
+    prefix, number = task
+    reasons = [f"{name}: no finite error of every target" for name, value in errors.items() if value[number] is None]
+    fresh, payload = errors[f"{prefix}_fresh"][number], errors[f"{prefix}_payload"][number]
     if fresh is not None and payload is not None and payload < PAYLOAD_OVER_FRESH * fresh:
         reasons.append(
-            f"payload median below {PAYLOAD_OVER_FRESH} x fresh: the servo hides the load, it is unrealistic"
+            f"payload {number} below {PAYLOAD_OVER_FRESH} x fresh: the servo hides the load, it is unrealistic"
         )
-    if len({value["targets"] for value in reach.values()}) > 1:
+    if len({value["targets"] for value in errors.values()}) > 1:
         reasons.append("phases have different numbers of targets")
     if truth.robot_sha256 != tuple(arm.sha256):
         reasons.append(f"arm description of {arm.name} is not the one the simulator ran with")

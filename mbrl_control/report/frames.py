@@ -37,8 +37,9 @@ def write_frames(goals: tuple[GoalEvent, ...], truth: TruthLog, draw: Renderer, 
 def _frame(goal: GoalEvent, truth: TruthLog, draw: Renderer, seconds: float) -> NDArray[np.uint8]:
     index = int(np.searchsorted(truth.stamp_ns, goal.stamp_ns + round(seconds * 1e9)))
     index = min(index, len(truth.stamp_ns) - 1)
-    picture = Image.fromarray(draw(truth.position[index], *SIZE, goal.position))
-    error_mm = 1e3 * float(np.linalg.norm(truth.tool[index] - goal.position))
+    place = goal.place(np.array([seconds]))[0]
+    picture = Image.fromarray(draw(truth.position[index], *SIZE, place))
+    error_mm = 1e3 * float(np.linalg.norm(truth.tool[index] - place))
     load = f", {truth.payload_mass[index]:.0f} kg" if truth.payload_mass[index] > 0.0 else ""
     caption = f"{goal.phase}{load}  {seconds:.1f} s  {error_mm:.1f} mm"
     ImageDraw.Draw(picture).text((6, 4), caption, fill=(20, 20, 20))

@@ -1,4 +1,7 @@
-"""Limit violations: position and speed in the simulator's truth, acceleration and jerk of the applied commands."""
+"""Limit violations: position and speed in the simulator's truth, and those of the applied commands.
+
+Of velocities these are acceleration and jerk; of torques, the torque and its rate.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import numpy as np
 
 from mbrl_control.report.run_data import Ticks
 from mbrl_control.robot import Arm
-from mbrl_control.signals import OperatorState
+from mbrl_control.signals import CommandInterface, OperatorState
 from sim.truth_file import TruthLog
 
 POSITION_TOLERANCE = 1e-3
@@ -21,19 +24,18 @@ def limit_violations(truth: TruthLog, ticks: Ticks, arm: Arm) -> dict[str, int]:
     beyond = (truth.position < arm.lower - POSITION_TOLERANCE) | (truth.position > arm.upper + POSITION_TOLERANCE)
     fast = np.abs(truth.velocity) > SPEED_TOLERANCE * arm.velocity
     period_s = round(float(np.median(np.diff(ticks.stamp_ns))) * 1e-6) * 1e-3
-    acceleration = np.diff(ticks.applied, axis=0) / period_s
-    jerk = np.diff(acceleration, axis=0) / period_s
+    rate = np.diff(ticks.applied, axis=0) / period_s
     # Across a missed tick the command may change by two steps' worth: only neighbours are compared.
     neighbours = (np.diff(ticks.index) == 1) & ticks.drives_enabled[1:] & ticks.drives_enabled[:-1]
-    over_acceleration = (np.abs(acceleration) > COMMAND_TOLERANCE * arm.acceleration).any(axis=1) & neighbours
-    triples = neighbours[1:] & neighbours[:-1]
-    over_jerk = (np.abs(jerk) > COMMAND_TOLERANCE * arm.jerk).any(axis=1) & triples
-    counts = {
-        "position": beyond.any(axis=1),
-        "velocity": fast.any(axis=1),
-        "acceleration": over_acceleration,
-        "jerk": over_jerk,
-    }
+    counts = {"position": beyond.any(axis=1), "velocity": fast.any(axis=1)}
+    if arm.interface is CommandInterface.EFFORT:
+        counts["effort"] = (np.abs(ticks.applied) > COMMAND_TOLERANCE * arm.effort).any(axis=1)
+        counts["effort_rate"] = (np.abs(rate) > COMMAND_TOLERANCE * arm.torque_rate).any(axis=1) & neighbours
+    else:
+        jerk = np.diff(rate, axis=0) / period_s
+        triples = neighbours[1:] & neighbours[:-1]
+        counts["acceleration"] = (np.abs(rate) > COMMAND_TOLERANCE * arm.acceleration).any(axis=1) & neighbours
+        counts["jerk"] = (np.abs(jerk) > COMMAND_TOLERANCE * arm.jerk).any(axis=1) & triples
     return {kind: int(rows.sum()) for kind, rows in counts.items()}
 
 

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mbrl_control.replay.held import interpolate
-from mbrl_control.report.reach import PHASES, SETTLED_S, WINDOW_S, tool_error_mm
+from mbrl_control.report.reach import PHASES, SETTLED_S, tool_error_mm
 from mbrl_control.report.run_data import RunData
 from mbrl_control.signals import Array
 from sim.truth_file import TruthLog
@@ -25,7 +25,9 @@ _FLOOR_MS = -5.0
 def plot_tracking(run: RunData, truth: TruthLog, path: Path) -> None:
     """Distance of the tool from its target over time since the goal; one panel per phase, median in bold."""
     figure, axes = plt.subplots(1, len(PHASES), figsize=(15, 3.6), sharey=True, layout="constrained")
-    grid = np.linspace(0.0, WINDOW_S - 0.01, 300)
+    window = max((goal.window_s for goal in run.goals), default=3.0)
+    moving = any(goal.path is not None for goal in run.goals)
+    grid = np.linspace(0.0, window - 0.01, 300)
     for axis, phase in zip(axes, PHASES, strict=True):
         curves = [tool_error_mm(goal, truth) for goal in run.goals if goal.phase == phase]
         curves = [(time, error) for time, error in curves if len(time) > 1]
@@ -35,8 +37,10 @@ def plot_tracking(run: RunData, truth: TruthLog, path: Path) -> None:
             median = np.median([np.interp(grid, time, error) for time, error in curves], axis=0)
             axis.semilogy(grid, np.maximum(median, 0.01), color=_LINE, linewidth=2.0, label="median")
             axis.legend(loc="upper right", frameon=False)
-        axis.axvspan(WINDOW_S - SETTLED_S, WINDOW_S, color="0.92", zorder=0)
-        axis.set(title=f"{phase} ({len(curves)} targets)", xlabel="time since goal, s", xlim=(0.0, WINDOW_S))
+        if not moving:
+            axis.axvspan(window - SETTLED_S, window, color="0.92", zorder=0)
+        title = phase if moving else f"{phase} ({len(curves)} targets)"
+        axis.set(title=title, xlabel="time since goal, s", xlim=(0.0, window))
         axis.grid(True, which="major", alpha=0.3)
     axes[0].set_ylabel("tool to target, mm (truth)")
     figure.savefig(path, dpi=_DPI)

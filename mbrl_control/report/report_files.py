@@ -15,6 +15,7 @@ from mbrl_control.report.reach import PHASES
 from mbrl_control.report.run_data import read_run
 from mbrl_control.report.targets import misses
 from mbrl_control.robot import load_arm
+from mbrl_control.signals import CommandInterface
 from sim.engines import simulator_named
 from sim.renderers import open_renderer
 from sim.truth_file import read_truth
@@ -32,8 +33,9 @@ def write_report(folder: Path, arm_path: Path | None = None) -> dict[str, Any]:
     if len(truth) == 0:
         raise ReportError(f"{folder / 'truth.bin'}: records: none; give a run in which the simulator moved")
     path = arm_path or arm_file(truth.robot)
-    arm, draw = load_arm(path), open_renderer(simulator_named(truth.simulation["simulator"]), path)
-    run = read_run(folder / "log.mcap")
+    arm = load_arm(path, CommandInterface(truth.simulation["command_interface"]))
+    draw = open_renderer(simulator_named(truth.simulation["simulator"]), path)
+    run = read_run(folder / "log.mcap", arm)
     result = truth.simulation | figures(folder, run, truth, arm)
     plot_tracking(run, truth, folder / "tracking.png")
     plot_spread(run, folder / "spread.png")
@@ -73,6 +75,9 @@ def add_run_facts(folder: Path, facts: dict[str, Any], result: dict[str, Any] | 
 
 
 def _markdown(result: dict[str, Any]) -> str:
+    tracking = "track_mm_fresh" in result
+    prefix, number = ("track_mm", "rms") if tracking else ("reach_mm", "median")
+    kind = "Tracking error of the tool on a figure eight" if tracking else "Reach error of the tool"
     lines = [
         f"# Demo run: {result.get('robot', '')} in {result['simulator']}",
         "",
@@ -80,15 +85,13 @@ def _markdown(result: dict[str, Any]) -> str:
         "",
         "Missed: " + ("; ".join(result["misses"]) or "nothing") + ".",
         "",
-        "## Reach error of the tool, mm (simulator truth)",
+        f"## {kind}, mm (simulator truth)",
         "",
     ]
-    lines += ["| phase | median | p95 | max | targets |", "|---|---|---|---|---|"]
+    lines += [f"| phase | {number} | p95 | max | targets |", "|---|---|---|---|---|"]
     for phase in PHASES:
-        reach = result[f"reach_mm_{phase}"]
-        lines.append(
-            f"| {phase} | " + " | ".join(_number(reach[k]) for k in ("median", "p95", "max", "targets")) + " |"
-        )
+        error = result[f"{prefix}_{phase}"]
+        lines.append(f"| {phase} | " + " | ".join(_number(error[k]) for k in (number, "p95", "max", "targets")) + " |")
     lines += ["", "## Timing and limits", "", "| figure | value |", "|---|---|"]
     shown = (
         "plan_rate_hz guard_rate_hz late_raw planner_cycles excess_late late_whole_log planner_cycles_whole_log "

@@ -21,8 +21,10 @@ from mbrl_control.episode_log.schema import (
     SAFE_COMMAND,
     Topic,
 )
+from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.report.errors import ReportError
-from mbrl_control.signals import Array, PlanOutcome
+from mbrl_control.robot import Arm
+from mbrl_control.signals import Array, GoalKind, PlanOutcome
 
 BUDGET_NS = 10_000_000
 """From a planner's tick to its deadline."""
@@ -37,6 +39,17 @@ class GoalEvent:
     index: int
     position: Array
     """[3] m, base frame."""
+    window_s: float = 3.0
+    """What is judged begins with the stamp and lasts so long."""
+    times: Array | None = None
+    path: Array | None = None
+    """[T] s since the stamp and [T, 3] m: where the tool should be, of a goal that moves."""
+
+    def place(self, elapsed: Array) -> Array:
+        """[N, 3] m where the tool should be ``elapsed`` [N] s after the stamp."""
+        if self.times is None or self.path is None:
+            return np.broadcast_to(self.position, (len(elapsed), 3))
+        return np.stack([np.interp(elapsed, self.times, column) for column in self.path.T], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +113,8 @@ class RunData:
     """Command delay by model id."""
 
 
-def read_run(path: Path) -> RunData:
-    """Read the log of a run once. ReportError when a needed topic is empty, LogError when it is no log."""
+def read_run(path: Path, arm: Arm) -> RunData:
+    """Read the log of a run of ``arm`` once. ReportError when a needed topic is empty, LogError when it is no log."""
     topics = (BELIEF, GOAL, JOINT_STATES, MODEL_STATUS, PLAN, PLANNER_REPORT, SAFE_COMMAND)
     found: dict[Topic, list[Any]] = {topic: [] for topic in topics}
     published: dict[Topic, list[int]] = {topic: [] for topic in topics}
@@ -113,7 +126,7 @@ def read_run(path: Path) -> RunData:
             raise ReportError(f"{path}: {topic.name}: holds no message; give the log of a whole run")
     beliefs = found[BELIEF]
     return RunData(
-        goals=tuple(goal for m in found[GOAL] if (goal := _goal(m)) is not None),
+        goals=tuple(goal for m in found[GOAL] if (goal := _goal(m, arm)) is not None),
         cycles=_cycles(found[PLANNER_REPORT], _optimized(found[PLAN], published[PLAN])),
         plans=_plans([m for m in found[PLAN] if m.outcome != PlanOutcome.EXCITATION]),
         ticks=_ticks(found[SAFE_COMMAND]),
@@ -128,12 +141,19 @@ def _stamps(messages: list[Any]) -> NDArray[np.int64]:
     return np.array([stamp_ns(m.stamp) for m in messages], dtype=np.int64)
 
 
-def _goal(message: Any) -> GoalEvent | None:
+def _goal(message: Any, arm: Arm) -> GoalEvent | None:
     """A goal that the demo did not label (an operator's) is no target of a phase."""
     phase, separator, index = message.label.rpartition("/")
     if not separator or not index.isdecimal():
         return None
-    return GoalEvent(stamp_ns(message.stamp), phase, int(index), np.array(message.position, dtype=np.float64))
+    stamp, position = stamp_ns(message.stamp), np.array(message.position, dtype=np.float64)
+    if message.kind != GoalKind.TRAJECTORY:
+        return GoalEvent(stamp, phase, int(index), position)
+    times = np.array(message.trajectory_times, dtype=np.float64)
+    rows = np.array(message.trajectory, dtype=np.float64).reshape(len(times), -1)
+    order = [list(message.joint_names).index(name) for name in arm.joint_names]
+    path = forward_kinematics(arm, rows[:, order])
+    return GoalEvent(stamp, phase, int(index), path[0], float(times[-1]), times, path)
 
 
 def _optimized(plans: list[Any], published_ns: list[int]) -> dict[tuple[int, int], tuple[int, int]]:

@@ -33,13 +33,16 @@ class Excess:
     """False: the bound exceeds 1 % of the cycles, so the machine was too noisy to tell."""
 
 
-def goal_windows(stamp_ns: Stamps, goals: tuple[GoalEvent, ...], window_s: float) -> Bools:
+def goal_windows(stamp_ns: Stamps, goals: tuple[GoalEvent, ...]) -> Bools:
     """[N] which stamps lie in the window of a target."""
-    starts = np.sort(np.array([g.stamp_ns for g in goals], dtype=np.int64))
+    ordered = sorted(goals, key=lambda goal: goal.stamp_ns)
+    starts = np.array([goal.stamp_ns for goal in ordered], dtype=np.int64)
+    lengths = np.array([round(goal.window_s * 1e9) for goal in ordered], dtype=np.int64)
     if len(starts) == 0:
         return np.zeros(len(stamp_ns), dtype=np.bool_)
     before = np.searchsorted(starts, stamp_ns, side="right") - 1
-    return np.asarray((before >= 0) & (stamp_ns - starts[np.maximum(before, 0)] <= round(window_s * 1e9)))
+    latest = np.maximum(before, 0)
+    return np.asarray((before >= 0) & (stamp_ns - starts[latest] <= lengths[latest]))
 
 
 def rate_hz(stamp_ns: Stamps, inside: Bools) -> float | None:

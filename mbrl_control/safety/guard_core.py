@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mbrl_control.safety.command_law import CommandLaw
 from mbrl_control.safety.config import GuardConfig, GuardError, GuardLimits
-from mbrl_control.safety.hold_law import AT_REST, Hold, advance_hold, drifted, hold_request, standstill_lost
-from mbrl_control.safety.limiter import Limiter, Motion
+from mbrl_control.safety.hold_law import Hold, drifted, standstill_lost
+from mbrl_control.safety.limiter import Motion
 from mbrl_control.safety.operator_gate import OperatorGate
 from mbrl_control.safety.plan_track import PlanTrack
 from mbrl_control.safety.requests import RELAY_GRACE_S, Reply, arm_refusal, reset_refusal, start_refusal
@@ -45,10 +46,15 @@ class GuardCore:
     """Single-threaded: its owner serialises the calls. Times are ns of the graph's clock."""
 
     def __init__(
-        self, limits: GuardLimits, config: GuardConfig, generator: np.random.Generator, first_epoch: int = 0
+        self,
+        limits: GuardLimits,
+        config: GuardConfig,
+        generator: np.random.Generator,
+        law: CommandLaw,
+        first_epoch: int = 0,
     ) -> None:
         self._limits, self._config = limits, config
-        self._limiter = Limiter(limits, config)
+        self._law = law
         self._gate = OperatorGate(config.operators, generator)
         self._plans = PlanTrack(limits, config)
         self._machine = Machine(epoch=first_epoch)
@@ -205,7 +211,7 @@ class GuardCore:
     def _motion_unsure(self) -> bool:
         """In a protective stop: standstill is lost, or cannot be watched any more at rest."""
         if self._sample is None or not self._pose_trusted():
-            return self._state.action == Action.LATCH and bool(np.abs(self._motion.command).max() <= AT_REST)
+            return self._state.action == Action.LATCH and self._law.spent(self._motion)
         return standstill_lost(self._hold, self._sample.position, self._sample.velocity, self._config)
 
     def _request(self, plan: Verdict, now_ns: int) -> tuple[Array, Stage, str, int]:
@@ -216,14 +222,14 @@ class GuardCore:
             if knots is not None and current is not None:
                 return knots, Stage.NONE, "", current.sequence
             reason = plan.reason or "plan has not begun or is used up"
-            return self._rest.command, Stage.AGE, reason, 0
-        request, sample = self._rest.command, self._sample
+            return self._braking(), Stage.AGE, reason, 0
+        request, sample = self._braking(), self._sample
         if sample is not None and self._pose_trusted():
-            command, config = self._motion.command, self._config
-            rated = self._limits.velocity
-            self._hold = advance_hold(self._hold, command, sample.position, sample.velocity, rated, config)
-            request = hold_request(self._hold, sample.position, rated, config)
+            self._hold, request = self._law.hold(self._hold, self._motion, sample)
         return request, Stage.STATE_MACHINE, self._machine.reason, 0
+
+    def _braking(self) -> Array:
+        return self._rest.command if self._sample is None else self._law.brake(self._sample)
 
     def _pose_trusted(self) -> bool:
         """Fresh and well-formed; a pose beyond its limit is bad news, but true."""
@@ -234,9 +240,7 @@ class GuardCore:
         if sample is None:
             raise GuardError("drives are on without any measured state")
         age_s = max(now_ns - sample.stamp_ns, 0) * 1e-9
-        limited = self._limiter.limit(
-            request, self._motion, sample.position, sample.velocity, age_s, self._scale(now_ns)
-        )
+        limited = self._law.limit(request, self._motion, sample, age_s, self._scale(now_ns))
         if stage == Stage.NONE and limited.stage != Stage.NONE:
             stage = limited.stage
             reason = f"{self._limits.joint_names[limited.joint]}: {stage.name.lower()}, factor {limited.factor:.3f}"
@@ -270,6 +274,7 @@ class GuardCore:
             limiting_stage=stage,
             reason=reason,
             drives_enabled=enabled,
+            interface=self._limits.interface,
         )
 
     def _refusal(self, event: Event, now_ns: int) -> str:

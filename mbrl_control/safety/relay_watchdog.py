@@ -15,7 +15,7 @@ TIMEOUT_NS = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class RelayState:
-    """What the relay remembers. ``last`` [J] rad/s is None while nothing was ever sent."""
+    """What the relay remembers. ``last`` [J] rad/s or N m is None while nothing was ever sent."""
 
     last: Array | None = None
     epoch: int = -1
@@ -32,15 +32,18 @@ class RelayState:
 def receive(
     state: RelayState, command: SafeCommand, limits: GuardLimits, now_ns: int
 ) -> tuple[RelayState, Array | None]:
-    """State and velocities [J] rad/s to publish now, or None for silence.
+    """State and command [J] rad/s or N m to publish now, or None for silence.
 
     Only an arming (a newer epoch with the drives enabled) clears the latch, and not before the ramp has ended. A
     command that comes after the timeout finds the watchdog tripped, also when this process was the one that slept. An
-    old sequence, a non-finite command or one beyond the rated velocity is not sent and does not feed the watchdog.
+    old sequence, a non-finite command, one beyond the limit or of the other interface is not sent and does not feed the
+    watchdog.
     """
-    if command.applied.shape != limits.velocity.shape or not np.isfinite(command.applied).all():
+    if command.interface is not limits.interface:
         return state, None
-    if (np.abs(command.applied) > limits.velocity * (1.0 + 1e-6)).any():
+    if command.applied.shape != limits.command.shape or not np.isfinite(command.applied).all():
+        return state, None
+    if (np.abs(command.applied) > limits.command * (1.0 + 1e-6)).any():
         return state, None
     if command.epoch < state.epoch or (command.epoch == state.epoch and command.sequence <= state.sequence):
         return state, None
@@ -67,7 +70,7 @@ def watch(state: RelayState, limits: GuardLimits, now_ns: int) -> tuple[RelaySta
         state = replace(state, ramping=True, latched=True, trips=state.trips + 1, ramped_ns=state.heard_ns + TIMEOUT_NS)
     if not last.any():
         return replace(state, publishing=False, ramping=False), None
-    step = limits.acceleration * (now_ns - state.ramped_ns) * 1e-9
+    step = limits.command_rate * (now_ns - state.ramped_ns) * 1e-9
     last = np.copysign(np.maximum(np.abs(last) - step, 0.0), last)
     return replace(state, last=last, ramped_ns=now_ns), last
 

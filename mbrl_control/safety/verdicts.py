@@ -47,6 +47,8 @@ def worst(*verdicts: Verdict) -> Verdict:
 def check_plan_content(plan: Plan, limits: GuardLimits, config: GuardConfig) -> Verdict:
     """Stages 1 and 2 as far as the plan alone tells: shapes, joint names, finite numbers, no large excess."""
     count, joints = len(plan.times), len(limits.joint_names)
+    if plan.interface is not limits.interface:
+        return _refuse(Stage.SHAPE, f"holds {plan.interface} knots, the arm takes {limits.interface}", malformed=True)
     if plan.joint_names != limits.joint_names:
         return _refuse(Stage.SHAPE, f"joint names {list(plan.joint_names)} are not the arm's", malformed=True)
     shapes = {"knots": joints, "position": joints, "velocity": joints, "effort": joints, "variance": 3 * joints}
@@ -62,10 +64,10 @@ def check_plan_content(plan: Plan, limits: GuardLimits, config: GuardConfig) -> 
         return _refuse(Stage.SHAPE, "times must start at 0 and increase", malformed=True)
     if plan.outcome == PlanOutcome.FAILED:
         return _refuse(Stage.SHAPE, "a failed plan must not be published", malformed=True)
-    excess = np.abs(plan.knots).max(axis=0) / limits.velocity
+    excess = np.abs(plan.knots).max(axis=0) / limits.command
     if excess.max() > config.excess_factor:
         name = limits.joint_names[int(excess.argmax())]
-        return _refuse(Stage.VELOCITY, f"{name}: {excess.max():.2f} x the rated velocity", malformed=True)
+        return _refuse(Stage.VELOCITY, f"{name}: {excess.max():.2f} x the largest command", malformed=True)
     return OK
 
 

@@ -8,14 +8,15 @@ import pytest
 
 from tests.architecture.source import Module, imports, loaded_by, modules
 
-BASE = frozenset({"signals", "cadence"})
+BASE = frozenset({"signals", "cadence", "command_interface"})
 ARM_FILES = frozenset(
     {"robot_file", "robot_fields", "robot_parts", "robot_faults", "urdf_file", "urdf_chain", "inertial"}
 )
 VALUES = BASE | ARM_FILES | {"robot", "kinematics", "rigid_body"}
 PROTOCOLS = frozenset({"dynamics.protocol", "rewards.protocol", "rewards.names"})
 ALLOWED: dict[str, frozenset[str]] = {
-    "signals": frozenset(),
+    "command_interface": frozenset(),
+    "signals": frozenset({"command_interface"}),
     "cadence": frozenset(),
     "scheduling": frozenset(),
     "robot": BASE | ARM_FILES,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import re
 import xml.etree.ElementTree as tree
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.architecture.source import MESSAGES, NODES, ROOT, literals, node_names
 
@@ -15,7 +17,7 @@ PACKAGES = [ROOT, NODES, MESSAGES]
 
 
 def canonical(requirement: str) -> str:
-    return re.split(r"[\[<>=!~ ;]", requirement)[0].lower().replace("_", "-")
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~ ;]", requirement)[0].lower())
 
 
 @pytest.mark.parametrize("folder", PACKAGES, ids=lambda folder: folder.name)
@@ -33,12 +35,46 @@ def test_manifests_name_the_same_release(folder: Path) -> None:
         assert f"lib/{name}" in (folder / "setup.cfg").read_text()
 
 
-def test_every_dependency_has_a_tested_version() -> None:
+def pinned() -> set[str]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pinned = {canonical(line) for line in lines if line and not line.startswith("#")}
-    declared = literals(ROOT / "setup.py")
-    wanted = [*declared["LIBRARY"], *(name for extra in declared["EXTRAS"].values() for name in extra)]  # type: ignore[attr-defined, misc]
-    assert {canonical(name) for name in wanted} - pinned == set()
+    return {canonical(line) for line in lines if line and not line.startswith("#")}
+
+
+def declared() -> list[str]:
+    """Requirements of the library and of every extra."""
+    found = literals(ROOT / "setup.py")
+    return [*found["LIBRARY"], *(name for extra in found["EXTRAS"].values() for name in extra)]  # type: ignore[attr-defined, misc]
+
+
+def pulled_in(requirements: list[str]) -> set[str]:
+    """Installed distributions that requirements lead to, on this machine and with the extras they ask for."""
+    found: set[str] = set()
+    waiting = [Requirement(text) for text in requirements]
+    done: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        wanted = waiting.pop()
+        key = (canonical(wanted.name), frozenset(wanted.extras))
+        if key in done:
+            continue
+        done.add(key)
+        try:
+            further = [Requirement(text) for text in requires(wanted.name) or []]
+        except PackageNotFoundError:
+            continue  # of the other variant
+        found.add(key[0])
+        for extra in ("", *wanted.extras):
+            waiting += [inner for inner in further if inner.marker is None or inner.marker.evaluate({"extra": extra})]
+    return found
+
+
+def test_every_dependency_has_a_tested_version() -> None:
+    assert {canonical(name) for name in declared()} - pinned() == set()
+
+
+def test_so_has_everything_that_they_bring_along() -> None:
+    found = pulled_in(declared())
+    assert {"fonttools", "ros-fastdds", "colcon-core", "libpinocchio"} <= found
+    assert found - pinned() == set()
 
 
 def test_constraints_are_plain_versions() -> None:

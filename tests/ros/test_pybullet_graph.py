@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mbrl_control.cli.locations import arm_file, launch_file
-from mbrl_control.cli.processes import load_graph
 from mbrl_control.cli.session import Session, run_verb
 from mbrl_control.cli.task_client import TaskClient
+from mbrl_control.graph import load_graph
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import load_arm
 from sim.truth_file import read_truth

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mbrl_control.cadence import VirtualClock
+from mbrl_control.safety.command_law import VelocityLaw
 from mbrl_control.safety.config import GuardConfig, GuardLimits
 from mbrl_control.safety.guard_core import GuardCore
 from mbrl_control.safety.requests import Reply
@@ -21,7 +22,9 @@ def limits(jerk: float = 5000.0, lag_s: float = 0.03) -> GuardLimits:
     ones = np.ones(3)
     velocity = np.array([2.0, 1.5, 2.5])
     acceleration = np.array([15.0, 7.5, 10.0])
-    return GuardLimits(NAMES, -ones, ones, velocity, acceleration, jerk * ones, lag_s * ones)
+    return GuardLimits(
+        NAMES, -ones, ones, velocity, acceleration, jerk * ones, lag_s * ones, 50.0 * ones, 1000.0 * ones
+    )
 
 
 def plan(now_ns: int, sequence: int, **changes: object) -> Plan:
@@ -43,7 +46,7 @@ class Rig:
     def __init__(self, limits_: GuardLimits | None = None, config: GuardConfig = CONFIG, delay_ticks: int = 1) -> None:
         self.limits = limits_ or limits()
         self.clock = VirtualClock(10**12)
-        self.core = GuardCore(self.limits, config, np.random.default_rng(0))
+        self.core = GuardCore(self.limits, config, np.random.default_rng(0), VelocityLaw(self.limits, config))
         self.position, self.velocity = np.zeros(3), np.zeros(3)
         self.droop = np.zeros(3)
         """rad/s by which a load makes the servo give way."""

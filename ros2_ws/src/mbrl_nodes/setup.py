@@ -15,6 +15,7 @@ NODES = [
     "sim_driver",
     "collector",
     "demo_task",
+    "dds_probe",
 ]
 PARAMETERS = sorted(path.as_posix() for path in Path("params").glob("*.yaml"))
 

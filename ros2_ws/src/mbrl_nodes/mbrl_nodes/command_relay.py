@@ -13,8 +13,9 @@ from mbrl_control.safety.config import limits_of
 from mbrl_control.safety.controllers import mismatch
 from mbrl_control.safety.relay_watchdog import RelayState, receive, watch, wind_down
 from mbrl_control.signals import Array
-from mbrl_nodes.arm_parameters import arm_of, controller_of, declare_arm, declare_controller
+from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.controller_output import ControllerOutput
+from mbrl_nodes.controller_parameters import controller_of, declare_controller
 from mbrl_nodes.convert import JointNameError, doubles, safe_command_from_msg, stamp_from_ns
 from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, LATCHED_QOS, GraphNode, Polled, run
 

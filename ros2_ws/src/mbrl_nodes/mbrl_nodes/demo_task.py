@@ -1,8 +1,9 @@
 """The demo's operator and task in one node: reads one JSON command a line, does it, answers with JSON events.
 
 Commands: {"do": "reach", "phase", "targets" [N][3], "window"} · {"do": "excite", "seconds"} · {"do": "hold"} ·
-{"do": "payload", "mass"} · {"do": "await_model", "model_id"}. Every command ends with {"event": "done"} or
-{"event": "error", "reason"}. Standard input ending ends the node.
+{"do": "track", "phase", "amplitude", "period", "laps"} · {"do": "payload", "mass"} ·
+{"do": "await_model", "model_id"}. Every command ends with {"event": "done"} or {"event": "error", "reason"}. Standard
+input ending ends the node.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from mbrl_msgs.msg import Goal as GoalMsg
 from mbrl_msgs.msg import PlannerReport, SafetyStatus
 from std_msgs.msg import String
 
+from mbrl_control.planning.figure_eight import figure_eight
 from mbrl_control.signals import Goal, GoalKind
 from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import goal_to_msg
 from mbrl_nodes.operator_client import OperatorClient
 from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS, GraphNode, run
+
+SETTLE_S = 2.0
+"""To go home before a motion that counts."""
 
 
 class DemoTask(GraphNode):
@@ -40,6 +45,7 @@ class DemoTask(GraphNode):
         self.create_subscription(PlannerReport, "planner_report", self._on_report, STATE_QOS)
         self.commands = {
             "reach": self.reach,
+            "track": self.track,
             "excite": self.excite,
             "hold": self.operator.hold,
             "payload": self.operator.payload,
@@ -76,6 +82,20 @@ class DemoTask(GraphNode):
             stops = self._watch(window)
             self.tell(event="target", phase=phase, index=index, stops=stops)
 
+    def track(self, phase: str, amplitude: float, period: float, laps: int) -> None:
+        """A figure eight from home to home; the arm goes home first, and that does not count."""
+        times, way = figure_eight(self.arm, amplitude, period, laps, speed_scale=1.0)
+        self.phases.publish(String(data=phase))
+        self.operator.run()
+        self._send(Goal(self.now_ns(), GoalKind.JOINT, np.zeros(3), self.arm.home, self._next()), "")
+        self._watch(SETTLE_S)
+        start = self.now_ns()
+        goal = Goal(start, GoalKind.TRAJECTORY, np.zeros(3), self.arm.home, self._next(), times, way)
+        self._send(goal, f"{phase}/0")
+        while (elapsed := (self.now_ns() - start) * 1e-9) < times[-1]:
+            self._watch(min(1.0, times[-1] - elapsed))
+            self.tell(event="excited", seconds=(self.now_ns() - start) * 1e-9)
+
     def _watch(self, seconds: float) -> int:
         deadline = time.monotonic() + seconds
         stops = 0
@@ -88,8 +108,13 @@ class DemoTask(GraphNode):
         return stops
 
     def publish_goal(self, target: list[float], label: str) -> None:
+        self._send(Goal(self.now_ns(), GoalKind.POSE, np.array(target), self.arm.home, self._next()), label)
+
+    def _next(self) -> int:
         self.sequence += 1
-        goal = Goal(self.now_ns(), GoalKind.POSE, np.array(target), self.arm.home, self.sequence)
+        return self.sequence
+
+    def _send(self, goal: Goal, label: str) -> None:
         self.goals.publish(goal_to_msg(goal, self.arm.joint_names, self.arm.base_frame, label))
 
     def excite(self, seconds: float) -> None:

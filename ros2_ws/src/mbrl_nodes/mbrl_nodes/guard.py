@@ -14,8 +14,8 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from mbrl_control.cadence import Tick
-from mbrl_control.safety.config import GuardConfig, limits_of
-from mbrl_control.safety.guard_core import GuardCore
+from mbrl_control.safety.config import GuardConfig
+from mbrl_control.safety.guard_for_arm import guard_of
 from mbrl_control.safety.state_machine import Event
 from mbrl_control.signals import OperatorState, SensorSample
 from mbrl_nodes.arm_parameters import arm_of, declare_arm
@@ -70,7 +70,7 @@ class Guard(GraphNode):
         # Seconds as the first epoch: a restarted guard never repeats one the relay has latched at.
         epoch = self.now_ns() // 1_000_000_000
         # An unseeded generator: the challenges must not be predictable.
-        self._core = GuardCore(limits_of(arm), config, np.random.default_rng(), epoch)
+        self._core = guard_of(arm, config, np.random.default_rng(), epoch)
         scale, topic = (self.get_parameter(name).value for name in ("speed_scale", "speed_scaling_topic"))
         self._core.set_speed_scale(scale)
         self._robot_speed = RobotSpeed(self, topic, scale)

@@ -14,7 +14,8 @@ from mbrl_msgs.srv import AttachPayload, InjectFault
 from sensor_msgs.msg import JointState
 
 from mbrl_control.cadence import Tick
-from mbrl_nodes.arm_parameters import arm_of, controller_of, declare_arm, declare_controller
+from mbrl_nodes.arm_parameters import arm_of, declare_arm
+from mbrl_nodes.controller_parameters import controller_of, declare_controller
 from mbrl_nodes.convert import sample_to_joint_state
 from mbrl_nodes.runtime import STATE_QOS, GraphNode, run
 from mbrl_nodes.sim_controller import SimController
