@@ -20,7 +20,7 @@ from mbrl_control.deployment.rollout_graph import RolloutGraph, StepGraph
 from mbrl_control.deployment.session import Float32, Session, worst_difference
 from mbrl_control.rewards.names import TERM_NAMES
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array
+from mbrl_control.signals import Array, CommandInterface
 
 TOLERANCE = 1e-5
 ROUNDING = 4.0
@@ -54,6 +54,9 @@ def check_parity(
 def rollout_cases(arm: Arm, graph: RolloutGraph, generator: np.random.Generator) -> list[dict[str, Float32]]:
     """Zeros, both limits at full speed into them, a state and commands a quarter beyond them, and random states."""
     most = arm.command_limit
+    # Full torque in one direction would spin the joints far beyond their rated speeds within the horizon.
+    effort = arm.interface is CommandInterface.EFFORT
+    signs = np.where(np.arange(graph.graph.horizon) % 2, -1.0 if effort else 1.0, 1.0)[:, None]
     batch, horizon, history = graph.graph.batch, graph.graph.horizon, graph.shape.history
     shape = (batch, horizon, len(arm.joint_names))
 
@@ -61,7 +64,7 @@ def rollout_cases(arm: Arm, graph: RolloutGraph, generator: np.random.Generator)
         past = np.tile(velocity / arm.velocity * most, history)
         values = {
             "state": np.concatenate([position, velocity, past]),
-            "actions": np.broadcast_to(actions, shape),
+            "actions": np.broadcast_to(actions, shape) * signs,
             "goal_position": generator.uniform(-1.0, 1.0, (horizon, 3)),
             "goal_joint": generator.uniform(arm.lower, arm.upper, (horizon, arm.joints)),
             "weights": np.ones(len(TERM_NAMES)),

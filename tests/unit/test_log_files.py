@@ -134,16 +134,28 @@ def test_foreign_files_are_refused_by_name(tmp_path: Path, content: bytes) -> No
     assert not (tmp_path / "recovered.mcap").exists()
 
 
+def chunk_around(data: bytearray, position: int) -> tuple[int, int]:
+    """Begin and end of the body of the record that holds ``position``, by the lengths in the file."""
+    at = 8
+    while True:
+        length = int.from_bytes(data[at + 1 : at + 9], "little")
+        if at + 9 + length > position:
+            return at + 9, at + 9 + length
+        at += 9 + length
+
+
 def test_damage_in_the_middle_is_named_and_everything_else_recovered(log: Path, tmp_path: Path) -> None:
     data = bytearray(log.read_bytes())
-    at = int(0.6 * len(data))
-    data[at : at + 400] = bytes(b ^ 0x5A for b in data[at : at + 400])
+    begin, end = chunk_around(data, int(0.6 * len(data)))
+    at = (begin + end) // 2
+    damaged_bytes = slice(at, min(at + 400, end))
+    data[damaged_bytes] = bytes(b ^ 0x5A for b in data[damaged_bytes])
     damaged = tmp_path / "damaged.mcap"
     damaged.write_bytes(data)
     with pytest.raises(LogError, match="recover"):
         list(LogReader(damaged).raw())
     done = recover(damaged, tmp_path / "recovered.mcap")
-    assert done.damaged_chunks in (1, 2)
+    assert done.damaged_chunks == 1
     whole = [m.cdr for m in LogReader(log).raw()]
     saved = [m.cdr for m in LogReader(tmp_path / "recovered.mcap").raw()]
     assert len(saved) == done.messages < len(whole)

@@ -40,7 +40,7 @@ class DynamicsModelNode(GraphNode):
             if not self.get_parameter(name).value:
                 raise ValueError(f"dynamics_model: {name}: is empty; give a path")
         self._arm = arm_of(self)
-        self._registry = Registry(Path(self.get_parameter("models").value).resolve(), self._arm.name)
+        self._registry = Registry(Path(self.get_parameter("models").value).resolve(), self._arm.model_name)
         self._publisher = self.create_publisher(ModelStatus, "model_status", LATCHED_QOS)
         self._seen = None
 
