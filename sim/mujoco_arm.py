@@ -33,7 +33,7 @@ class MujocoArm:
         parameters: SimParameters | None = None,
     ) -> None:
         """``parameters`` of the plant; None: the arm exactly as described."""
-        self.arm: Arm = load_arm(arm_path)
+        self.arm: Arm = load_arm(arm_path, interface)
         self.interface = interface
         self.parameters = SimParameters.nominal(self.arm) if parameters is None else parameters
         self._model = _load_model(Path(arm_path).with_suffix(".mjcf.xml"), self.arm)

@@ -50,7 +50,7 @@ class PybulletArm:
         parameters: SimParameters | None = None,
     ) -> None:
         """``parameters`` of the plant; None: the arm exactly as described."""
-        self.arm: Arm = load_arm(arm_path)
+        self.arm: Arm = load_arm(arm_path, interface)
         self.interface = interface
         self.parameters = SimParameters.nominal(self.arm) if parameters is None else parameters
         self._carried = drives_carry_the_arm(self.arm, interface)

@@ -17,11 +17,14 @@ from mbrl_control.deployment.folding import FoldedWeights, fold, motion_scale
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.kinematics import ToolChain, tool_position
 from mbrl_control.dynamics.normalizer import FEATURE_LIMIT, FRICTION_SPEED
-from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
+from mbrl_control.dynamics.rigid_prior import RigidBodyPrior, RigidTerms
 from mbrl_control.rewards.terms import TERMS, Rollout
 from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface
 
+REFRESH_STEPS = 3
+"""Steps for which a rollout of torques holds mass matrix and bias of a state: each costs as much as the network. Within
+60 ms an arm moves a few hundredths of a radian; the one-step graph, and what a model is fitted to, have them fresh."""
 _TINY = 1e-12
 """Added under square roots of variances (rad^2/s^2): six orders below any sensor's noise."""
 
@@ -67,10 +70,10 @@ class _Folded(nn.Module):
         self.register_buffer("one", torch.ones(self.shape.members, 1, batch))
 
     def advance(
-        self, motion: torch.Tensor, commands: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        self, motion: torch.Tensor, commands: torch.Tensor, held: RigidTerms | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, RigidTerms | None]:
         """Carried motion [E, 2J, B], commands [E, (K+1)J, B] -> next motion and effort [E, 3J, B], raw variance
-        [E, 3J, B], and of torques the inverse mass matrix [J, J, B] that shapes it."""
+        [E, 3J, B], and of torques the rigid body's terms, fresh unless ``held``."""
         rows = torch.cat([motion, torch.tanh(motion), commands, self.one], dim=1)
         features = torch.matmul(self.scaling, rows).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
         hidden = nn.functional.silu(torch.matmul(self.first, features))
@@ -79,20 +82,26 @@ class _Folded(nn.Module):
         learned, raw = outputs.chunk(2, dim=1)
         if not isinstance(self.prior, RigidBodyPrior):
             return learned, raw, None
-        after, mobility = self._accelerate(self.prior, motion, commands[0, -self.shape.joints :], learned)
-        return after, raw, mobility
+        joints, mean = self.shape.joints, motion.mean(0)
+        terms = held or self.prior.terms(mean[:joints], mean[joints:] * FRICTION_SPEED)
+        return self._accelerate(self.prior, motion, commands[0, -joints:], learned, terms), raw, terms
 
     def _accelerate(
-        self, prior: RigidBodyPrior, motion: torch.Tensor, action: torch.Tensor, learned: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Residual position, torque and effort [E, 3J, B] -> next motion and effort, inverse mass [J, J, B]."""
-        joints, mean = self.shape.joints, motion.mean(0)
+        self,
+        prior: RigidBodyPrior,
+        motion: torch.Tensor,
+        action: torch.Tensor,
+        learned: torch.Tensor,
+        terms: RigidTerms,
+    ) -> torch.Tensor:
+        """Residual position, torque and effort [E, 3J, B] -> next motion and effort."""
+        joints = self.shape.joints
         moved, torque, effort = learned.chunk(3, dim=1)
         position, velocity = motion[:, :joints], motion[:, joints:] * FRICTION_SPEED
-        acceleration, mobility = prior.accelerate(mean[:joints], mean[joints:] * FRICTION_SPEED, action, torque)
+        acceleration = prior.accelerate(terms, action, torque)
         after = position + prior.dt_s * velocity + 0.5 * prior.dt_s**2 * acceleration + moved
         speed = (velocity + prior.dt_s * acceleration) * (1.0 / FRICTION_SPEED)
-        return torch.cat([after, speed, action + effort], dim=1), mobility
+        return torch.cat([after, speed, action + effort], dim=1)
 
     def noise(self, raw: torch.Tensor, mobility: torch.Tensor | None) -> torch.Tensor:
         """Raw outputs [..., 3J, B] (and inverse masses [..., J, J, B] without members) -> variances in SI."""
@@ -113,7 +122,8 @@ class StepGraph(_Folded):
         joints = self.shape.joints
         motion, history = state[..., : 2 * joints] * self.per_unit, state[..., 2 * joints :]
         commands = torch.cat([history, action.expand(self.shape.members, -1, -1)], dim=-1)
-        after, raw, mobility = self.advance(motion.transpose(-1, -2), commands.transpose(-1, -2))
+        after, raw, terms = self.advance(motion.transpose(-1, -2), commands.transpose(-1, -2))
+        mobility = None if terms is None else terms.mobility
         mean = (after * self.unit).transpose(-1, -2)
         carried = torch.cat([mean[..., : 2 * joints], commands[..., joints:]], dim=-1)
         return carried, mean, self.noise(raw, mobility).transpose(-1, -2)
@@ -180,12 +190,14 @@ class RolloutGraph(_Folded):
         motion = (state[: 2 * joints] * self.per_unit)[:, None].expand(members, -1, batch)
         window = (self.shape.history + 1) * joints
         outputs, raws, mobilities = [], [], []
+        terms: RigidTerms | None = None
         for step in range(self.graph.horizon):
-            out, raw, mobility = self.advance(motion, line[:, step * joints : step * joints + window])
+            held = None if step % REFRESH_STEPS == 0 else terms
+            out, raw, terms = self.advance(motion, line[:, step * joints : step * joints + window], held)
             outputs.append(out)
             raws.append(raw)
-            if mobility is not None:
-                mobilities.append(mobility)
+            if terms is not None:
+                mobilities.append(terms.mobility)
             motion = out[:, : 2 * joints]
         shaping = torch.stack(mobilities)[:, None] if mobilities else None
         return torch.stack(outputs) * self.unit, torch.stack(raws), shaping

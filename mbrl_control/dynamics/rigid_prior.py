@@ -18,6 +18,16 @@ from mbrl_control.signals import CommandInterface
 
 
 @dataclass(frozen=True, slots=True)
+class RigidTerms:
+    """What turns torques into accelerations at given states."""
+
+    mobility: torch.Tensor
+    """[J, J, N] inverse of mass matrix with armature."""
+    bias: torch.Tensor
+    """[J, N] N m."""
+
+
+@dataclass(frozen=True, slots=True)
 class RigidBodyPrior:
     """Response of one arm to joint torques."""
 
@@ -57,25 +67,24 @@ class RigidBodyPrior:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Prior`."""
         moved, torque, effort = residual.chunk(3, dim=-1)
-        acceleration, mobility = self.accelerate(
-            position.mean(0).T, velocity.mean(0).T, action.T, torque.transpose(-1, -2)
-        )
-        acceleration = acceleration.transpose(-1, -2)
+        terms = self.terms(position.mean(0).T, velocity.mean(0).T)
+        acceleration = self.accelerate(terms, action.T, torque.transpose(-1, -2)).transpose(-1, -2)
         drift = position + self.dt_s * velocity + 0.5 * self.dt_s**2 * acceleration
         mean = torch.cat([drift + moved, velocity + self.dt_s * acceleration, action + effort], dim=-1)
         own, shaken, sensed = variance.chunk(3, dim=-1)
-        speed = self.velocity_variance(mobility, shaken.transpose(-1, -2)).transpose(-1, -2)
+        speed = self.velocity_variance(terms.mobility, shaken.transpose(-1, -2)).transpose(-1, -2)
         return mean, torch.cat([own, speed, sensed], dim=-1)
 
-    def accelerate(
-        self, position: torch.Tensor, velocity: torch.Tensor, action: torch.Tensor, residual: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """State and torque [J, N], residual torque [E, J, N] -> acceleration [E, J, N], inverse mass [J, J, N]."""
+    def terms(self, position: torch.Tensor, velocity: torch.Tensor) -> RigidTerms:
+        """Of states [J, N]."""
         constants = self._constants(position.dtype)
         mass, bias = mass_and_bias(constants, position, velocity, torch)
-        mobility: torch.Tensor = inverse(constants, mass, torch)
-        torque = residual + (action - bias)
-        return (mobility[None] * torque[:, None]).sum(2), mobility
+        return RigidTerms(inverse(constants, mass, torch), bias)
+
+    def accelerate(self, terms: RigidTerms, action: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        """Torque [J, N] and residual torque [E, J, N] -> acceleration [E, J, N]."""
+        torque = residual + (action - terms.bias)
+        return (terms.mobility[None] * torque[:, None]).sum(2)
 
     def velocity_variance(self, mobility: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
         """Inverse mass [..., J, J, N] and variance of the torque [..., J, N] -> variance of dq' [..., J, N]."""

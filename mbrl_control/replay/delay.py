@@ -105,8 +105,9 @@ def _residuals(model: Array, measured: Array) -> Array:
 
 
 def moving_stretches(streams: Streams) -> list[Stretch]:
-    """Gapless stretches with the drives on, on the 1 ms grid, newest first, up to two minutes."""
-    alive = streams.drives_enabled.copy()
+    """Gapless stretches with drives on and the relay publishing, on the 1 ms grid, newest first, up to two minutes."""
+    told = np.searchsorted(streams.relay_ns, streams.command_ns, side="right") - 1
+    alive = streams.drives_enabled & (told >= 0) & streams.publishing[np.maximum(told, 0)]
     alive[:-1] &= np.diff(streams.command_ns) <= 3 * np.median(np.diff(streams.command_ns))
     edges = np.flatnonzero(np.diff(np.concatenate([[False], alive, [False]]).astype(np.int8)))
     found: list[Stretch] = []

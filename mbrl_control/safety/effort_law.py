@@ -22,6 +22,8 @@ class EffortLaw:
 
     def __init__(self, body: RigidBody, limits: GuardLimits, config: GuardConfig) -> None:
         self._body, self._limits, self._config = body, limits, config
+        self._seen: SensorSample | None = None
+        self._terms = (np.empty(0), np.empty(0))
 
     def brake(self, sample: SensorSample) -> Array:
         """See CommandLaw: all speeds decay alike; the arm's own weight is carried where the drives do not."""
@@ -55,9 +57,16 @@ class EffortLaw:
         return True
 
     def _towards(self, velocity: Array, sample: SensorSample) -> Array:
-        mass, bias = self._body.terms(sample.position[None], sample.velocity[None])
-        wanted: Array = mass[0] @ (self._config.effort_rate * (velocity - sample.velocity)) + bias[0]
+        mass, bias = self._rigid_terms(sample)
+        wanted: Array = mass @ (self._config.effort_rate * (velocity - sample.velocity)) + bias
         return np.clip(wanted, -self._limits.effort, self._limits.effort)
+
+    def _rigid_terms(self, sample: SensorSample) -> tuple[Array, Array]:
+        """Mass matrix [J, J] and bias [J]; once per sample, which two ticks and several requests share."""
+        if sample is not self._seen:
+            mass, bias = self._body.terms(sample.position[None], sample.velocity[None])
+            self._seen, self._terms = sample, (mass[0], bias[0])
+        return self._terms
 
     def _freedom(self, push: Array, sample: SensorSample, age_s: float, scale: float) -> tuple[float, Stage, int]:
         """How much of the way from braking to the request is left [0, 1], and what takes the rest.
