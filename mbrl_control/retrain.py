@@ -61,6 +61,8 @@ class RetrainConfig:
     dt_ns: int = 20_000_000
     fit: FitSettings = field(default_factory=FitSettings)
     git_sha: str = "unknown"
+    made_by: tuple[str, ...] = ()
+    """Commands that repeat it, for the bundle's card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +285,7 @@ def _store(
         k_step=tuple(KStep(**{name: getattr(e, name) for name in KStep.model_fields}) for e in judged.errors),
     )
     parents = () if active is None else (active.model_id,)
-    origin = Origin(config.created_ns, delay_s, training, parents, config.git_sha)
+    origin = Origin(config.created_ns, delay_s, training, parents, config.git_sha, config.made_by)
     path, _ = write_bundle(ensemble, config.arm, registry, origin)
     return verify_bundle(path, config.arm)
 

@@ -29,7 +29,7 @@ class BulletChain:
         """Load ``urdf``, with mass and inertia of its moving links times ``mass_scale`` [J] (default: as they are).
 
         Raises:
-            ArmError: other joints move than the arm names, or Bullet does not take an inertia.
+            ArmError: Bullet does not take an inertia.
         """
         self._urdf, self._arm = urdf, arm
         self._mass_scale = np.ones(arm.joints) if mass_scale is None else mass_scale
@@ -94,11 +94,10 @@ class BulletChain:
             self._body: int = pybullet.loadURDF(file.name, useFixedBase=True, flags=flags, physicsClientId=client)
         count = pybullet.getNumJoints(self._body, physicsClientId=client)
         rows = [pybullet.getJointInfo(self._body, index, physicsClientId=client) for index in range(count)]
-        self._joints: list[int] = [row[0] for row in rows if row[2] != pybullet.JOINT_FIXED]
+        numbers = {row[1].decode(): row[0] for row in rows}
+        self._joints: list[int] = [numbers[name] for name in self._arm.joint_names]
         self._tool: int = next(row[0] for row in rows if row[12].decode() == TOOL_MARK)
-        self._check(
-            {row[12].decode(): row[0] for row in rows}, tuple(rows[index][1].decode() for index in self._joints), text
-        )
+        self._check({row[12].decode(): row[0] for row in rows}, text)
         self._be_passive(count)
 
     def _be_passive(self, count: int) -> None:
@@ -116,11 +115,7 @@ class BulletChain:
             self._body, self._joints, pybullet.VELOCITY_CONTROL, forces=self._still, physicsClientId=self._client
         )
 
-    def _check(self, links: dict[str, int], joints: tuple[str, ...], text: str) -> None:
-        if joints != self._arm.joint_names:
-            raise ArmError(
-                f"{self._urdf}: joint: {joints} move, the YAML names {self._arm.joint_names}; fix the others"
-            )
+    def _check(self, links: dict[str, int], text: str) -> None:
         for link in ElementTree.fromstring(text).iter("link"):
             name, tensor = link.get("name", ""), link.find("inertial/inertia")
             if name not in links or tensor is None:

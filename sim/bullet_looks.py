@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
+from mbrl_control.inertial import NOTHING
 from mbrl_control.robot import Arm, ArmError, Capsule
 from sim.bullet_urdf import end_of, row, set_inertial, subtree
 from sim.render import ARM_COLOR
@@ -27,7 +28,7 @@ def visual_urdf(urdf: Path, arm: Arm, folder: Path) -> str:
             link.remove(shape)
         for mesh in link.iterfind("visual/geometry/mesh"):
             mesh.set("filename", str(_mesh_file(urdf, link.get("name", ""), mesh.get("filename", ""))))
-        set_inertial(link, fixed=True)
+        set_inertial(link, NOTHING)
     links = {link.get("name"): link for link in root.findall("link")}
     moved = {joint.get("name"): end_of(joint, "child") for joint in root.findall("joint")}
     names = [arm.base_frame, *(moved[name] for name in arm.joint_names)]

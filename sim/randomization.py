@@ -6,13 +6,14 @@ changes. The drives, too, know the described masses only: their gravity compensa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mbrl_control.robot import Arm, SensorNoise, load_arm
+from mbrl_control.robot import Arm, ArmError, SensorNoise, load_arm
 from mbrl_control.robot_faults import LONGEST_DELAY_S
 from mbrl_control.robot_file import YamlFile
 from mbrl_control.signals import Array
@@ -75,6 +76,10 @@ class Randomization:
     """Physics steps that the command delay is longer than described."""
 
 
+DELAY = "command_delay_steps"
+_RANGES = tuple(Randomization.__dataclass_fields__)
+
+
 def load_randomization(arm_path: str | Path) -> Randomization:
     """The block ``randomization`` of an arm's YAML.
 
@@ -82,23 +87,42 @@ def load_randomization(arm_path: str | Path) -> Randomization:
         ArmError: there is none, or a range cannot be drawn from.
     """
     source = YamlFile(Path(arm_path))
-    block = source.field(source.tree, "randomization")
-    names = Randomization.__dataclass_fields__
-    if not isinstance(block, dict) or (unknown := sorted(set(block) - set(names))):
-        fault = "not a mapping" if not isinstance(block, dict) else f"{unknown[0]} is unknown"
-        raise source.error("randomization", fault, f"give ranges of {', '.join(names)}")
-    ranges = {name: source.vector(f"randomization.{name}", 2) for name in names}
-    for name, (low, high) in ranges.items():
-        if low > high or (low <= 0.0 and name != "command_delay_steps"):
-            raise source.error(f"randomization.{name}", f"[{low}, {high}]", "give [low, high], factors above zero")
+    for fault in randomization_faults(source, load_arm(arm_path).command_delay_s):
+        raise fault
+    ranges = {name: source.vector(f"randomization.{name}", 2).tolist() for name in _RANGES}
     low, high = ranges.pop("command_delay_steps")
-    delay_s = load_arm(arm_path).command_delay_s
-    if low % 1.0 or high % 1.0 or delay_s + low * TIMESTEP_S < 0.0 or delay_s + high * TIMESTEP_S > LONGEST_DELAY_S:
-        fault = f"[{low}, {high}] on top of {delay_s} s"
-        remedy = f"give whole physics steps of {TIMESTEP_S} s that leave 0 to {LONGEST_DELAY_S} s"
-        raise source.error("randomization.command_delay_steps", fault, remedy)
-    factors = {name: (float(a), float(b)) for name, (a, b) in ranges.items()}
-    return Randomization(command_delay_steps=(int(low), int(high)), **factors)
+    return Randomization(command_delay_steps=(int(low), int(high)), **{name: (a, b) for name, (a, b) in ranges.items()})
+
+
+def randomization_faults(source: YamlFile, delay_s: float) -> Iterator[ArmError]:
+    """All that is wrong with the block of an arm whose command delay is described as ``delay_s``."""
+    try:
+        block = source.field(source.tree, "randomization")
+    except ArmError as error:
+        yield error
+        return
+    if not isinstance(block, dict):
+        yield source.error("randomization", "not a mapping", f"give ranges of {', '.join(_RANGES)}")
+        return
+    for name in sorted(set(block) - set(_RANGES)):
+        yield source.error("randomization", f"{name} is unknown", f"give ranges of {', '.join(_RANGES)}")
+    for name in _RANGES:
+        try:
+            low, high = source.vector(f"randomization.{name}", 2)
+        except ArmError as error:
+            yield error
+            continue
+        if low > high or (low <= 0.0 and name != DELAY):
+            yield source.error(f"randomization.{name}", f"[{low}, {high}]", "give [low, high], factors above zero")
+        elif name == DELAY and not _whole_steps_within_reach(low, high, delay_s):
+            fault = f"[{low}, {high}] on top of {delay_s} s"
+            remedy = f"give whole physics steps of {TIMESTEP_S} s that leave 0 to {LONGEST_DELAY_S} s"
+            yield source.error(f"randomization.{name}", fault, remedy)
+
+
+def _whole_steps_within_reach(low: float, high: float, delay_s: float) -> bool:
+    within = delay_s + low * TIMESTEP_S >= 0.0 and delay_s + high * TIMESTEP_S <= LONGEST_DELAY_S
+    return within and not low % 1.0 and not high % 1.0
 
 
 def draw_parameters(ranges: Randomization, arm: Arm, generator: np.random.Generator) -> SimParameters:

@@ -50,7 +50,9 @@ _GRAPH = (
         "name of the controller that is commanded (default: as params_file says, else the usual one of the interface)",
     ),
     Argument("speed_scale", "0.5", "cap on the rated joint speeds, 0.05 to 1"),
-    Argument("models", "", "registry whose active bundle is used (default: a new one that holds the prior only)"),
+    Argument(
+        "models", "", "registry whose active bundle is used (default: the shipped one if it fits, else the prior)"
+    ),
     Argument("seed", "0", "seed of planner and simulator"),
     Argument("out", "", "new folder of the run: log, bundles, parameters (default: below out/, with arm and time)"),
     _LOG_LEVEL,

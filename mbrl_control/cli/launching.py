@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from mbrl_control.cli.errors import UserError
+from mbrl_control.cli.guesses import guesses_told, refuse_guesses
 from mbrl_control.cli.launch_arguments import DRIVERS_OWN
 from mbrl_control.cli.locations import arm_file, launch_file
 from mbrl_control.cli.processes import STACK_BYTES
+from mbrl_control.cli.run_options import check_active_bundle
 from mbrl_control.cli.session import Session, new_folder
+from mbrl_control.cli.shipped import prepare
 from mbrl_control.cli.simulation import load_simulated_arm
-from mbrl_control.cli.up import check_active_bundle, prepare
 from mbrl_control.cli.wiring import Wiring, checked_params_file, shipped_params_file
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.graph import NodeStart, load_graph, shared_environment
@@ -73,13 +75,13 @@ def begin(session: Session) -> Launch:
     """Make the run's folder, bundle and parameter files; say how each node is started."""
     specs = load_graph(launch_file("graph.yaml"))
     new_folder(session.folder)
-    prepare(session)
+    model = prepare(session)
     session.write_settings()
     session.nodes.mkdir()
     starts = session.starts(specs)
     shared = shared_environment()
     nodes = [node_keywords(start, session.nodes, shared) for start in starts]
-    return Launch(nodes, _message(session, starts[0].namespace, shared))
+    return Launch(nodes, _message(session, model, starts[0].namespace, shared))
 
 
 def node_keywords(start: NodeStart, folder: Path, shared: Mapping[str, str]) -> dict[str, Any]:
@@ -111,6 +113,8 @@ def _session(values: Values, real: bool) -> Session:
     path = arm_file(values["arm"] or values["robot_type"])
     command = CommandInterface(values["command_interface"])
     arm = load_arm(path, command) if real else load_simulated_arm(path, interface=command)
+    if real and not _flag(values, "dry_run"):
+        refuse_guesses(path, arm)
     registry = Path(values["models"]).resolve() if values["models"] else None
     if registry is not None:
         check_active_bundle(Registry(registry, arm.model_name), arm)
@@ -162,14 +166,16 @@ def _driver(values: Values) -> Driver | None:
     return Driver(match[1], match[2], {k: v for k, v in arguments.items() if v or k not in optional})
 
 
-def _message(session: Session, namespace: str, shared: Mapping[str, str]) -> str:
+def _message(session: Session, model: str, namespace: str, shared: Mapping[str, str]) -> str:
     settings = [f"{name}={value}" for name, value in shared.items() if name.startswith("MBRL")]
     operator = ["env", *settings, "ros2", "run", "mbrl_nodes", "demo_task", "--ros-args"]
     operator += ["-r", f"__ns:=/{namespace}", "-p", f"arm:={session.arm}"]
     dry = "DRY RUN, no command is published; " if session.wiring.dry_run else ""
+    guesses = guesses_told(session.arm, load_arm(session.arm)) if session.wiring.real else ""
+    told = "".join(f"{text}; " for text in (guesses, model) if text)
     return (
-        f"{dry}the arm stays IDLE until an operator arms it; run folder {session.folder}; an operator for another "
-        f"terminal (one JSON command a line): {shlex.join(operator)}"
+        f"{dry}{told}the arm stays IDLE until an operator arms it; run folder {session.folder}; an operator for "
+        f"another terminal (one JSON command a line): {shlex.join(operator)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the files of a checkout or an installation are: arm descriptions, the graph description, parameter files."""
+"""Where the files of a checkout or an installation are: arms, graph, parameter files, models."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ def launch_file(name: str) -> Path:
 def params_file(name: str) -> Path:
     """A parameter file of the nodes: in their sources in a checkout, below share/ in an installation."""
     return _shared(Path("params", name), "mbrl_nodes", Path("ros2_ws", "src", "mbrl_nodes", "params", name))
+
+
+def shipped_models() -> Path:
+    """Registry of the bundles that come with the package; not to be written."""
+    return _shared(Path("models", "README.md"), "mbrl_control", Path("models", "README.md")).parent
 
 
 def _shared(name: Path, package: str, in_checkout: Path) -> Path:

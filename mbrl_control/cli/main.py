@@ -14,6 +14,7 @@ from mbrl_control.cli.errors import exit_status, one_line
 PROGRAM = "mbrl-control"
 _DEFERRED = {
     "demo": "The whole loop in simulation: learn, plan, change the payload, relearn. Example: mbrl-control demo",
+    "collect": "Let an arm excite itself within its limits; a log to learn from. Example: mbrl-control collect --help",
     "up": "Start the graph of one arm as processes. Example: mbrl-control up --help",
 }
 """Verbs whose modules import the graph: loaded only when named."""

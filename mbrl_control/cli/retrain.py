@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from mbrl_control.cli.errors import Refused
+from mbrl_control.cli.provenance import collected_by, own_or_shipped, repeatable
 from mbrl_control.command_interface import CommandInterface
 
 
@@ -45,8 +46,16 @@ def retrain(
     from mbrl_control.robot import load_arm
 
     arm = load_arm(arm_file(robot), command)
+    said = {"robot": own_or_shipped(robot), "command": command.value, "phase": phase, "seed": seed}
     config = RetrainConfig(
-        tuple(log), registry, arm, created_ns=time.time_ns(), phase=phase, seed=seed, git_sha=source_commit()
+        tuple(log),
+        registry,
+        arm,
+        created_ns=time.time_ns(),
+        phase=phase,
+        seed=seed,
+        git_sha=source_commit(),
+        made_by=(*filter(None, map(collected_by, log)), repeatable("retrain", {"log": log[0], **said})),
     )
     run_in_background()
     with _progress() as progress:

@@ -42,6 +42,7 @@ def check(
     path = Path(arm) if arm.endswith(".urdf") else arm_file(arm)
     report = check_urdf(path) if alone else check_yaml(path.with_suffix(".yaml"))
     if report.arm is not None:
+        report.add(_randomization_findings(report.path, report.arm))
         report.add(_simulation_findings(report.path, report.arm))
     if as_json:
         typer.echo(json.dumps(_as_dict(report)))
@@ -79,6 +80,14 @@ def new(
         typer.echo(f"{path}")
     typer.echo(f"guesses, to be confirmed before the real arm moves: {', '.join(written.guesses)}")
     typer.echo(f"next: mbrl-control robot check {written.yaml}; mbrl-control demo --robot {written.yaml}")
+
+
+def _randomization_findings(path: Path, arm: Arm) -> list[Finding]:
+    """Ranges that no plant can be drawn from."""
+    from mbrl_control.arm_setup.findings import stop
+    from mbrl_control.cli.simulation import faults_of_randomization
+
+    return [stop(fault) for fault in faults_of_randomization(path, arm)]
 
 
 def _simulation_findings(path: Path, arm: Arm) -> list[Finding]:

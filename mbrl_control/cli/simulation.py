@@ -8,8 +8,10 @@ import numpy as np
 
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import Arm, ArmError, load_arm
+from mbrl_control.robot_file import YamlFile
 from mbrl_control.signals import CommandInterface
 from sim.engines import Simulator, open_arm
+from sim.randomization import randomization_faults
 from sim.renderers import open_renderer
 
 __all__ = ["Simulator", "check_simulation_model", "load_filmed_arm", "load_simulated_arm"]
@@ -69,6 +71,12 @@ def simulation_model_is_stale(path: Path) -> bool:
 
     model_file = path.with_suffix(".mjcf.xml")
     return model_file.read_text(encoding="utf-8") != generated_files(path)[model_file]
+
+
+def faults_of_randomization(path: Path, arm: Arm) -> list[ArmError]:
+    """Of the ranges in the YAML file ``path``, where it gives any."""
+    source = YamlFile(path)
+    return list(randomization_faults(source, arm.command_delay_s)) if "randomization" in source.tree else []
 
 
 def write_simulation_model(path: Path) -> Path:

@@ -45,6 +45,8 @@ class Origin:
     training: Training | None = None
     parents: tuple[str, ...] = ()
     git_sha: str = "unknown"
+    made_by: tuple[str, ...] = ()
+    """Commands that repeat it, in order, without paths of one machine."""
 
 
 def write_bundle(
@@ -153,6 +155,8 @@ def _card(arm: Arm, version: int, origin: Origin, parity: ParityReport) -> str:
     lines = [f"# {arm.model_name}/{version}", "", f"- commands: {arm.interface}; delay: {origin.delay_s * 1e3:.1f} ms"]
     lines.append(f"- parity with torch: step {parity.step:.1e}, rollout {parity.rollout:.1e}")
     lines.append(f"- parents: {', '.join(origin.parents) or 'none'}; source: {origin.git_sha}")
+    if origin.made_by:
+        lines.append("- made by: " + ", then ".join(f"`{command}`" for command in origin.made_by))
     if origin.training is None:
         return "\n".join([*lines, "- nominal prior only: its spread means nothing", ""])
     training = origin.training

@@ -13,7 +13,7 @@ from mbrl_control.cli import launching
 @pytest.fixture(autouse=True)
 def quick_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No bundle is exported (its export has its own tests), and relative paths end in the test's folder."""
-    monkeypatch.setattr(launching, "prepare", lambda _: None)
+    monkeypatch.setattr(launching, "prepare", lambda _: "")
     monkeypatch.chdir(tmp_path)
     for name in (ANCHOR_VARIABLE, "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
         monkeypatch.delenv(name, raising=False)

@@ -188,7 +188,7 @@ def started_by_up(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Grap
         caught.append(graph)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(up, "prepare", lambda _: None)
+    monkeypatch.setattr(up, "prepare", lambda _: "")
     monkeypatch.setattr(Graph, "start", catch)
     with pytest.raises(SystemExit) as ended:
         build_app()(args=["up", *arguments])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mbrl_control.robot import ArmError, load_arm
+from mbrl_control.robot import ArmError, Inertial, load_arm
 from sim.bullet_chain import BulletChain
 from sim.generate import ROBOTS
 
@@ -53,15 +54,8 @@ def test_it_changes_no_motion(tmp_path: Path, what: str) -> None:
     np.testing.assert_allclose(motion(chain(tmp_path, *HARMLESS[what])), same, atol=1e-10)
 
 
-def test_an_inertia_that_bullet_would_set_to_zero_is_refused_by_link(tmp_path: Path) -> None:
+def test_an_inertia_that_bullet_would_set_to_zero_is_refused_by_link() -> None:
+    arm = load_arm(ROBOTS / "planar.yaml")
+    thin = Inertial(arm.bodies[1].mass, arm.bodies[1].com, np.diag([0.5, 0.1, 0.1]))
     with pytest.raises(ArmError, match="forearm: inertia"):
-        chain(tmp_path, 'ixx="0.093"', 'ixx="0.5"')
-
-
-def test_a_joint_that_the_arm_does_not_name_is_refused(tmp_path: Path) -> None:
-    finger = (
-        '<link name="finger"/><joint name="grip" type="revolute"><parent link="tool0"/><child link="finger"/>'
-        '<axis xyz="0 0 1"/><limit lower="0" upper="1" velocity="1" effort="1"/></joint></robot>'
-    )
-    with pytest.raises(ArmError, match="grip"):
-        chain(tmp_path, "</robot>", finger)
+        BulletChain(ROBOTS / "planar.urdf", replace(arm, bodies=(arm.bodies[0], thin)))

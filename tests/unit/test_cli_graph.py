@@ -71,11 +71,10 @@ def test_bad_input_leaves_no_folder(tmp_path: Path) -> None:
 
 
 def unphysical(folder: Path) -> Path:
-    """An arm that only the simulator refuses: no rigid body has this inertia."""
+    """An arm that only the simulator refuses: its steps do not divide this delay."""
     source = arm_file("planar")
-    (folder / "planar.yaml").write_bytes(source.read_bytes())
-    urdf = source.with_suffix(".urdf").read_text().replace('ixx="0.093"', 'ixx="0.5"')
-    (folder / "planar.urdf").write_text(urdf)
+    (folder / "planar.yaml").write_text(source.read_text().replace("sensor_s: 0.002", "sensor_s: 0.003"))
+    (folder / "planar.urdf").write_bytes(source.with_suffix(".urdf").read_bytes())
     return folder / "planar.yaml"
 
 

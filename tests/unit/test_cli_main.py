@@ -38,6 +38,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("log", "info"),
         ("log", "recover"),
         ("retrain",),
+        ("collect",),
         ("doctor",),
     ],
     ids=" ".join,

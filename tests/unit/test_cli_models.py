@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mbrl_control.cli import main as cli
 from mbrl_control.cli import retrain as retrain_verb
+from mbrl_control.cli.locations import arm_file
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -113,3 +115,22 @@ def test_retrain_needs_a_readable_log(
 def test_the_commit_is_a_hash_or_unknown() -> None:
     commit = retrain_verb.source_commit()
     assert commit == "unknown" or (len(commit) == 40 and int(commit, 16) >= 0)
+
+
+def test_robot_check_names_every_range_that_no_plant_can_be_drawn_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = arm_file("planar")
+    for file in (source.with_suffix(".urdf"), source.with_suffix(".mjcf.xml")):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    description = yaml.safe_load(source.read_text())
+    ranges = {"mass": [0.0, 1.1], "servo_gain": [1.2, 0.8], "noise": [1.0], "command_delay_steps": [0.5, 1], "odd": 1}
+    path = tmp_path / "planar.yaml"
+    path.write_text(yaml.safe_dump(description | {"randomization": description["randomization"] | ranges}))
+    status, out, _ = run(capsys, "robot", "check", str(path), "--json")
+    assert status == 1
+    stops = {row["field"]: row["fault"] for row in json.loads(out)["findings"] if row["severity"] == "stop"}
+    assert set(stops) == {"randomization", *(f"randomization.{name}" for name in ranges if name != "odd")}
+    assert stops["randomization"] == "odd is unknown"
+    path.write_text(yaml.safe_dump({key: value for key, value in description.items() if key != "randomization"}))
+    assert run(capsys, "robot", "check", str(path))[0] == 0, "an arm need not have any"

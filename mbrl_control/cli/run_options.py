@@ -1,0 +1,104 @@
+"""Options of the verbs that start a graph, and the session they make."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mbrl_control.cli.errors import UserError
+from mbrl_control.cli.guesses import guesses_told, refuse_guesses
+from mbrl_control.cli.locations import arm_file
+from mbrl_control.cli.session import Session, new_folder
+from mbrl_control.cli.simulation import Simulator, load_simulated_arm
+from mbrl_control.cli.wiring import Wiring, checked_params_file, shipped_params_file
+from mbrl_control.deployment.check import verify_bundle
+from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.registry import Registry
+from mbrl_control.robot import Arm, load_arm
+from mbrl_control.safety.controllers import ControllerInterface
+from mbrl_control.signals import CommandInterface
+
+RobotOption = Annotated[str, typer.Option(help="arm: panda, planar, ur5e or a YAML file")]
+SimOption = Annotated[Simulator, typer.Option(help="simulator of the arm")]
+CommandOption = Annotated[CommandInterface, typer.Option(help="what plans are made of")]
+OutOption = Annotated[Path | None, typer.Option(help="new folder for log, truth file and bundles")]
+RegistryOption = Annotated[
+    Path | None,
+    typer.Option(help="registry whose active bundle is used (default: the shipped bundle if it fits, else the prior)"),
+]
+SpeedOption = Annotated[float, typer.Option(help="cap on the rated speeds", min=0.05, max=1.0)]
+SeedOption = Annotated[int, typer.Option(help="seed of simulator and planner", min=0, max=2**31 - 1)]
+RealOption = Annotated[
+    bool, typer.Option("--real", help="no simulator: the robot's driver runs already; dry-run without --go-live")
+]
+GoLiveOption = Annotated[bool, typer.Option("--go-live", help="with --real: the relay publishes commands")]
+ControllerOption = Annotated[
+    ControllerInterface | None, typer.Option(help="what the arm's controller takes (default: velocity)")
+]
+ControllerNameOption = Annotated[
+    str, typer.Option(help="its name (default: forward_<interface>_controller, ...)", show_default=False)
+]
+NamespaceOption = Annotated[
+    str | None, typer.Option(help="of all topics (default: the arm's name; with --real the root)")
+]
+ParamsOption = Annotated[Path | None, typer.Option(help="ROS parameter file (default: a shipped one that fits)")]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """As given on the command line."""
+
+    robot: str
+    sim: Simulator
+    command: CommandInterface
+    out: Path | None
+    registry: Path | None
+    speed_scale: float
+    seed: int
+    dry_run: bool
+    real: bool
+    go_live: bool
+    controller_interface: ControllerInterface | None
+    controller_name: str
+    namespace: str | None
+    params_file: Path | None
+
+
+def open_session(run: RunOptions, verb: str) -> tuple[Session, str]:
+    """Check everything, make the run's folder; the session, and a warning (empty: none) to be shown."""
+    if run.go_live and (run.dry_run or not run.real):
+        raise UserError("--go-live: only with --real and without --dry-run; a simulated arm is live unless --dry-run")
+    path = arm_file(run.robot)
+    arm = load_arm(path, run.command) if run.real else load_simulated_arm(path, run.sim, run.command)
+    if run.go_live:
+        refuse_guesses(path, arm)
+    foreign = None if run.registry is None else run.registry.resolve()
+    if foreign is not None:
+        check_active_bundle(Registry(foreign, arm.model_name), arm)
+    parameters = run.params_file or shipped_params_file(arm.name, run.real)
+    wiring = Wiring(
+        real=run.real,
+        dry_run=run.dry_run or (run.real and not run.go_live),
+        namespace="" if run.real and run.namespace is None else run.namespace,
+        params_file=None if parameters is None else checked_params_file(parameters),
+        command=run.command,
+        controller_interface=run.controller_interface,
+        controller_name=run.controller_name,
+    )
+    folder = new_folder(run.out or Path("out") / f"{verb}-{arm.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    session = Session(folder, path, arm.name, run.seed, run.speed_scale, run.sim.value, foreign, wiring)
+    return session, guesses_told(path, arm) if run.real else ""
+
+
+def check_active_bundle(registry: Registry, arm: Arm) -> None:
+    """BundleError when the planner would find nothing it may use: better here than in a node's log."""
+    version = registry.active()
+    if version is None:
+        raise BundleError(
+            f"{registry.folder}: active.json: names no bundle; run `mbrl-control models prior` or `retrain`"
+        )
+    verify_bundle(registry.path(version), arm)
