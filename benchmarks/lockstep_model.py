@@ -60,7 +60,7 @@ def nominal_model(arm: Arm, delay_s: float) -> PlanningModel:
     with torch.no_grad():
         ensemble.w2.zero_()
         ensemble.b2.zero_()
-    return _planning_model(ensemble, arm, delay_s, "nominal")
+    return planning_model(ensemble, arm, delay_s, "nominal")
 
 
 def fitted_model(
@@ -74,9 +74,10 @@ def fitted_model(
     """An ensemble fitted to ``rows``."""
     prior = prior_of(arm, DT_S)
     result = fit(rows, prior, torch.Generator().manual_seed(seed), FitSettings(), row_weights, warm_start)
-    return _planning_model(result.ensemble, arm, delay_s, "fitted"), result
+    return planning_model(result.ensemble, arm, delay_s, "fitted"), result
 
 
-def _planning_model(ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float, name: str) -> PlanningModel:
+def planning_model(ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float, name: str) -> PlanningModel:
+    """An ensemble as the planner takes it."""
     model = GraphModel(ensemble, arm, GraphShape())
     return PlanningModel(model, model, name, DT_S, delay_s, history_of(arm))

@@ -1,6 +1,6 @@
 """The reach errors of the demo (nominal, fresh, payload, relearned), in virtual time.
 
-Example: `python -m benchmarks.lockstep_run --targets 8 --excite 60`. Ends with one line of JSON.
+Example: `mbrl-control bench lockstep_run --targets 8 --excite 60`. Ends with one line of JSON.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmarks.lockstep import Lockstep, excite, reach
 from benchmarks.lockstep_model import fitted_model, nominal_model
+from mbrl_control.cli.locations import arm_file
 from mbrl_control.kinematics import sample_targets
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.excitation import ExcitationConfig
@@ -26,7 +27,7 @@ from sim.engines import Simulator
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arm", type=Path, default=Path("sim/robots/panda.yaml"))
+    parser.add_argument("--arm", type=Path, default=arm_file("panda"))
     parser.add_argument("--sim", type=Simulator, default=Simulator.MUJOCO, help="mujoco or pybullet")
     parser.add_argument("--targets", type=int, default=8, help="per phase, 3 s each")
     parser.add_argument("--excite", type=float, default=60.0, help="seconds of excitation, per regime")

@@ -19,7 +19,7 @@ from mbrl_control.deployment.registry import Registry
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.learning.fit_ensemble import FitSettings, fit
+from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
 from mbrl_control.learning.score import KStepError, coverage_90, k_step_errors
 from mbrl_control.replay.blocks import newest_regime, require_blocks, split_blocks, thin_to_model_step
 from mbrl_control.replay.carried_weight import on_command_side
@@ -95,13 +95,37 @@ class RetrainResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class Parent:
+    """The model to start from and to beat."""
+
+    model_id: str
+    ensemble: ProbabilisticEnsemble
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Scores on the held-out blocks of the newest regime, of the candidate and of what it has to beat."""
+
     candidate: Score
     reference: Score
     reference_id: str
     nll: float
     coverage: float
     errors: tuple[KStepError, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A candidate before the gate."""
+
+    fitted: FitResult
+    delay_s: float
+    rows: int
+    """Trained on."""
+    blocks: int
+    """Held out."""
+    judged: Judged
 
 
 def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: None) -> RetrainResult:
@@ -113,44 +137,65 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     progress("reading", 0.0)
     streams = _read(config)
     extents = tuple(path.stat().st_size for path in config.logs)
-    delay_s = _delay_s(streams, config.arm)
-    grid = Grid(delay_s, config.dt_ns, history_of(config.arm))
-    rows = on_command_side(transitions_from_streams(streams, grid), config.arm)
-    split = split_blocks(rows, grid.stride_ns)
-    blocks = require_blocks(rows, split.held)
-    train = thin_older_regimes(select(rows, split.train))
-
     registry = Registry(config.models, config.arm.model_name)
     active = _active(registry, config.arm)
-    parent = None if active is None else load_weights(registry.path(active.version), config.arm)
-    fitted = fit(
-        train,
-        prior_of(config.arm, config.dt_ns * 1e-9),
-        torch.Generator().manual_seed(config.seed),
-        config.fit,
-        regime_weights(train),
-        parent,
-        lambda epoch, nll: progress("fitting", epoch / config.fit.epochs),
-    )
-
-    progress("judging", 0.0)
-    reference = (
+    learned = learn(
+        streams,
+        config.arm,
+        config.seed,
         None
-        if active is None or parent is None
-        else (active.model_id, _active_score(parent, active, streams, grid, config.arm))
+        if active is None
+        else Parent(active.model_id, load_weights(registry.path(active.version), config.arm), active.delay_s),
+        config.fit,
+        config.dt_ns,
+        progress,
     )
-    judged = _judge(fitted.ensemble, _judged_rows(rows, grid), reference)
+    judged, fitted = learned.judged, learned.fitted
     gate(judged.candidate, judged.reference, judged.reference_id, judged.nll)
 
     progress("exporting", 0.0)
-    manifest = _store(
-        config, registry, fitted.ensemble, judged, delay_s, len(train), streams[-1].payload_kg, active, extents
-    )
+    manifest = _store(config, registry, learned, streams[-1].payload_kg, active, extents)
     registry.activate(manifest.version)
     return RetrainResult(
-        manifest.model_id, registry.path(manifest.version), delay_s, len(train), blocks, judged.candidate,
-        judged.reference, judged.reference_id, judged.nll, judged.coverage, fitted.epochs, fitted.seconds,
+        manifest.model_id, registry.path(manifest.version), learned.delay_s, learned.rows, learned.blocks,
+        judged.candidate, judged.reference, judged.reference_id, judged.nll, judged.coverage, fitted.epochs,
+        fitted.seconds,
     )  # fmt: skip
+
+
+def learn(
+    streams: list[Streams],
+    arm: Arm,
+    seed: int,
+    parent: Parent | None,
+    settings: FitSettings,
+    dt_ns: int = 20_000_000,
+    progress: Progress = lambda stage, share: None,
+) -> Learned:
+    """Everything between a log and the gate: delay, rows, held-out blocks, fit from the ``parent``, scores.
+
+    Raises TooLittleData or DataError.
+    """
+    delay_s = _delay_s(streams, arm)
+    grid = Grid(delay_s, dt_ns, history_of(arm))
+    rows = on_command_side(transitions_from_streams(streams, grid), arm)
+    split = split_blocks(rows, grid.stride_ns)
+    blocks = require_blocks(rows, split.held)
+    train = thin_older_regimes(select(rows, split.train))
+    fitted = fit(
+        train,
+        prior_of(arm, dt_ns * 1e-9),
+        torch.Generator().manual_seed(seed),
+        settings,
+        regime_weights(train),
+        None if parent is None else parent.ensemble,
+        lambda epoch, nll: progress("fitting", epoch / settings.epochs),
+    )
+
+    progress("judging", 0.0)
+    reference = None if parent is None else (parent.model_id, _parent_score(parent, streams, grid, arm))
+    judged = _judge(fitted.ensemble, _judged_rows(rows, grid), reference)
+    return Learned(fitted, delay_s, len(train), blocks, judged)
 
 
 def _delay_s(streams: list[Streams], arm: Arm) -> float:
@@ -244,32 +289,27 @@ def _judged_rows(rows: Transitions, grid: Grid) -> Transitions:
     return thin_to_model_step(select(rows, chosen), grid.stride_ns, grid.dt_ns)
 
 
-def _active_score(
-    parent: ProbabilisticEnsemble, active: Manifest, streams: list[Streams], grid: Grid, arm: Arm
-) -> Score:
-    """The active bundle on rows cut with ITS delay: judged as it runs."""
-    own = Grid(active.delay_s, grid.dt_ns, grid.history, grid.stride_ns)
+def _parent_score(parent: Parent, streams: list[Streams], grid: Grid, arm: Arm) -> Score:
+    """The parent on rows cut with ITS delay: judged as it runs."""
+    own = Grid(parent.delay_s, grid.dt_ns, grid.history, grid.stride_ns)
     held = _judged_rows(on_command_side(transitions_from_streams(streams, own), arm), own)
-    return _score(k_step_errors(parent, held, np.arange(len(held)), GATE_STEPS))
+    return _score(k_step_errors(parent.ensemble, held, np.arange(len(held)), GATE_STEPS))
 
 
-def _judge(ensemble: ProbabilisticEnsemble, held: Transitions, reference: tuple[str, Score] | None) -> _Judged:
+def _judge(ensemble: ProbabilisticEnsemble, held: Transitions, reference: tuple[str, Score] | None) -> Judged:
     """Scores on the held-out rows; without a ``reference`` (model id, score) the nominal prior is the one to beat."""
     every = np.arange(len(held))
     errors = k_step_errors(ensemble, held, every, GATE_STEPS)
     nominal = Score(position_15=errors[-1].nominal_position, velocity_1=errors[0].nominal_velocity)
     reference_id, to_beat = reference or ("nominal", nominal)
     nll, coverage = gaussian_nll(ensemble, held), coverage_90(ensemble, held, every)
-    return _Judged(_score(errors), to_beat, reference_id, nll, coverage, errors)
+    return Judged(_score(errors), to_beat, reference_id, nll, coverage, errors)
 
 
 def _store(
     config: RetrainConfig,
     registry: Registry,
-    ensemble: ProbabilisticEnsemble,
-    judged: _Judged,
-    delay_s: float,
-    rows: int,
+    learned: Learned,
     payload_kg: float,
     active: Manifest | None,
     extents: tuple[int, ...],
@@ -278,15 +318,15 @@ def _store(
     training = Training(
         log_sha256=tuple(_digest(path, size) for path, size in zip(config.logs, extents, strict=True)),
         log_bytes=extents,
-        rows=rows,
+        rows=learned.rows,
         payload_kg=payload_kg,
-        holdout_nll=judged.nll,
-        coverage_90=judged.coverage,
-        k_step=tuple(KStep(**{name: getattr(e, name) for name in KStep.model_fields}) for e in judged.errors),
+        holdout_nll=learned.judged.nll,
+        coverage_90=learned.judged.coverage,
+        k_step=tuple(KStep(**{name: getattr(e, name) for name in KStep.model_fields}) for e in learned.judged.errors),
     )
     parents = () if active is None else (active.model_id,)
-    origin = Origin(config.created_ns, delay_s, training, parents, config.git_sha, config.made_by)
-    path, _ = write_bundle(ensemble, config.arm, registry, origin)
+    origin = Origin(config.created_ns, learned.delay_s, training, parents, config.git_sha, config.made_by)
+    path, _ = write_bundle(learned.fitted.ensemble, config.arm, registry, origin)
     return verify_bundle(path, config.arm)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mbrl_control.cli import doctor, log, models, retrain, robot
+from mbrl_control.cli import bench, doctor, log, models, retrain, robot
 from mbrl_control.cli.errors import exit_status, one_line
 
 PROGRAM = "mbrl-control"
@@ -18,6 +18,8 @@ _DEFERRED = {
     "up": "Start the graph of one arm as processes. Example: mbrl-control up --help",
 }
 """Verbs whose modules import the graph: loaded only when named."""
+_PASSING_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+"""Of verbs that read their arguments themselves, --help included."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,6 +50,7 @@ def build_app() -> typer.Typer:
     app.add_typer(log.app, name="log")
     app.command()(retrain.retrain)
     app.command()(doctor.doctor)
+    app.command("bench", help=bench.HELP, context_settings=_PASSING_ON, add_help_option=False)(bench.bench)
     return app
 
 
@@ -76,8 +79,7 @@ def _defer(app: typer.Typer, name: str, text: str) -> None:
         verb.command(name)(getattr(importlib.import_module(f"mbrl_control.cli.{name}"), name))
         verb(args=context.args, prog_name=f"{PROGRAM} {name}")
 
-    passing_on = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-    app.command(name, help=text, context_settings=passing_on, add_help_option=False)(run)
+    app.command(name, help=text, context_settings=_PASSING_ON, add_help_option=False)(run)
 
 
 if __name__ == "__main__":

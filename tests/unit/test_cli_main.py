@@ -40,6 +40,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("retrain",),
         ("collect",),
         ("doctor",),
+        ("bench",),
     ],
     ids=" ".join,
 )
@@ -62,7 +63,7 @@ def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    for verb in ("demo", "up", "robot", "models", "log", "retrain", "doctor"):
+    for verb in ("demo", "up", "robot", "models", "log", "retrain", "doctor", "bench"):
         assert verb in done.stdout
 
 
@@ -74,6 +75,7 @@ def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
         ("log", "info", "--nonsense"),
         ("log", "info"),
         ("robot", "check", "/no/such.yaml"),
+        ("bench", "nonsense"),
     ],
     ids=" ".join,
 )
