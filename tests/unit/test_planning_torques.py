@@ -108,7 +108,7 @@ def test_the_figure_eight_is_closed_on_its_path_and_within_speeds(arm: Arm, laps
 
 def test_a_figure_eight_beyond_the_arm_is_refused_with_the_remedy(arm: Arm) -> None:
     with pytest.raises(ArmError, match="smaller or slower"):
-        figure_eight(arm, 0.08, 0.4, 10, 1.0)
+        figure_eight(arm, 0.12, 0.2, 20, 1.0)
     with pytest.raises(ArmError, match="smaller or slower"):
         figure_eight(arm, 2.0, 20.0, 1, 1.0)
 
