@@ -111,10 +111,8 @@ class GuardConfig:
     position_margin: float = 0.02
     effort_rate: float = 40.0
     """1/s, at which torques close a speed error; with a loop delay of 15 ms it keeps 40 degrees of phase margin."""
-    effort_band: float = 0.05
-    """rad before a position limit in which torques give way to braking."""
-    effort_speed_band: float = 0.05
-    """The same before a speed limit, as a share of the rated speed."""
+    effort_speed_band: float = 0.08
+    """Share of a speed limit that torques stay below: what braking is predicted to reach is off by up to that."""
     braking_reserve: float = 0.85
     """Part of acceleration and jerk that the stopping distance counts on; the rest absorbs noise."""
     hold_gain: float = 10.0

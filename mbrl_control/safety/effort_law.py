@@ -2,8 +2,12 @@
 
 A wanted speed becomes a torque, ``M rate (v_wanted - v) + b``: one bandwidth for all joints in every pose, which
 diagonal gains cannot have (two parallel axes move little mass against each other). On it stands the hold of velocity
-commands. Towards a position or speed limit ONE factor moves all joints from the request to the braking torque; torque
-and torque rate are clipped last.
+commands.
+
+A torque in force cannot be taken back at once: it acts after a delay, and turning it round takes its time at the torque
+rate. So a request passes only as far as braking from the tick after it still keeps speeds and positions within their
+limits (a backup policy as safety filter: Gurriet et al. 2020, "A scalable safety critical control framework for
+nonlinear systems"). ONE factor moves all joints from the braking torque to the request.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from mbrl_control.rigid_body import RigidBody
+from mbrl_control.safety.braking import Braking, Outlook, share, within_torque
 from mbrl_control.safety.config import GuardConfig, GuardLimits
 from mbrl_control.safety.hold_law import Hold, advance_hold, hold_request
 from mbrl_control.safety.limiter import Limited, Motion
@@ -23,7 +28,9 @@ class EffortLaw:
     def __init__(self, body: RigidBody, limits: GuardLimits, config: GuardConfig) -> None:
         self._body, self._limits, self._config = body, limits, config
         self._seen: SensorSample | None = None
-        self._terms = (np.empty(0), np.empty(0))
+        self._held = (np.empty(0), np.empty(0))
+        self._braking = Braking(limits, config)
+        self._most = limits.torque_rate * config.tick_s
 
     def brake(self, sample: SensorSample) -> Array:
         """See CommandLaw: all speeds decay alike; the arm's own weight is carried where the drives do not."""
@@ -38,59 +45,58 @@ class EffortLaw:
 
     def limit(self, request: Array, motion: Motion, sample: SensorSample, age_s: float, scale: float) -> Limited:
         """See CommandLaw."""
-        brake = self.brake(sample)
-        factor, stage, joint = self._freedom(request - brake, sample, age_s, scale)
-        wanted = brake + factor * (request - brake)
-        clipped = np.clip(wanted, -self._limits.effort, self._limits.effort)
-        if factor == 1.0 and (clipped != wanted).any():
-            stage, joint = Stage.EFFORT, int(np.abs(clipped - wanted).argmax())
-        command, share = self._within_rate(clipped, motion.command)
-        if stage == Stage.NONE and share < 1.0:
-            stage, joint = (
-                Stage.EFFORT_RATE,
-                int((np.abs(clipped - motion.command) / self._limits.torque_rate).argmax()),
-            )
-        return Limited(command, min(factor, share), stage, joint)
+        terms = self._terms(sample)
+        brake, _ = self._within_rate(self._towards(0.0, sample, terms), motion.command)
+        clipped = np.clip(request, -self._limits.effort, self._limits.effort)
+        asked, part = self._within_rate(clipped, motion.command)
+        outlook = self._braking.outlook(terms, motion, (sample.position, sample.velocity), age_s, scale)
+        factor, stage, joint = self._freedom(brake, asked, outlook)
+        if stage == Stage.NONE and (clipped != request).any():
+            stage, joint = Stage.EFFORT, int(np.abs(clipped - request).argmax())
+        elif stage == Stage.NONE and part < 1.0:
+            stage, joint = Stage.EFFORT_RATE, int((np.abs(clipped - motion.command) / self._most).argmax())
+        command = asked if factor == 1.0 else brake + factor * (asked - brake)
+        return Limited(command, min(factor, part), stage, joint)
 
     def spent(self, motion: Motion) -> bool:
         """See CommandLaw: without a trusted state no torque is safe, the brakes are."""
         return True
 
-    def _towards(self, velocity: Array, sample: SensorSample) -> Array:
-        mass, bias = self._rigid_terms(sample)
-        wanted: Array = mass @ (self._config.effort_rate * (velocity - sample.velocity)) + bias
-        return np.clip(wanted, -self._limits.effort, self._limits.effort)
-
-    def _rigid_terms(self, sample: SensorSample) -> tuple[Array, Array]:
+    def _terms(self, sample: SensorSample) -> tuple[Array, Array]:
         """Mass matrix [J, J] and bias [J]; once per sample, which two ticks and several requests share."""
         if sample is not self._seen:
             mass, bias = self._body.terms(sample.position[None], sample.velocity[None])
-            self._seen, self._terms = sample, (mass[0], bias[0])
-        return self._terms
+            self._seen, self._held = sample, (mass[0], bias[0])
+        return self._held
 
-    def _freedom(self, push: Array, sample: SensorSample, age_s: float, scale: float) -> tuple[float, Stage, int]:
-        """How much of the way from braking to the request is left [0, 1], and what takes the rest.
+    def _towards(
+        self, velocity: Array | float, sample: SensorSample, terms: tuple[Array, Array] | None = None
+    ) -> Array:
+        mass, bias = terms or self._terms(sample)
+        push = mass @ (self._config.effort_rate * (velocity - sample.velocity))
+        return within_torque(bias, push, self._limits.effort)
 
-        ``push`` [J] N m, request less braking: a joint is limited in the direction in which it is pushed.
+    def _freedom(self, brake: Array, asked: Array, outlook: Outlook) -> tuple[float, Stage, int]:
+        """How much of the way from braking to what is asked is left [0, 1], and what takes the rest.
+
+        What braking itself cannot keep any more is no reason to refuse a command that does not make it worse.
         """
-        config, limits = self._config, self._limits
-        way = np.where(push > 0.0, 1.0, -1.0)
-        speed = way * sample.velocity
-        end = np.where(push > 0.0, limits.upper, -limits.lower) - config.position_margin
-        # Braking is exponential, so the way to rest is the speed over its rate; before that, what is not seen yet.
-        stopping = np.maximum(speed, 0.0) * (1.0 / config.effort_rate + config.command_delay_s + age_s)
-        room = (end - way * sample.position - stopping) / config.effort_band
-        slack = (scale * limits.velocity - speed) / (config.effort_speed_band * limits.velocity)
-        free = np.where(push == 0.0, 1.0, np.minimum(np.minimum(room, slack), 1.0))
-        joint = int(free.argmin())
-        factor = float(np.clip(free[joint], 0.0, 1.0))
-        if factor == 1.0:
+        excess = outlook.excess(brake + _FACTORS[:, None] * (asked - brake))
+        beyond = (excess - np.maximum(excess[0], 0.0)).max(axis=(1, 2))
+        if beyond[-1] <= _ROUNDING:
             return 1.0, Stage.NONE, -1
-        return factor, Stage.POSITION if room[joint] <= slack[joint] else Stage.VELOCITY, joint
+        worst, joint = np.unravel_index(int((excess[-1] - np.maximum(excess[0], 0.0)).argmax()), excess.shape[1:])
+        first = int((beyond > _ROUNDING).argmax())
+        inside, outside = beyond[first - 1], beyond[first]
+        way = (_ROUNDING - inside) / max(outside - inside, _ROUNDING)
+        factor = _FACTORS[first - 1] + min(max(way, 0.0), 1.0) * (_FACTORS[first] - _FACTORS[first - 1])
+        return float(factor), Stage.POSITION if worst == 0 else Stage.VELOCITY, int(joint)
 
     def _within_rate(self, wanted: Array, command: Array) -> tuple[Array, float]:
         """All joints go the same share of the way that the torque rate allows within a tick."""
-        change = wanted - command
-        most = self._limits.torque_rate * self._config.tick_s
-        share = min(1.0, float((most / np.maximum(np.abs(change), 1e-12)).min()))
-        return command + share * change, share
+        part = float(share(wanted - command, self._most)[0])
+        return wanted if part == 1.0 else command + part * (wanted - command), part
+
+
+_FACTORS = np.linspace(0.0, 1.0, 5)
+_ROUNDING = 1e-9

@@ -1,4 +1,4 @@
-"""Every dynamics model answers alike: torch and ONNX, trained weights and prior."""
+"""Every dynamics model answers alike: torch and ONNX, of velocities and of torques."""
 
 import subprocess
 import sys
@@ -14,23 +14,28 @@ from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape
 from mbrl_control.dynamics.adapters import TorchDynamics
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
-from mbrl_control.dynamics.nominal import NominalPrior
+from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.dynamics.protocol import DynamicsModel
+from mbrl_control.replay.transitions import history_of
 from mbrl_control.robot import Arm, load_arm
+from mbrl_control.signals import CommandInterface
 
 ARM = Path(__file__).parents[2] / "sim" / "robots" / "planar.yaml"
 
 
-@pytest.fixture(scope="module")
-def arm() -> Arm:
-    return load_arm(ARM)
+@pytest.fixture(scope="module", params=list(CommandInterface))
+def arm(request: pytest.FixtureRequest) -> Arm:
+    return load_arm(ARM, request.param)
 
 
 @pytest.fixture(scope="module")
 def folder(arm: Arm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = torch.Generator().manual_seed(3)
-    ensemble = ProbabilisticEnsemble(EnsembleShape(3, arm.joints, 3, 16), NominalPrior.of(arm, 0.02), generator)
-    ensemble.target_std = torch.tensor([0.001, 0.02, 2.0]).repeat_interleave(arm.joints)
+    shape = EnsembleShape(3, arm.joints, history_of(arm), 16)
+    ensemble = ProbabilisticEnsemble(shape, prior_of(arm, 0.02), generator)
+    # The residual of torques is a torque: one of 1 N m moves the light elbow as much as its own command does.
+    middle = 0.02 if arm.interface is CommandInterface.VELOCITY else 1.0
+    ensemble.target_std = torch.tensor([0.001, middle, 2.0]).repeat_interleave(arm.joints)
     ensemble.feature_mean = torch.randn(ensemble.shape.features, generator=generator) * 0.1
     ensemble.feature_std = torch.rand(ensemble.shape.features, generator=generator) + 0.5
     registry = Registry(tmp_path_factory.mktemp("models"), arm.name)
@@ -50,8 +55,10 @@ def model(request: pytest.FixtureRequest, arm: Arm, folder: Path, deployed: Depl
 
 def _state(arm: Arm, members: int) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
-    state = generator.normal(size=5 * arm.joints) * 0.3
-    return np.tile(state, (members, 1, 1)), generator.normal(size=(1, arm.joints)) * 0.3
+    motion = generator.normal(size=2 * arm.joints) * 0.3
+    past = generator.normal(size=(history_of(arm), arm.joints)) * 0.1 * arm.command_limit
+    state = np.concatenate([motion, past.ravel()])
+    return np.tile(state, (members, 1, 1)), generator.normal(size=(1, arm.joints)) * 0.1 * arm.command_limit
 
 
 def test_carried_state_holds_the_mean_and_the_shifted_history(model: DynamicsModel, arm: Arm) -> None:
@@ -59,8 +66,9 @@ def test_carried_state_holds_the_mean_and_the_shifted_history(model: DynamicsMod
     out, joints = model.predict(state, action), arm.joints
     assert out.mean.shape == out.variance.shape == (model.members, 1, 3 * joints)
     np.testing.assert_allclose(out.state[..., : 2 * joints], out.mean[..., : 2 * joints])
-    np.testing.assert_allclose(out.state[..., 2 * joints : 4 * joints], state[..., 3 * joints :], atol=1e-6)
-    np.testing.assert_allclose(out.state[:, 0, 4 * joints :], np.tile(action, (model.members, 1)), atol=1e-6)
+    assert out.state.shape == state.shape
+    np.testing.assert_allclose(out.state[..., 2 * joints : -joints], state[..., 3 * joints :], atol=1e-6)
+    np.testing.assert_allclose(out.state[:, 0, -joints:], np.tile(action, (model.members, 1)), rtol=1e-6, atol=1e-6)
     assert (out.variance > 0).all()
 
 
@@ -73,7 +81,7 @@ def test_wrong_shape_is_refused(model: DynamicsModel, arm: Arm) -> None:
 def test_rollout_is_repeated_steps_of_the_torch_model(arm: Arm, folder: Path, deployed: DeployedModel) -> None:
     model, joints = TorchDynamics(load_weights(folder, arm)), arm.joints
     state, _ = _state(arm, 1)
-    actions = np.random.default_rng(1).normal(size=(4, 6, joints)) * 0.4
+    actions = np.random.default_rng(1).normal(size=(4, 6, joints)) * 0.1 * arm.command_limit
     weights = np.ones(len(deployed.rollout.term_names))
     scores = deployed.rollout.evaluate(state[0, 0], actions, np.zeros((6, 3)), np.tile(arm.home, (6, 1)), weights)
     carried = np.tile(state, (model.members, 4, 1))

@@ -11,7 +11,16 @@ pytest.importorskip("rclpy")
 
 from sensor_msgs.msg import JointState
 
-from mbrl_nodes.convert import JointNameError, sample_from_joint_state
+from mbrl_control.planning.goals import goal_refusal
+from mbrl_control.signals import CommandInterface, Goal, GoalKind, Plan, PlanOutcome
+from mbrl_nodes.convert import (
+    JointNameError,
+    goal_from_msg,
+    goal_to_msg,
+    plan_from_msg,
+    plan_to_msg,
+    sample_from_joint_state,
+)
 
 NAMES = ("a", "b", "c")
 VALUES = {"a": 1.0, "b": 2.0, "c": 3.0, "finger_left": 0.01, "finger_right": 0.02}
@@ -39,3 +48,41 @@ def test_a_missing_effort_is_unknown_and_a_missing_velocity_is_refused_with_the_
 def test_a_message_of_other_joints_names_those_that_are_missing() -> None:
     with pytest.raises(JointNameError, match=r"joints \['c'\] are missing.*finger_left"):
         sample_from_joint_state(state(["a", "finger_left", "b"]), NAMES)
+
+
+def test_a_moving_goal_comes_back_in_the_receivers_joint_order() -> None:
+    times, rows = np.array([0.0, 0.5, 2.0]), np.arange(9.0).reshape(3, 3)
+    goal = Goal(5_000_000_001, GoalKind.TRAJECTORY, np.zeros(3), np.array([1.0, 2.0, 3.0]), 7, times, rows)
+    back = goal_from_msg(goal_to_msg(goal, NAMES, "base", "phase/0"), ("c", "a", "b"))
+    assert (back.stamp_ns, back.kind, back.sequence) == (goal.stamp_ns, goal.kind, 7)
+    np.testing.assert_array_equal(back.times, times)
+    np.testing.assert_array_equal(back.trajectory, rows[:, [2, 0, 1]])
+    assert goal_refusal(back, goal.stamp_ns) == ""
+
+
+@pytest.mark.parametrize("spoil", ["row", "order", "nan"])
+def test_a_spoilt_trajectory_is_refused_by_name(spoil: str) -> None:
+    times, rows = np.array([0.0, 0.5, 2.0]), np.arange(9.0).reshape(3, 3)
+    goal = Goal(0, GoalKind.TRAJECTORY, np.zeros(3), np.zeros(3), 1, times, rows)
+    msg = goal_to_msg(goal, NAMES, "base", "")
+    if spoil == "row":
+        msg.trajectory.pop()
+    elif spoil == "order":
+        msg.trajectory_times[2] = 0.5
+    else:
+        msg.trajectory[4] = float("nan")
+    assert goal_refusal(goal_from_msg(msg, NAMES), 0).startswith("goal.trajectory")
+
+
+@pytest.mark.parametrize("interface", list(CommandInterface))
+def test_the_interface_goes_there_and_back_and_an_unknown_number_is_refused(interface: CommandInterface) -> None:
+    zeros = np.zeros((2, 3))
+    plan = Plan(
+        1, 2, 3, 4, 5, 6, PlanOutcome.OPTIMIZED, "m/1", NAMES, np.array([0.0, 0.02]), zeros + 1.0, zeros, zeros, zeros,
+        np.zeros((2, 9)), np.zeros(2), interface,
+    )  # fmt: skip
+    msg = plan_to_msg(plan)
+    assert plan_from_msg(msg).interface is interface
+    msg.interface = 2
+    with pytest.raises(ValueError, match=r"interface: 2 is unknown; send VELOCITY or EFFORT"):
+        plan_from_msg(msg)

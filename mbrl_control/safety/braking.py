@@ -1,0 +1,102 @@
+"""Where braking leads: the arm of the description, braked from the next tick on, at its torque and torque-rate limits.
+
+Mass matrix and bias are those of the measured state: over the tenth of a second that braking takes they change little,
+and they are the dear part of a tick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mbrl_control.safety.config import GuardConfig, GuardLimits
+from mbrl_control.safety.limiter import Motion
+from mbrl_control.signals import Array
+
+_STEP_S = 0.01
+_STEPS = 40
+"""At most; braking ends when every joint is slow."""
+_SLOW = 0.01
+"""Share of the rated speed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """From one measured state."""
+
+    excess: Callable[[Array], Array]
+    """Commands of the next tick [F, J] N m -> largest excess while braking afterwards [F, 2, J]: row 0 over the
+    position limits, rad; row 1 over the cap on speed, rad/s. Negative: that much is left."""
+
+
+class Braking:
+    """Constants of one arm."""
+
+    def __init__(self, limits: GuardLimits, config: GuardConfig) -> None:
+        self._limits, self._config = limits, config
+        self._lower, self._upper = limits.lower + config.position_margin, limits.upper - config.position_margin
+
+    def outlook(
+        self, terms: tuple[Array, Array], motion: Motion, state: tuple[Array, Array], age_s: float, scale: float
+    ) -> Outlook:
+        """``terms``: mass matrix and bias; ``state``: position and velocity [J] as measured ``age_s`` ago."""
+        mass, bias = terms
+        mobility: Array = np.linalg.inv(mass).astype(np.float64)
+        unseen = self._config.command_delay_s + age_s
+        # On the way to the arm are the commands of the time unseen: on average what they were half of it ago.
+        effort = self._limits.effort
+        sent = np.clip(motion.command - 0.5 * unseen * motion.acceleration, -effort, effort)
+        acceleration = mobility @ (sent - bias)
+        position = state[0] + unseen * (state[1] + 0.5 * unseen * acceleration)
+        velocity = state[1] + unseen * acceleration
+        cap = scale * (1.0 - self._config.effort_speed_band) * self._limits.velocity
+
+        def excess(commands: Array) -> Array:
+            return self._brake((position, velocity), commands, (mass, bias, mobility), cap)
+
+        return Outlook(excess)
+
+    def _brake(
+        self, state: tuple[Array, Array], commands: Array, terms: tuple[Array, Array, Array], cap: Array
+    ) -> Array:
+        mass, bias, mobility = terms
+        limits, config = self._limits, self._config
+        position, velocity = (np.broadcast_to(value, commands.shape) for value in state)
+        low = high = position
+        fastest = np.abs(velocity)
+        slow, most = _SLOW * limits.velocity, config.braking_reserve * limits.torque_rate * _STEP_S
+        strong = config.braking_reserve * limits.effort
+        torque, step_s = commands, config.tick_s
+        for _ in range(_STEPS):
+            acceleration = (torque - bias) @ mobility
+            position = position + step_s * (velocity + 0.5 * step_s * acceleration)
+            velocity = velocity + step_s * acceleration
+            speed = np.abs(velocity)
+            low, high = np.minimum(low, position), np.maximum(high, position)
+            fastest = np.maximum(fastest, speed)
+            if (speed <= slow).all():
+                break
+            wanted = within_torque(bias, -config.effort_rate * (velocity @ mass), strong)
+            torque = torque + share(wanted - torque, most) * (wanted - torque)
+            step_s = _STEP_S
+        return np.stack([np.maximum(high - self._upper, self._lower - low), fastest - cap], axis=1)
+
+
+def within_torque(bias: Array, push: Array, effort: Array) -> Array:
+    """``bias`` [J] and as much of ``push`` [..., J] on top as keeps every joint within ``effort`` [J] N m.
+
+    All joints give up the same share: a torque cut off in one joint alone would turn the others' into motion of it.
+    """
+    left = np.maximum(effort - np.sign(push) * bias, 0.0)
+    return np.clip(bias + share(push, left) * push, -effort, effort)
+
+
+def share(change: Array, most: Array) -> Array:
+    """[..., 1] largest part in [0, 1] of ``change`` [..., J] with which no joint exceeds ``most`` [J] (or [..., J])."""
+    part = (most / np.maximum(np.abs(change), _TINY)).min(axis=-1, keepdims=True)
+    return np.asarray(np.minimum(part, 1.0))
+
+
+_TINY = 1e-12

@@ -1,0 +1,119 @@
+"""Bundles of an arm that takes torques: the prior rolls out as a rigid body; bundles of another arm are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mbrl_control.deployment.bundle import load_weights, prior_bundle
+from mbrl_control.deployment.check import verify_bundle
+from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.evaluator import load_model
+from mbrl_control.deployment.geometry import geometry_sha256
+from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.rollout_graph import GraphShape
+from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
+from mbrl_control.robot import Arm, EffortMode, load_arm
+from mbrl_control.signals import CommandInterface
+from sim.generate import ROBOTS
+
+BATCH, HORIZON, DT = 3, 5, 0.02
+
+
+@pytest.fixture(scope="module", params=["planar", "panda"])
+def arm(request: pytest.FixtureRequest) -> Arm:
+    return load_arm(ROBOTS / f"{request.param}.yaml", CommandInterface.EFFORT)
+
+
+@pytest.fixture(scope="module")
+def bundle(arm: Arm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    registry = Registry(tmp_path_factory.mktemp("models"), arm.model_name)
+    return prior_bundle(arm, registry, DT, 0.008, 1, 0, GraphShape(BATCH, HORIZON))
+
+
+def test_the_prior_rollout_is_pins_forward_dynamics_step_by_step(arm: Arm, bundle: Path) -> None:
+    pinocchio = pytest.importorskip("pinocchio")
+    rigid = pinocchio.buildModelFromUrdf(str(ROBOTS / f"{arm.name}.urdf"))
+    rigid.armature = arm.armature
+    if arm.effort_mode is not None and arm.effort_mode.gravity_compensated:
+        rigid.gravity.linear = np.zeros(3)
+    data, generator = rigid.createData(), np.random.default_rng(0)
+    model = load_model(bundle, arm)
+    torque = 0.05 * arm.effort
+    actions = generator.uniform(-torque, torque, (BATCH, HORIZON, arm.joints))
+    q, dq = arm.home.copy(), generator.uniform(-0.3, 0.3, arm.joints)
+    state = np.concatenate([q, dq, np.zeros(arm.joints)])
+    goals = (np.zeros((HORIZON, 3)), np.tile(q, (HORIZON, 1)))
+    scores = model.rollout.evaluate(state, actions, *goals, np.ones(len(model.rollout.term_names)))
+    for step, action in enumerate(actions[1]):
+        acceleration = pinocchio.aba(rigid, data, q, dq, action)
+        q, dq = q + DT * dq + 0.5 * DT**2 * acceleration, dq + DT * acceleration
+        np.testing.assert_allclose(scores.position[1, step], q, atol=2e-5)
+        np.testing.assert_allclose(scores.velocity[1, step], dq, atol=2e-4)
+        np.testing.assert_allclose(scores.effort[1, step], action, rtol=1e-5, atol=1e-5)
+    first = model.step_model.step(state, actions[1, 0])
+    np.testing.assert_allclose(first[: arm.joints], scores.position[1, 0], atol=1e-5)
+    np.testing.assert_allclose(first[-arm.joints :], actions[1, 0], rtol=1e-6)
+    assert np.abs(dq).max() > 0.1
+
+
+def test_manifest_and_weights_say_what_the_commands_are(arm: Arm, bundle: Path) -> None:
+    manifest = verify_bundle(bundle, arm)
+    assert manifest.command_interface is CommandInterface.EFFORT
+    assert manifest.model_id == f"{arm.name}_effort/1"
+    assert manifest.lag_s == ()
+    assert not manifest.has_spread
+    assert isinstance(load_weights(bundle, arm).prior, RigidBodyPrior)
+
+
+def test_the_other_interface_is_refused_both_ways(arm: Arm, bundle: Path, tmp_path: Path) -> None:
+    velocity = replace(arm, interface=CommandInterface.VELOCITY)
+    with pytest.raises(BundleError, match="command_interface: effort, the arm takes velocity"):
+        verify_bundle(bundle, velocity)
+    other = prior_bundle(velocity, Registry(tmp_path, arm.name), DT, 0.008, 3, 0, GraphShape(BATCH, HORIZON))
+    with pytest.raises(BundleError, match="command_interface: velocity, the arm takes effort"):
+        verify_bundle(other, arm)
+
+
+def test_an_older_format_is_refused_by_name(arm: Arm, bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "1"))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    with pytest.raises(BundleError, match=r"manifest\.json: format.*export the bundle again"):
+        verify_bundle(copy, arm)
+
+
+def _heavier(arm: Arm) -> Arm:
+    return replace(arm, bodies=(*arm.bodies[:-1], replace(arm.bodies[-1], mass=1.1 * arm.bodies[-1].mass)))
+
+
+CHANGES: dict[str, Callable[[Arm], Arm]] = {
+    "mass": _heavier,
+    "centre of mass": lambda arm: replace(arm, bodies=(replace(arm.bodies[0], com=np.ones(3)), *arm.bodies[1:])),
+    "armature": lambda arm: replace(arm, armature=arm.armature + 0.01),
+    "torque limit": lambda arm: replace(arm, effort=0.9 * arm.effort),
+    "who carries the weight": lambda arm: replace(
+        arm, effort_mode=EffortMode(not (arm.effort_mode or EffortMode(True)).gravity_compensated)
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_the_rigid_body_is_made_of_belongs_to_the_fingerprint_of_torques_alone(
+    change: str, arm: Arm, bundle: Path
+) -> None:
+    with pytest.raises(BundleError, match=r"geometry_sha256: .*inertias"):
+        verify_bundle(bundle, CHANGES[change](arm))
+    velocity = replace(arm, interface=CommandInterface.VELOCITY)
+    assert geometry_sha256(CHANGES[change](velocity)) == geometry_sha256(velocity)
+    assert geometry_sha256(velocity) != geometry_sha256(arm)
+
+
+def test_friction_and_noise_do_not_change_the_fingerprint(arm: Arm, bundle: Path) -> None:
+    verify_bundle(bundle, replace(arm, friction_viscous=2.0 * arm.friction_viscous, servo_gain=2.0 * arm.servo_gain))
