@@ -17,14 +17,24 @@ from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan, SafeCommand
+from mbrl_control.signals import (
+    Array,
+    BeliefState,
+    CommandInterface,
+    Goal,
+    GoalKind,
+    Plan,
+    SafeCommand,
+    SensorSample,
+    Stage,
+)
 
 ARM = Path(__file__).parent / "arms" / "planar_swing.yaml"
 UPRIGHT = np.array([np.pi, 0.0])
 """rad; one of the two ways round, because an arm with stops is not periodic."""
 START_SPREAD = 0.1
 """rad, of the initial angles around hanging."""
-RUN_S, SAMPLE_S, HELD_S = 6.5, 0.01, 1.0
+RUN_S, SAMPLE_S, HELD_S = 6.1, 0.01, 1.0
 TOLERANCE, SLOW = np.radians(10.0), 1.0
 """rad and rad/s, of every joint: what counts as upright."""
 
@@ -104,7 +114,7 @@ class _Feedback(Chain):
         self._law, self._none = law, np.zeros(arm.joints)
         self._belief: BeliefState | None = None
 
-    def estimate(self, sample):  # type: ignore[no-untyped-def]
+    def estimate(self, sample: SensorSample) -> BeliefState | None:
         belief = super().estimate(sample)
         self._belief = belief or self._belief
         return belief
@@ -112,7 +122,7 @@ class _Feedback(Chain):
     def guard(self, now_ns: int) -> SafeCommand:
         command = super().guard(now_ns)
         torque = self._none if self._belief is None else self._law(self._belief)
-        return SafeCommand(now_ns, 1, command.sequence, torque, torque, 0, command.stage, "", True)
+        return SafeCommand(now_ns, 1, command.sequence, torque, torque, 0, Stage.NONE, "", True)
 
 
 def _hanging(seed: int) -> tuple[Lockstep, np.random.Generator]:

@@ -54,7 +54,7 @@ def test_plans_keep_within_their_share_of_the_torque(arm: Arm, model: PlanningMo
 
 def test_the_arm_swings_up_although_it_cannot_lift_itself(arm: Arm, model: PlanningModel) -> None:
     limit = torque_limit(arm, swing_up.CONFIG)
-    assert limit[0] < 0.6 * static_torque(arm)[0]
+    assert limit[0] < 0.65 * static_torque(arm)[0]
     lifted = swing_by_law(lambda known: computed_torque(known, limit), 0)
     assert lifted.upright_after_s == float("inf")
     assert np.abs(lifted.position[:, 0]).max() < 0.5 * np.pi, "it got past the horizontal without a swing"
