@@ -31,7 +31,7 @@ from mbrl_control.signals import (
 
 ARM = Path(__file__).parent / "arms" / "planar_swing.yaml"
 UPRIGHT = np.array([np.pi, 0.0])
-"""rad; one of the two ways round, because an arm with stops is not periodic."""
+"""rad; the goal is one of the two ways round, because an arm with stops is not periodic. Either counts as upright."""
 START_SPREAD = 0.1
 """rad, of the initial angles around hanging."""
 RUN_S, SAMPLE_S, HELD_S = 6.1, 0.01, 1.0
@@ -57,7 +57,7 @@ class Trace:
     @property
     def upright_after_s(self) -> float:
         """s until the first moment from which the arm is upright for ``HELD_S``; infinite where there is none."""
-        near = (np.abs(self.position - UPRIGHT) < TOLERANCE).all(axis=1)
+        near = (np.abs(np.abs(self.position) - UPRIGHT) < TOLERANCE).all(axis=1)
         held = near & (np.abs(self.velocity) < SLOW).all(axis=1)
         window = round(HELD_S / SAMPLE_S)
         runs = np.lib.stride_tricks.sliding_window_view(held, window).all(axis=1)
