@@ -19,7 +19,7 @@ from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.excitation import Excitation, ExcitationConfig
 from mbrl_control.planning.planner import Planner
 from mbrl_control.replay.streams import Streams
-from mbrl_control.robot import Arm
+from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan
 from sim.engines import Simulator, open_arm
 from sim.randomization import SimParameters
@@ -60,7 +60,7 @@ class Lockstep:
         """``parameters`` of the plant; None: the arm as described, which is what everything but the plant knows."""
         self.clock = VirtualClock(START_NS)
         self.sim = open_arm(simulator, arm_path, seed, START_NS, interface, parameters)
-        self.arm: Arm = self.sim.arm
+        self.arm: Arm = load_arm(arm_path, interface)
         self.chain = Chain(self.arm, SENSOR_MS * 1e-3)
         self.history = CommandHistory(self.arm.joints)
         self.record = Record()

@@ -17,7 +17,7 @@ from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
 from mbrl_control.planning.planner import PlanningModel
 from mbrl_control.planning.protocol import Scores
 from mbrl_control.replay.transitions import history_of
-from mbrl_control.rewards.names import TERM_NAMES
+from mbrl_control.rewards.names import term_names
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, Transitions
 
@@ -28,7 +28,7 @@ class GraphModel:
     """RolloutEvaluator and StepModel over exported graphs."""
 
     def __init__(self, ensemble: ProbabilisticEnsemble, arm: Arm, graph: GraphShape) -> None:
-        self.batch_size, self.horizon, self.term_names = graph.batch, graph.horizon, TERM_NAMES
+        self.batch_size, self.horizon, self.term_names = graph.batch, graph.horizon, term_names(arm)
         self._members = ensemble.shape.members
         self._rollout = Session(export_rollout(RolloutGraph(ensemble, arm, graph)), "lockstep rollout.onnx")
         self._step = Session(export_step(StepGraph(ensemble)), "lockstep model.onnx")
@@ -44,7 +44,7 @@ class GraphModel:
                 "weights": weights,
             }
         )
-        return Scores(term_names=TERM_NAMES, **out)  # type: ignore[arg-type]
+        return Scores(term_names=self.term_names, **out)  # type: ignore[arg-type]
 
     def step(self, state: Array, action: Array) -> Array:
         """See StepModel: mean over the members."""
@@ -53,14 +53,14 @@ class GraphModel:
         return np.asarray(out["next_state"].mean(axis=0)[0], dtype=np.float64)
 
 
-def nominal_model(arm: Arm, delay_s: float) -> PlanningModel:
+def nominal_model(arm: Arm, delay_s: float, graph: GraphShape | None = None) -> PlanningModel:
     """The prior with a residual of zero."""
     shape = EnsembleShape(1, arm.joints, history_of(arm), 8)
     ensemble = ProbabilisticEnsemble(shape, prior_of(arm, DT_S), torch.Generator().manual_seed(0))
     with torch.no_grad():
         ensemble.w2.zero_()
         ensemble.b2.zero_()
-    return planning_model(ensemble, arm, delay_s, "nominal")
+    return planning_model(ensemble, arm, delay_s, "nominal", graph)
 
 
 def fitted_model(
@@ -77,7 +77,9 @@ def fitted_model(
     return planning_model(result.ensemble, arm, delay_s, "fitted"), result
 
 
-def planning_model(ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float, name: str) -> PlanningModel:
-    """An ensemble as the planner takes it."""
-    model = GraphModel(ensemble, arm, GraphShape())
+def planning_model(
+    ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float, name: str, graph: GraphShape | None = None
+) -> PlanningModel:
+    """An ensemble with its graphs; ``graph``: their sizes, else the deployed ones."""
+    model = GraphModel(ensemble, arm, graph or GraphShape())
     return PlanningModel(model, model, name, DT_S, delay_s, history_of(arm))

@@ -93,6 +93,19 @@ class RigidBody:
         mass, bias = self.terms(position, velocity)
         return np.asarray((mass @ acceleration[..., None])[..., 0] + bias, dtype=np.float64)
 
+    def energy(self, position: Array, velocity: Array) -> Array:
+        """q, dq [N, J] -> mechanical energy [N] J, see :func:`energy`."""
+        return np.asarray(energy(self.constants, position.T, velocity.T, np), dtype=np.float64)
+
+    @cached_property
+    def lifting_energy(self) -> float:
+        """J, to lift every link's centre of mass by as much as it can be away from the first joint; 0 where the drives
+        carry the weight."""
+        lengths = np.linalg.norm(self.constants.offset[1:, :, 0], axis=1)
+        reach = np.concatenate([[0.0], np.cumsum(lengths)]) + np.linalg.norm(self.constants.centre[:, 0, :, 0], axis=1)
+        weight = self.constants.base_acceleration[0, 5, 0] * self.constants.mass[:, 0, 0]
+        return float(weight @ reach)
+
     @cached_property
     def _still(self) -> Array:
         return np.zeros((1, self.joints))
@@ -106,6 +119,30 @@ class RigidBody:
 def mass_and_bias(c: Constants, q: Any, dq: Any, xp: Any) -> tuple[Any, Any]:
     """q, dq [J, N] -> mass matrix [J, J, N] with armature, bias [J, N]; ``xp`` is numpy or torch."""
     joints, count = q.shape
+    screw, body, _ = _bodies(c, q, xp)
+    composite = _chain_sum(c.inward, body).reshape(joints, 6, 6, count)
+    carried = (composite * screw[:, None]).sum(2)
+    upper = (screw[:, None] * carried[None]).sum(2) * c.ahead
+    mass = upper + (upper * c.strictly_ahead).swapaxes(0, 1) + c.armature
+    bias = _bias(c, screw, body.reshape(joints, 6, 6, count), dq, xp)
+    return mass, bias
+
+
+def energy(c: Constants, q: Any, dq: Any, xp: Any) -> Any:
+    """q, dq [J, N] -> kinetic energy with armature, plus potential energy where the command carries the weight, [N] J.
+
+    The potential is zero at the height of the base frame's origin.
+    """
+    screw, body, moment = _bodies(c, q, xp)
+    motion = _chain_sum(c.outward, screw * dq[:, None])
+    momentum = (body.reshape(*body.shape[:1], 6, 6, -1) * motion[:, None]).sum(2)
+    kinetic = 0.5 * ((motion * momentum).sum(1) + c.armature.sum(1) * dq**2)
+    return (kinetic + c.base_acceleration[:, 5] * moment[:, 2]).sum(0)
+
+
+def _bodies(c: Constants, q: Any, xp: Any) -> tuple[Any, Any, Any]:
+    """Joint screws [J, 6, N], spatial inertias [J, 36, N] and masses times centres [J, 3, N], about the base origin."""
+    joints, count = q.shape
     rotation, origin = _link_poses(c, q, xp)
     centre = (rotation * c.centre).sum(2) + origin
     axis = (rotation * c.axis).sum(2)
@@ -116,12 +153,7 @@ def mass_and_bias(c: Constants, q: Any, dq: Any, xp: Any) -> tuple[Any, Any]:
     moment = c.mass * centre
     shift = (moment[:, :, None] * centre[:, None]).reshape(joints, 9, count)
     body = c.spatial @ xp.concatenate([inertia, shift, moment, c.mass + 0.0 * moment[:, :1]], 1)
-    composite = _chain_sum(c.inward, body).reshape(joints, 6, 6, count)
-    carried = (composite * screw[:, None]).sum(2)
-    upper = (screw[:, None] * carried[None]).sum(2) * c.ahead
-    mass = upper + (upper * c.strictly_ahead).swapaxes(0, 1) + c.armature
-    bias = _bias(c, screw, body.reshape(joints, 6, 6, count), dq, xp)
-    return mass, bias
+    return screw, body, moment
 
 
 def inverse(c: Constants, matrix: Any, xp: Any) -> Any:

@@ -29,17 +29,43 @@ class YamlFile:
     """The parsed YAML with accessors that name file and field when something is wrong."""
 
     def __init__(self, path: Path) -> None:
+        """A file that ``extends: OTHER.yaml`` (beside it, or a path from there) says only what differs.
+
+        Mappings are merged key by key; rows with a ``name`` (joints, links) by their names; any other value replaces
+        the other file's.
+        """
         self.path = path
-        if not path.is_file():
-            raise ArmError(f"{path}: no such file; give the arm's YAML")
-        content = path.read_bytes()
+        content = _content(path)
         self.sha256 = hashlib.sha256(content).hexdigest()
-        try:
-            self.tree = yaml.safe_load(content)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ArmError(f"{path}: not YAML ({error}); correct the syntax") from error
-        if not isinstance(self.tree, dict):
-            raise ArmError(f"{path}: not a mapping; write `name: ...` and the other fields at the top level")
+        self.tree = _parsed(path, content)
+        if "extends" in self.tree:
+            self._extend(self.text("extends"))
+
+    def _extend(self, name: str) -> None:
+        base_path = self.path.parent / name
+        if not base_path.is_file():
+            raise self.error("extends", f"{name!r} is no file", "name the YAML whose fields hold unless said otherwise")
+        content = _content(base_path)
+        base = _parsed(base_path, content)
+        if "extends" in base:
+            raise self.error("extends", f"{name} extends another file itself", "name that one and repeat what differs")
+        self.sha256 = hashlib.sha256((self.sha256 + hashlib.sha256(content).hexdigest()).encode()).hexdigest()
+        changes = {key: value for key, value in self.tree.items() if key != "extends"}
+        self.tree = self._merged(base, changes, "")
+
+    def _merged(self, base: Any, change: Any, place: str) -> Any:
+        if isinstance(base, dict) and isinstance(change, dict):
+            inside = {key: f"{place}.{key}" if place else key for key in change}
+            return base | {
+                key: self._merged(base[key], value, inside[key]) if key in base else value
+                for key, value in change.items()
+            }
+        if _named(base) and _named(change):
+            known, rows = [row["name"] for row in base], {row["name"]: row for row in change}
+            if unknown := [name for name in rows if name not in known]:
+                raise self.error(place, f"{unknown[0]!r} is not in the extended file", f"known: {', '.join(known)}")
+            return [self._merged(row, rows.get(row["name"], {}), f"{place}[{row['name']}]") for row in base]
+        return change
 
     @classmethod
     def of(cls, path: Path, tree: dict[str, Any]) -> YamlFile:
@@ -91,3 +117,24 @@ class YamlFile:
         if not np.isfinite(array).all():
             raise self.error(field, "not finite", "write a finite number")
         return array
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise ArmError(f"{path}: no such file; give the arm's YAML")
+    return path.read_bytes()
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ArmError(f"{path}: not YAML ({error}); correct the syntax") from error
+    if not isinstance(tree, dict):
+        raise ArmError(f"{path}: not a mapping; write `name: ...` and the other fields at the top level")
+    return tree
+
+
+def _named(rows: Any) -> bool:
+    """Is this a list of mappings that each have a name?"""
+    return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) and "name" in row for row in rows)

@@ -44,10 +44,11 @@ def main() -> None:
 
 def generated_files(source: Path) -> dict[Path, str]:
     """Paths and contents of the files generated from one YAML."""
-    description = yaml.safe_load(source.read_text(encoding="utf-8"))
+    file = YamlFile(source)
+    description = file.tree
     urdf = source.with_suffix(".urdf")
     files = {urdf: urdf_text(description)} if "tool" in description else {}
-    arm = read_arm(YamlFile(source), UrdfFile(urdf, files[urdf].encode() if files else None))
+    arm = read_arm(file, UrdfFile(urdf, files[urdf].encode() if files else None))
     files[source.with_suffix(".mjcf.xml")] = mjcf_text(arm, load_camera(source), NOTE.format(name=source.stem))
     return files
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from mbrl_control.kinematics import forward_kinematics, link_poses
 from mbrl_control.robot import Arm, ArmError
+from mbrl_control.robot_file import YamlFile
 from mbrl_control.signals import Array
 
 SUN = np.array([0.35, -0.45, 0.82])
@@ -53,9 +53,8 @@ def load_camera(arm_path: str | Path) -> Camera:
     Raises:
         ArmError: the YAML names none.
     """
-    description = yaml.safe_load(Path(arm_path).read_text(encoding="utf-8"))
     try:
-        view = description["camera"]
+        view = YamlFile(Path(arm_path)).tree["camera"]
         return Camera(tuple(view["position"]), tuple(view["target"]), float(view["fovy_deg"]))
     except KeyError as error:
         raise ArmError(f"{arm_path}: camera: {error} is missing; give position, target and fovy_deg") from error

@@ -25,7 +25,7 @@ from mbrl_control.deployment.session import Session
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.prior import prior_of
-from mbrl_control.rewards.names import TERM_NAMES
+from mbrl_control.rewards.names import term_names
 from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface
 
@@ -128,7 +128,7 @@ def _manifest(
         members=ensemble.shape.members,
         width=ensemble.shape.width,
         has_spread=origin.training is not None,
-        term_names=TERM_NAMES,
+        term_names=term_names(arm),
         scaling=Scaling(**scaling),
         training=origin.training,
         arm_sha256=arm.sha256,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.geometry import geometry_sha256
 from mbrl_control.deployment.manifest import Manifest
-from mbrl_control.rewards.names import TERM_NAMES
+from mbrl_control.rewards.names import term_names
 from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface
 
@@ -55,7 +55,7 @@ def read_bundle(path: Path, arm: Arm) -> CheckedBundle:
     if path.name != str(manifest.version):
         raise BundleError(f"{path / MANIFEST}: version: says {manifest.version}, lies in {path.name}; move it back")
     _check_arm(path, manifest, arm)
-    _check_meaning(path, manifest)
+    _check_meaning(path, manifest, arm)
     extra = {entry.name for entry in path.iterdir()} - {MANIFEST, *FILES}
     if extra:
         raise BundleError(f"{path / min(extra)}: does not belong to a bundle (external data is refused); remove it")
@@ -94,11 +94,12 @@ def _parse(folder: Path, raw: bytes) -> Manifest:
         raise BundleError(f"{folder / MANIFEST}: {field}: {first['msg']}; export the bundle again") from error
 
 
-def _check_meaning(folder: Path, manifest: Manifest) -> None:
+def _check_meaning(folder: Path, manifest: Manifest, arm: Arm) -> None:
     """What the planner takes for granted of every bundle."""
     place = folder / MANIFEST
-    if manifest.term_names != TERM_NAMES:
-        raise BundleError(f"{place}: term_names: {list(manifest.term_names)}, this version has {list(TERM_NAMES)}")
+    known = term_names(arm)
+    if manifest.term_names != known:
+        raise BundleError(f"{place}: term_names: {list(manifest.term_names)}, this version has {list(known)}")
     if manifest.delay_s > LONGEST_DELAY_STEPS * manifest.dt_s:
         raise BundleError(
             f"{place}: delay_s: {manifest.delay_s} s is more than {LONGEST_DELAY_STEPS} steps of {manifest.dt_s} s; "

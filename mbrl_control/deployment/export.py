@@ -17,7 +17,6 @@ from torch.jit._trace import TracerWarning
 
 from mbrl_control.deployment.graph_names import ROLLOUT_INPUTS, ROLLOUT_OUTPUTS, STEP_INPUTS, STEP_OUTPUTS
 from mbrl_control.deployment.rollout_graph import RolloutGraph, StepGraph
-from mbrl_control.rewards.names import TERM_NAMES
 
 _OPSET = 20
 
@@ -30,7 +29,7 @@ def rollout_inputs(graph: RolloutGraph) -> tuple[torch.Tensor, ...]:
         (graph.graph.batch, graph.graph.horizon, joints),
         (graph.graph.horizon, 3),
         (graph.graph.horizon, joints),
-        (len(TERM_NAMES),),
+        (len(graph.term_names),),
     )
     return tuple(torch.zeros(shape) for shape in shapes)
 

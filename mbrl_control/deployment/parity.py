@@ -18,7 +18,6 @@ from mbrl_control.deployment.errors import ParityError
 from mbrl_control.deployment.graph_names import ROLLOUT_INPUTS, ROLLOUT_OUTPUTS, STEP_INPUTS, STEP_OUTPUTS
 from mbrl_control.deployment.rollout_graph import RolloutGraph, StepGraph
 from mbrl_control.deployment.session import Float32, Session, worst_difference
-from mbrl_control.rewards.names import TERM_NAMES
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, CommandInterface
 
@@ -67,7 +66,7 @@ def rollout_cases(arm: Arm, graph: RolloutGraph, generator: np.random.Generator)
             "actions": np.broadcast_to(actions, shape) * signs,
             "goal_position": generator.uniform(-1.0, 1.0, (horizon, 3)),
             "goal_joint": generator.uniform(arm.lower, arm.upper, (horizon, arm.joints)),
-            "weights": np.ones(len(TERM_NAMES)),
+            "weights": np.ones(len(graph.term_names)),
         }
         return {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in values.items()}
 

@@ -18,7 +18,9 @@ from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.kinematics import ToolChain, tool_position
 from mbrl_control.dynamics.normalizer import FEATURE_LIMIT, FRICTION_SPEED
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior, RigidTerms
-from mbrl_control.rewards.terms import TERMS, Rollout
+from mbrl_control.rewards.names import ENERGY, term_names
+from mbrl_control.rewards.terms import TERMS, Rollout, energy
+from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface
 
@@ -141,7 +143,8 @@ class RolloutGraph(_Folded):
 
     def __init__(self, ensemble: ProbabilisticEnsemble, arm: Arm, graph: GraphShape) -> None:
         super().__init__(ensemble, graph.batch)
-        self.graph, self.chain = graph, ToolChain.of(arm)
+        self.graph, self.chain, self.term_names = graph, ToolChain.of(arm), term_names(arm)
+        self.per_energy = 1.0 / RigidBody(arm).lifting_energy if ENERGY in self.term_names else 0.0
         self.register_buffer("lower", torch.as_tensor(arm.lower, dtype=torch.float32)[:, None])
         self.register_buffer("upper", torch.as_tensor(arm.upper, dtype=torch.float32)[:, None])
         unit = torch.as_tensor(arm.effort if arm.interface is CommandInterface.EFFORT else np.ones(arm.joints))
@@ -170,6 +173,7 @@ class RolloutGraph(_Folded):
             goal_joint[:, None, :, None],
             self.lower,
             self.upper,
+            self._energy_gap(position, velocity, goal_joint),
         )
         terms = self._terms(rollout, weights)
         mean, between = _moments(means)
@@ -208,10 +212,23 @@ class RolloutGraph(_Folded):
         gx, gy, gz = goal[:, None, None, :, None].unbind(3)
         return ((x - gx).square() + (y - gy).square() + (z - gz).square()).squeeze(2)
 
+    def _energy_gap(
+        self, position: torch.Tensor, velocity: torch.Tensor, goal_joint: torch.Tensor
+    ) -> torch.Tensor | None:
+        """[H, E, J, B] twice and the goal [H, J] -> [H, 1, B] of the members' mean state; see `Rollout`."""
+        if ENERGY not in self.term_names or not isinstance(self.prior, RigidBodyPrior):
+            return None
+        joints, shape = self.shape.joints, (self.graph.horizon, 1, self.graph.batch)
+        columns = [value.mean(1).transpose(0, 1).reshape(joints, -1) for value in (position, velocity)]
+        goal = goal_joint.transpose(0, 1)
+        resting = self.prior.energy(goal, torch.zeros_like(goal)).reshape(-1, 1, 1)
+        return (self.prior.energy(columns[0], columns[1]).reshape(shape) - resting) * self.per_energy
+
     def _terms(self, rollout: Rollout, weights: torch.Tensor) -> torch.Tensor:
         """[T, E, B] weighted."""
         shape = (self.shape.members, self.graph.batch)
-        values = torch.stack([term(rollout).expand(shape) for term in TERMS])
+        chosen = TERMS if rollout.energy_gap is None else (*TERMS, energy)
+        values = torch.stack([term(rollout).expand(shape) for term in chosen])
         return values * weights.reshape(-1, 1, 1)
 
     def _accumulated(self, noise: torch.Tensor) -> torch.Tensor:

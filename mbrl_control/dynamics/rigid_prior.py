@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from mbrl_control.rigid_body import Constants, RigidBody, fields_of, inverse, mass_and_bias
+from mbrl_control.rigid_body import Constants, RigidBody, energy, fields_of, inverse, mass_and_bias
 from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface
 
@@ -85,6 +85,11 @@ class RigidBodyPrior:
         """Torque [J, N] and residual torque [E, J, N] -> acceleration [E, J, N]."""
         torque = residual + (action - terms.bias)
         return (terms.mobility[None] * torque[:, None]).sum(2)
+
+    def energy(self, position: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
+        """State [J, N] -> mechanical energy [N] J."""
+        total: torch.Tensor = energy(self._constants(position.dtype), position, velocity, torch)
+        return total
 
     def velocity_variance(self, mobility: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
         """Inverse mass [..., J, J, N] and variance of the torque [..., J, N] -> variance of dq' [..., J, N]."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mbrl_control.signals import Array, GoalKind
+from mbrl_control.robot import Arm
+from mbrl_control.signals import Array, CommandInterface, GoalKind
 
 TERM_NAMES = (
     "reach",
@@ -16,7 +17,18 @@ TERM_NAMES = (
     "joint_goal",
     "joint_limit",
 )
-"""Order of the weight vector [T] of every rollout graph."""
+"""Order of the weight vector [T] of a rollout graph."""
+
+ENERGY = "energy"
+"""Stands last in the graphs of arms whose torque commands carry the weight; nowhere else is energy to be had by
+swinging. No goal weighs it unless the planner's settings say so."""
+
+
+def term_names(arm: Arm) -> tuple[str, ...]:
+    """Order of the weight vector [T] of the rollout graphs of an arm."""
+    effort = arm.effort_mode if arm.interface is CommandInterface.EFFORT else None
+    return TERM_NAMES if effort is None or effort.gravity_compensated else (*TERM_NAMES, ENERGY)
+
 
 _POSE = {
     "reach": 10.0,

@@ -38,6 +38,9 @@ class Rollout:
     lower: torch.Tensor
     upper: torch.Tensor
     """[J, 1] rad, position limits."""
+    energy_gap: torch.Tensor | None = None
+    """[H, 1, B] mechanical energy above that of resting at the joint goal of the step, as a share of the energy that
+    lifts the arm; None where the drives carry the weight."""
 
 
 def reach(rollout: Rollout) -> torch.Tensor:
@@ -84,8 +87,15 @@ def joint_limit(rollout: Rollout) -> torch.Tensor:
     return ((above + below) * (1.0 / _LIMIT_MARGIN)).square().sum(-2).mean(0)
 
 
+def energy(rollout: Rollout) -> torch.Tensor:
+    """Mean squared energy gap: what a swing-up has to close (Astrom and Furuta, "Swinging up a pendulum by energy
+    control", Automatica 36, 2000)."""
+    assert rollout.energy_gap is not None, "only graphs with the energy term have its rollout"
+    return rollout.energy_gap.square().mean(0)
+
+
 TERMS = (reach, reach_terminal, speed_near_goal, speed_terminal, smoothness, posture, joint_goal, joint_limit)
-"""In the order of `rewards.names.TERM_NAMES`."""
+"""In the order of `rewards.names.TERM_NAMES`; `energy` follows where `term_names` has it."""
 
 
 def _robust(squared: torch.Tensor, softness: float) -> torch.Tensor:
