@@ -18,6 +18,8 @@ from mbrl_control.signals import Array
 _STEP_S = 0.01
 _STEPS = 40
 """At most; braking ends when every joint is slow."""
+_AMPLE = 0.8
+"""Share of the cap on speed up to which nothing is looked ahead."""
 _SLOW = 0.01
 """Share of the rated speed."""
 
@@ -57,6 +59,26 @@ class Braking:
             return self._brake((position, velocity), commands, (mass, bias, mobility), cap)
 
         return Outlook(excess)
+
+    def surely_free(
+        self, terms: tuple[Array, Array], asked: Array, state: tuple[Array, Array], age_s: float, scale: float
+    ) -> bool:
+        """Whether ``asked`` [J] N m leaves so much that nothing has to be looked ahead: cheap, and never wrongly true.
+
+        While torques are turned round to braking, the acceleration stays within that of ``asked`` and of braking, so
+        speed and way are bounded by their products with the time this takes; twice the bound has to fit.
+        """
+        mass, bias = terms
+        limits, config = self._limits, self._config
+        position, velocity = state
+        brake = within_torque(bias, -config.effort_rate * (mass @ velocity), config.braking_reserve * limits.effort)
+        turning = np.abs(brake - asked) / (config.braking_reserve * limits.torque_rate)
+        duration = 2.0 * (float(turning.max()) + config.command_delay_s + age_s + config.tick_s)
+        gain = np.abs(np.linalg.solve(mass, np.stack([asked - bias, brake - bias], axis=1))).max(axis=1)
+        speed = np.abs(velocity) + gain * duration
+        way = speed * (duration + 2.0 / config.effort_rate)
+        room = np.minimum(self._upper - position, position - self._lower)
+        return bool((speed < _AMPLE * scale * limits.velocity).all() and (way < room).all())
 
     def _brake(
         self, state: tuple[Array, Array], commands: Array, terms: tuple[Array, Array, Array], cap: Array

@@ -49,8 +49,11 @@ class EffortLaw:
         brake, _ = self._within_rate(self._towards(0.0, sample, terms), motion.command)
         clipped = np.clip(request, -self._limits.effort, self._limits.effort)
         asked, part = self._within_rate(clipped, motion.command)
-        outlook = self._braking.outlook(terms, motion, (sample.position, sample.velocity), age_s, scale)
-        factor, stage, joint = self._freedom(brake, asked, outlook)
+        state = (sample.position, sample.velocity)
+        factor, stage, joint = 1.0, Stage.NONE, -1
+        if not self._braking.surely_free(terms, asked, state, age_s, scale):
+            outlook = self._braking.outlook(terms, motion, state, age_s, scale)
+            factor, stage, joint = self._freedom(brake, asked, outlook)
         if stage == Stage.NONE and (clipped != request).any():
             stage, joint = Stage.EFFORT, int(np.abs(clipped - request).argmax())
         elif stage == Stage.NONE and part < 1.0:

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.transfer import write_csv
 from benchmarks.transfer_ratios import ERRORS, Condition, Row, complete, ratio, spread, summary
 
+ROOT = Path(__file__).parents[2]
 FACTS = {"own_delay_ms": 14.0, "other_delay_ms": 16.0, "gate_passed": 1.0}
 
 
@@ -82,3 +83,38 @@ def test_the_csv_has_the_command_and_a_line_per_target(tmp_path: Path, monkeypat
     assert len(held) == 4 * 3
     third = held[2]
     assert (third["own"], third["condition"], third["target"], third["before_mm"]) == ("a", "plain", "2", "9.0000")
+
+
+def committed() -> list[Row]:
+    """The rows of the committed CSV."""
+    lines = (ROOT / "benchmarks/results/transfer.csv").read_text().splitlines()
+    groups: dict[tuple[str, str, int], list[dict[str, str]]] = {}
+    for line in csv.DictReader(lines[1:]):
+        groups.setdefault((line["own"], line["condition"], int(line["seed"])), []).append(line)
+    return [
+        Row(
+            own,
+            Condition(condition),
+            seed,
+            {name: np.array([float(line[f"{name}_mm"]) for line in held]) for name in ERRORS},
+            {name: float(held[0][name]) for name in FACTS},
+        )
+        for (own, condition, seed), held in groups.items()
+    ]
+
+
+def test_the_readme_says_what_the_committed_errors_say() -> None:
+    report = summary(committed())
+    readme = (ROOT / "README.md").read_text().splitlines()
+    columns = ("own", "before", "after", "scratch", "nominal", "nominal_home")
+    for condition, directions in {
+        "plain": report["directions"],
+        "randomized": report["randomized"]["directions"],
+    }.items():
+        for own, found in directions.items():
+            cells = [found[f"{name}_mm"]["median"] for name in columns]
+            cells += [found[name] for name in ("ratio_before", "ratio_after", "ratio_own")]
+            # 4 decimals in the CSV: the third of a median may be rounded the other way.
+            line = next(line for line in readme if line.startswith(f"| {own}, {condition} |"))
+            said = [float(cell) for cell in line.split("|")[2:-1]]
+            assert said == pytest.approx(cells, abs=0.0015), line
