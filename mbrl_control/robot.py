@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mbrl_control.command_interface import model_name
 from mbrl_control.inertial import Inertial
 from mbrl_control.robot_faults import contradictions
 from mbrl_control.robot_fields import readers
@@ -92,8 +93,8 @@ class Arm:
 
     @property
     def model_name(self) -> str:
-        """Folder of its models: a model of velocities is of no use for torques."""
-        return self.name if self.interface is CommandInterface.VELOCITY else f"{self.name}_effort"
+        """Folder of its models."""
+        return model_name(self.name, self.interface)
 
 
 _FRAMES = ("name", "base_frame", "tool_frame", "joints", "tool", "links", "home", "work_box", "capsules", "camera")

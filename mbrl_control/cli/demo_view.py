@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from mbrl_control.cli.processes import NodeProcess
+from mbrl_control.report.targets import judged_by
 
 PHASES = ("nominal", "fresh", "payload_nominal", "payload", "relearned")
 
@@ -55,7 +56,7 @@ class DemoView:
 
     def table(self, figures: dict[str, Any]) -> None:
         """The figures a reader looks for first."""
-        prefix, number = ("track_mm", "rms") if "track_mm_fresh" in figures else ("reach_mm", "median")
+        prefix, number = judged_by(figures)
         table = Table(title=f"{prefix[:5]} error of the tool (mm, simulator truth)")
         for column in ("phase", number, "p95", "max"):
             table.add_column(column, justify="left" if column == "phase" else "right")

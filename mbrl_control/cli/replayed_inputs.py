@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_control.command_interface import ON_WIRE
 from mbrl_control.episode_log import schema
 from mbrl_control.episode_log.reader import LogReader, stamp_ns
-from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan, PlanOutcome, SensorSample
+from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan, PlanOutcome, SensorSample
 
 PERIOD_NS = 20_000_000_000
 """Length of the recording that is repeated."""
@@ -128,5 +129,5 @@ def _plan(message: Any) -> Plan:
         effort=table(message.effort, joints),
         variance=table(message.variance, 3 * joints),
         epistemic=np.asarray(message.epistemic),
-        interface=(CommandInterface.VELOCITY, CommandInterface.EFFORT)[message.interface],
+        interface=ON_WIRE[message.interface],
     )

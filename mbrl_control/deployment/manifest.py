@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
 
-from mbrl_control.signals import CommandInterface
+from mbrl_control.command_interface import CommandInterface, model_name
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1, le=4096)]
@@ -91,8 +91,7 @@ class Manifest(_Frozen):
     @property
     def model_id(self) -> str:
         """Model name of the arm / version, as on the wire."""
-        suffix = "_effort" if self.command_interface is CommandInterface.EFFORT else ""
-        return f"{self.robot}{suffix}/{self.version}"
+        return f"{model_name(self.robot, self.command_interface)}/{self.version}"
 
     @property
     def holdout_nll(self) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_control.command_interface import ON_WIRE
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import LogReader, stamp_ns
 from mbrl_control.episode_log.schema import BELIEF, PHASE, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS, Topic
@@ -114,7 +115,7 @@ def _interface(path: Path, commands: list[Any]) -> CommandInterface:
     numbers = {getattr(command, "interface", 0) for command in commands}
     if len(numbers) != 1 or not numbers <= {0, 1}:
         raise LogError(path, f"{SAFE_COMMAND.name}.interface", f"is {sorted(numbers)}", "give a log of one interface")
-    return (CommandInterface.VELOCITY, CommandInterface.EFFORT)[numbers.pop()]
+    return ON_WIRE[numbers.pop()]
 
 
 def _matrix(path: Path, topic: Topic, messages: list[Any], field: str, joints: int) -> Array:

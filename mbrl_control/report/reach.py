@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mbrl_control.report.run_data import GoalEvent
+from mbrl_control.report.targets import REACH, TRACK
 from mbrl_control.signals import Array
 from sim.truth_file import TruthLog
 
@@ -17,13 +18,13 @@ SETTLED_S = 0.5
 
 def task_of(goals: tuple[GoalEvent, ...]) -> tuple[str, str]:
     """What a run is judged by: prefix of its figures, and the number that stands for a phase."""
-    return ("track_mm", "rms") if any(goal.path is not None for goal in goals) else ("reach_mm", "median")
+    return TRACK if any(goal.path is not None for goal in goals) else REACH
 
 
 def phase_errors(goals: tuple[GoalEvent, ...], truth: TruthLog) -> dict[str, dict[str, Any]]:
     """Figures of every phase, by name."""
     prefix, _ = task_of(goals)
-    judge = track_summary if prefix == "track_mm" else reach_summary
+    judge = track_summary if prefix == TRACK[0] else reach_summary
     return {f"{prefix}_{phase}": judge(goals, truth, phase) for phase in PHASES}
 
 

@@ -13,7 +13,7 @@ from mbrl_control.report.frames import write_frames
 from mbrl_control.report.plots import plot_cycles, plot_spread, plot_tracking
 from mbrl_control.report.reach import PHASES
 from mbrl_control.report.run_data import read_run
-from mbrl_control.report.targets import misses
+from mbrl_control.report.targets import TRACK, judged_by, misses
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface
 from sim.engines import simulator_named
@@ -75,9 +75,8 @@ def add_run_facts(folder: Path, facts: dict[str, Any], result: dict[str, Any] | 
 
 
 def _markdown(result: dict[str, Any]) -> str:
-    tracking = "track_mm_fresh" in result
-    prefix, number = ("track_mm", "rms") if tracking else ("reach_mm", "median")
-    kind = "Tracking error of the tool on a figure eight" if tracking else "Reach error of the tool"
+    prefix, number = judged_by(result)
+    kind = "Tracking error of the tool on a figure eight" if prefix == TRACK[0] else "Reach error of the tool"
     lines = [
         f"# Demo run: {result.get('robot', '')} in {result['simulator']}",
         "",

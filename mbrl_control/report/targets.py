@@ -16,10 +16,19 @@ GUARD_RATE_HZ = 198.0
 DEMO_S = 540.0
 
 
+REACH, TRACK = ("reach_mm", "median"), ("track_mm", "rms")
+"""Prefix of a run's figures, and the number that stands for a phase: at rest at targets, or in motion along a path."""
+
+
+def judged_by(result: dict[str, Any]) -> tuple[str, str]:
+    """Which of them a report's figures are of."""
+    return TRACK if f"{TRACK[0]}_fresh" in result else REACH
+
+
 def misses(result: dict[str, Any]) -> list[str]:
     """Each figure that is missing or beyond its limit, with both numbers; ``result`` as of `figures`."""
-    tracking = "track_mm_fresh" in result
-    prefix, number = ("track_mm_", "rms") if tracking else ("reach_mm_", "median")
+    task, number = judged_by(result)
+    prefix, tracking = f"{task}_", task == TRACK[0]
     phase = {key[9:]: value[number] for key, value in result.items() if key.startswith(prefix)}
     if any(value is None for value in phase.values()):
         return [f"{prefix[:-1]}: a phase has no finite error of every target"]

@@ -14,6 +14,7 @@ from mbrl_msgs.msg import PlannerReport as ReportMsg
 from mbrl_msgs.msg import SafeCommand as SafeCommandMsg
 from sensor_msgs.msg import JointState
 
+from mbrl_control.command_interface import ON_WIRE
 from mbrl_control.signals import (
     Array,
     BeliefState,
@@ -28,15 +29,12 @@ from mbrl_control.signals import (
     Stage,
 )
 
-INTERFACES = (CommandInterface.VELOCITY, CommandInterface.EFFORT)
-"""By their number on the wire."""
-
 
 def interface_of(number: int, field: str) -> CommandInterface:
     """ValueError for a number that stands for none."""
-    if number >= len(INTERFACES):
+    if number >= len(ON_WIRE):
         raise ValueError(f"{field}.interface: {number} is unknown; send VELOCITY or EFFORT")
-    return INTERFACES[number]
+    return ON_WIRE[number]
 
 
 class JointNameError(ValueError):
@@ -156,7 +154,7 @@ def plan_to_msg(plan: Plan) -> PlanMsg:
         outcome=int(plan.outcome),
         model_id=plan.model_id,
         joint_names=list(plan.joint_names),
-        interface=INTERFACES.index(plan.interface),
+        interface=ON_WIRE.index(plan.interface),
     )
     msg.times, msg.knots = doubles(plan.times), doubles(plan.knots)
     msg.position, msg.velocity, msg.effort = doubles(plan.position), doubles(plan.velocity), doubles(plan.effort)
@@ -234,7 +232,7 @@ def safe_command_to_msg(command: SafeCommand, joint_names: Sequence[str], tick: 
         state=state,
         reason=command.reason,
         drives_enabled=command.drives_enabled,
-        interface=INTERFACES.index(command.interface),
+        interface=ON_WIRE.index(command.interface),
     )
     msg.requested, msg.applied = doubles(command.requested), doubles(command.applied)
     return msg
