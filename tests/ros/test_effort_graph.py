@@ -1,0 +1,72 @@
+"""The real graph under torques, planar arm: it is held, goes to a pose and follows a figure eight. About 25 s."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mbrl_control.cli.locations import arm_file, launch_file
+from mbrl_control.cli.session import Session, run_verb
+from mbrl_control.cli.task_client import TaskClient
+from mbrl_control.cli.wiring import Wiring
+from mbrl_control.episode_log import schema
+from mbrl_control.episode_log.reader import LogReader
+from mbrl_control.graph import load_graph
+from mbrl_control.kinematics import forward_kinematics
+from mbrl_control.report.limits import limit_violations
+from mbrl_control.report.reach import tool_error_mm
+from mbrl_control.report.run_data import RunData, read_run
+from mbrl_control.robot import load_arm
+from mbrl_control.signals import CommandInterface
+from sim.truth_file import TruthLog, read_truth
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
+ARM = load_arm(arm_file("planar"), CommandInterface.EFFORT)
+WINDOW_S = 2.0
+TARGET = forward_kinematics(ARM, ARM.home + 0.2)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """A pose given twice (a stall of a busy machine may stop the arm once), then one lap, then held."""
+    folder, wiring = tmp_path_factory.mktemp("effort"), Wiring(command=CommandInterface.EFFORT)
+    session = Session(folder, arm_file("planar"), ARM.name, seed=1, speed_scale=0.5, wiring=wiring)
+    run_verb(["models", "prior", *session.model_options])
+    with session.graph(load_graph(launch_file("graph.yaml"))) as graph:
+        graph.start()
+        session.await_log()
+        with TaskClient(graph, session.arm) as task:
+            task.run(do="reach", phase="nominal", targets=[TARGET.tolist()] * 2, window=WINDOW_S)
+            task.run(do="track", phase="fresh", amplitude=0.1, period=5.0, laps=1)
+            task.run(do="hold")
+    return session
+
+
+@pytest.fixture(scope="module")
+def run(session: Session) -> tuple[RunData, TruthLog]:
+    return read_run(session.log, ARM), read_truth(session.truth)
+
+
+def test_every_command_of_the_log_is_a_torque_within_the_limits(
+    session: Session, run: tuple[RunData, TruthLog]
+) -> None:
+    numbers = {m.interface for _, _, m in LogReader(session.log).messages((schema.SAFE_COMMAND, schema.PLAN))}
+    assert numbers == {1}
+    data, truth = run
+    assert sum(limit_violations(truth, data.ticks, ARM).values()) == 0
+
+
+def test_the_pose_is_reached(run: tuple[RunData, TruthLog]) -> None:
+    data, truth = run
+    goal = [goal for goal in data.goals if goal.phase == "nominal"][-1]
+    elapsed, error = tool_error_mm(goal, truth)
+    # Friction that the prior does not know is left: millimetres, not the decimetres of an arm that falls.
+    assert error[(elapsed > 1.5) & (elapsed < WINDOW_S)].mean() < 30.0
+
+
+def test_the_figure_eight_is_followed(run: tuple[RunData, TruthLog]) -> None:
+    data, truth = run
+    (goal,) = (goal for goal in data.goals if goal.phase == "fresh")
+    _, error = tool_error_mm(goal, truth)
+    assert goal.window_s == pytest.approx(6.0)
+    assert np.sqrt(np.mean(error**2)) < 30.0
