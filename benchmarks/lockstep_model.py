@@ -73,7 +73,9 @@ def fitted_model(
 ) -> tuple[PlanningModel, FitResult]:
     """An ensemble fitted to ``rows``."""
     prior = prior_of(arm, DT_S)
-    result = fit(rows, prior, torch.Generator().manual_seed(seed), FitSettings(), row_weights, warm_start)
+    result = fit(
+        rows, prior, torch.Generator().manual_seed(seed), FitSettings.deployed(arm.interface), row_weights, warm_start
+    )
     return planning_model(result.ensemble, arm, delay_s, "fitted"), result
 
 
@@ -81,5 +83,5 @@ def planning_model(
     ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float, name: str, graph: GraphShape | None = None
 ) -> PlanningModel:
     """An ensemble with its graphs; ``graph``: their sizes, else the deployed ones."""
-    model = GraphModel(ensemble, arm, graph or GraphShape())
+    model = GraphModel(ensemble, arm, graph or GraphShape.deployed(arm.interface))
     return PlanningModel(model, model, name, DT_S, delay_s, history_of(arm))

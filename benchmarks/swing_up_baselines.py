@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.swing_up_run import UPRIGHT, Law
+from benchmarks.lockstep_law import Law
+from benchmarks.swing_up_run import UPRIGHT
 from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.lockstep import START_NS, Lockstep
-from benchmarks.lockstep_parts import Chain
+from benchmarks.lockstep_law import Feedback, Law
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig
@@ -24,9 +24,6 @@ from mbrl_control.signals import (
     Goal,
     GoalKind,
     Plan,
-    SafeCommand,
-    SensorSample,
-    Stage,
 )
 
 ARM = Path(__file__).parent / "arms" / "planar_swing.yaml"
@@ -64,10 +61,6 @@ class Trace:
         return float(np.argmax(runs)) * SAMPLE_S if runs.any() else float("inf")
 
 
-Law = Callable[[BeliefState], Array]
-"""Belief -> torque [J] N m."""
-
-
 def swing_by_plans(model: PlanningModel, config: PlannerConfig, seed: int) -> Trace:
     """From hanging, by the planner; ``seed`` of the start, of the measurement noise and of the planner's samples."""
     lockstep, generator = _hanging(seed)
@@ -92,7 +85,7 @@ def swing_by_plans(model: PlanningModel, config: PlannerConfig, seed: int) -> Tr
 def swing_by_law(law_of: Callable[[Arm], Law], seed: int) -> Trace:
     """From the same start, by a law that is asked every guard tick."""
     lockstep, _ = _hanging(seed)
-    lockstep.chain = _Feedback(lockstep.arm, law_of(lockstep.arm))
+    lockstep.chain = Feedback(lockstep.arm, law_of(lockstep.arm))
     return _record(lockstep, [], [])
 
 
@@ -104,25 +97,6 @@ def torque_limit(arm: Arm, config: PlannerConfig) -> Array:
 def static_torque(arm: Arm) -> Array:
     """[J] N m that carries the straight arm at rest in the horizontal."""
     return RigidBody(arm).gravity(0.5 * UPRIGHT)
-
-
-class _Feedback(Chain):
-    """Estimation as ever, and the law's torque in the guard's place."""
-
-    def __init__(self, arm: Arm, law: Law) -> None:
-        super().__init__(arm, 0.004)
-        self._law, self._none = law, np.zeros(arm.joints)
-        self._belief: BeliefState | None = None
-
-    def estimate(self, sample: SensorSample) -> BeliefState | None:
-        belief = super().estimate(sample)
-        self._belief = belief or self._belief
-        return belief
-
-    def guard(self, now_ns: int) -> SafeCommand:
-        command = super().guard(now_ns)
-        torque = self._none if self._belief is None else self._law(self._belief)
-        return SafeCommand(now_ns, 1, command.sequence, torque, torque, 0, Stage.NONE, "", True)
 
 
 def _hanging(seed: int) -> tuple[Lockstep, np.random.Generator]:

@@ -17,11 +17,12 @@ from benchmarks.lockstep_model import nominal_model, planning_model
 from benchmarks.transfer_ratios import Condition, Row
 from mbrl_control.kinematics import sample_targets
 from mbrl_control.learning.fit_ensemble import FitSettings
+from mbrl_control.learning.judge import RetrainRefused, gate
+from mbrl_control.learning.learn import Learned, Parent, learn
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.excitation import ExcitationConfig
 from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.replay.streams import Streams
-from mbrl_control.retrain import Learned, Parent, RetrainRefused, gate, learn
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import Array
 from sim.engines import Simulator

@@ -40,8 +40,9 @@ def retrain(
     Example: mbrl-control retrain --log out/demo/log.mcap --registry out/demo/registry --robot panda
     """
     from mbrl_control.cli.locations import arm_file
+    from mbrl_control.learning.judge import RetrainRefused
     from mbrl_control.replay.errors import TooLittleData
-    from mbrl_control.retrain import RetrainConfig, RetrainRefused, run_in_background
+    from mbrl_control.retrain import RetrainConfig, run_in_background
     from mbrl_control.retrain import retrain as run
     from mbrl_control.robot import load_arm
 

@@ -53,7 +53,7 @@ def write_bundle(
     ensemble: ProbabilisticEnsemble, arm: Arm, registry: Registry, origin: Origin, graph: GraphShape | None = None
 ) -> tuple[Path, ParityReport]:
     """Export, check and store a new version (not activated); ParityError when the graphs differ from torch."""
-    graph = graph or GraphShape()
+    graph = graph or GraphShape.deployed(arm.interface)
     with torch.inference_mode():
         step_graph, rollout_graph = StepGraph(ensemble).eval(), RolloutGraph(ensemble, arm, graph).eval()
     step, rollout = export_step(step_graph), export_rollout(rollout_graph)

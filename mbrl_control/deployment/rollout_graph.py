@@ -43,6 +43,12 @@ class GraphShape:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is too small; give 1 or more")
 
+    @staticmethod
+    def deployed(interface: CommandInterface) -> GraphShape:
+        """What bundles carry. A rollout of torques is shorter: each step costs twice as much, and a torque acts at
+        once where a velocity servo takes several steps."""
+        return GraphShape() if interface is CommandInterface.VELOCITY else GraphShape(horizon=12)
+
 
 class _Folded(nn.Module):
     """Holds folded weights as buffers and the step both graphs share."""

@@ -20,7 +20,7 @@ from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.normalizer import Normalizer, raw_features
 from mbrl_control.dynamics.prior import Prior
 from mbrl_control.learning.errors import DataError
-from mbrl_control.signals import Array, Transitions
+from mbrl_control.signals import Array, CommandInterface, Transitions
 
 _BETA = 0.5
 _BOUND_PENALTY = 0.01
@@ -48,6 +48,11 @@ class FitSettings:
     holdout_block: int = 50
     max_seconds: float = 60.0
     """A fit cut off here is usable but not reproducible; `FitResult.cut_off` says so."""
+
+    @staticmethod
+    def deployed(interface: CommandInterface) -> FitSettings:
+        """What an arm's planner can afford every step: beside a network for torques stands the rigid body."""
+        return FitSettings() if interface is CommandInterface.VELOCITY else FitSettings(width=64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,25 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-import mbrl_control.retrain as retrain_module
+import mbrl_control.learning.judge as judge_module
+import mbrl_control.learning.learn as learn_module
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.deployment.bundle import prior_bundle
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.learning.fit_ensemble import FitSettings
+from mbrl_control.learning.judge import RetrainRefused, Score, gate
+from mbrl_control.learning.regimes import regime_weights
 from mbrl_control.replay.blocks import BLOCK_NS, MARGIN_NS
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.streams import read_streams
 from mbrl_control.replay.transitions import Grid, transitions_from_streams
-from mbrl_control.retrain import (
-    RetrainConfig,
-    RetrainRefused,
-    Score,
-    gate,
-    regime_weights,
-    retrain,
-)
+from mbrl_control.retrain import RetrainConfig, retrain
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import Transitions
 from tests.unit.synthetic_log import T0_NS, Arm, arm_streams, write_streams
@@ -89,7 +85,7 @@ def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainC
 def test_what_a_candidate_is_judged_by_it_has_not_seen(config: RetrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of training and judging never meet, and what both stand on stays a margin away."""
     seen: dict[str, Any] = {}
-    real_fit, real_errors = retrain_module.fit, retrain_module.k_step_errors
+    real_fit, real_errors = learn_module.fit, judge_module.k_step_errors
 
     def fit(rows: Transitions, *rest: Any) -> Any:
         seen["train"] = rows.stamp_ns
@@ -99,8 +95,8 @@ def test_what_a_candidate_is_judged_by_it_has_not_seen(config: RetrainConfig, mo
         seen["judged"] = rows.stamp_ns
         return real_errors(ensemble, rows, *rest)
 
-    monkeypatch.setattr(retrain_module, "fit", fit)
-    monkeypatch.setattr(retrain_module, "k_step_errors", k_step_errors)
+    monkeypatch.setattr(learn_module, "fit", fit)
+    monkeypatch.setattr(judge_module, "k_step_errors", k_step_errors)
     with pytest.raises(RetrainRefused):
         retrain(replace(config, fit=USELESS))
     train, judged = seen["train"], seen["judged"]

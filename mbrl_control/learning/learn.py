@@ -1,0 +1,103 @@
+"""Streams -> delay -> rows -> held-out blocks -> fit from the parent -> scores: all of a retraining but its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
+from mbrl_control.dynamics.prior import prior_of
+from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
+from mbrl_control.learning.judge import GATE_STEPS, Judged, Score, judge, score_of
+from mbrl_control.learning.regimes import regime_weights, thin_older_regimes
+from mbrl_control.learning.score import k_step_errors
+from mbrl_control.replay.blocks import newest_regime, require_blocks, split_blocks, thin_to_model_step
+from mbrl_control.replay.carried_weight import on_command_side
+from mbrl_control.replay.delay import estimate_delay
+from mbrl_control.replay.effort_delay import estimate_effort_delay
+from mbrl_control.replay.streams import Streams
+from mbrl_control.replay.transitions import Grid, history_of, select, transitions_from_streams
+from mbrl_control.rigid_body import RigidBody
+from mbrl_control.robot import Arm
+from mbrl_control.signals import CommandInterface, Transitions
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The model to start from and to beat."""
+
+    model_id: str
+    ensemble: ProbabilisticEnsemble
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A candidate before the gate."""
+
+    fitted: FitResult
+    delay_s: float
+    rows: int
+    """Trained on."""
+    blocks: int
+    """Held out."""
+    judged: Judged
+
+
+def learn(
+    streams: list[Streams],
+    arm: Arm,
+    seed: int,
+    parent: Parent | None,
+    settings: FitSettings,
+    dt_ns: int = 20_000_000,
+    progress: Progress = lambda stage, share: None,
+) -> Learned:
+    """Everything between a log and the gate: delay, rows, held-out blocks, fit from the ``parent``, scores.
+
+    Raises TooLittleData or DataError.
+    """
+    delay_s = _delay_s(streams, arm)
+    grid = Grid(delay_s, dt_ns, history_of(arm))
+    rows = on_command_side(transitions_from_streams(streams, grid), arm)
+    split = split_blocks(rows, grid.stride_ns)
+    blocks = require_blocks(rows, split.held)
+    train = thin_older_regimes(select(rows, split.train))
+    fitted = fit(
+        train,
+        prior_of(arm, dt_ns * 1e-9),
+        torch.Generator().manual_seed(seed),
+        settings,
+        regime_weights(train),
+        None if parent is None else parent.ensemble,
+        lambda epoch, nll: progress("fitting", epoch / settings.epochs),
+    )
+
+    progress("judging", 0.0)
+    reference = None if parent is None else (parent.model_id, _parent_score(parent, streams, grid, arm))
+    judged = judge(fitted.ensemble, _judged_rows(rows, grid), reference)
+    return Learned(fitted, delay_s, len(train), blocks, judged)
+
+
+def _delay_s(streams: list[Streams], arm: Arm) -> float:
+    if arm.interface is CommandInterface.EFFORT:
+        return estimate_effort_delay(streams, RigidBody(arm)).delay_s
+    return estimate_delay(streams).delay_s
+
+
+def _judged_rows(rows: Transitions, grid: Grid) -> Transitions:
+    """Held-out rows of the newest regime, one model step apart."""
+    chosen = split_blocks(rows, grid.stride_ns).held & newest_regime(rows)
+    return thin_to_model_step(select(rows, chosen), grid.stride_ns, grid.dt_ns)
+
+
+def _parent_score(parent: Parent, streams: list[Streams], grid: Grid, arm: Arm) -> Score:
+    """The parent on rows cut with ITS delay: judged as it runs."""
+    own = Grid(parent.delay_s, grid.dt_ns, grid.history, grid.stride_ns)
+    held = _judged_rows(on_command_side(transitions_from_streams(streams, own), arm), own)
+    return score_of(k_step_errors(parent.ensemble, held, np.arange(len(held)), GATE_STEPS))

@@ -1,0 +1,36 @@
+"""What rows of an older regime (another payload) are worth beside the newest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mbrl_control.replay.blocks import newest_regime
+from mbrl_control.replay.transitions import select
+from mbrl_control.signals import Array, Transitions
+
+OLDER_SHARE = 0.1
+"""Of the total row weight for all older regimes: mixed evenly, old rows pull the model back to the old payload."""
+
+
+def thin_older_regimes(rows: Transitions) -> Transitions:
+    """Keep at most half as many rows of all older regimes as of the newest, evenly spread.
+
+    Together they weigh OLDER_SHARE, so most of them would cost time on the arm's computer and change nothing.
+    """
+    newest = newest_regime(rows)
+    older = np.flatnonzero(~newest)
+    allowed = int(newest.sum()) // 2
+    if len(older) <= allowed:
+        return rows
+    kept = older[np.linspace(0, len(older) - 1, allowed).astype(np.int64)]
+    return select(rows, np.sort(np.concatenate([np.flatnonzero(newest), kept])))
+
+
+def regime_weights(rows: Transitions) -> Array:
+    """[N] row weights of mean 1: the newest session carries 90 % of the total, all older ones 10 %."""
+    newest = newest_regime(rows)
+    older = len(rows) - int(newest.sum())
+    if older == 0:
+        return np.ones(len(rows))
+    share = np.where(newest, (1.0 - OLDER_SHARE) / newest.sum(), OLDER_SHARE / older)
+    return np.asarray(share * len(rows), dtype=np.float64)
