@@ -30,8 +30,8 @@ from mbrl_control.replay.transitions import Grid, history_of, transitions_from_s
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import CommandInterface
 
-GRAPH = GraphShape(batch=32, horizon=22)
-"""0.44 s: a swing takes longer; the energy term is what sees beyond."""
+GRAPH = GraphShape(batch=32, horizon=22, refresh=3)
+"""0.44 s: a swing takes longer; the energy term is what sees beyond. An elbow at 17 rad/s wants its mass anew."""
 FIT = FitSettings(width=24, trained_members=4, elites=3)
 """Small: two joints, and every step of the rollout pays for it."""
 CONFIG = PlannerConfig(

@@ -24,9 +24,6 @@ from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface
 
-REFRESH_STEPS = 3
-"""Steps for which a rollout of torques holds mass matrix and bias of a state: each costs as much as the network. Within
-60 ms an arm moves a few hundredths of a radian; the one-step graph, and what a model is fitted to, have them fresh."""
 _TINY = 1e-12
 """Added under square roots of variances (rad^2/s^2): six orders below any sensor's noise."""
 
@@ -37,9 +34,14 @@ class GraphShape:
 
     batch: int = 16
     horizon: int = 15
+    refresh: int = 6
+    """Steps for which a rollout of torques holds mass matrix and bias of a state: each evaluation costs as much as six
+    steps of the network. Tracking at 0.3 of rated speed is the same with 3, 6 and 12 (docs/architecture.md); a
+    swing-up turns an elbow by 2 rad in six steps and wants fewer. The one-step graph, and what a model is fitted to,
+    have them fresh."""
 
     def __post_init__(self) -> None:
-        for name in ("batch", "horizon"):
+        for name in ("batch", "horizon", "refresh"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is too small; give 1 or more")
 
@@ -202,7 +204,7 @@ class RolloutGraph(_Folded):
         outputs, raws, mobilities = [], [], []
         terms: RigidTerms | None = None
         for step in range(self.graph.horizon):
-            held = None if step % REFRESH_STEPS == 0 else terms
+            held = None if step % self.graph.refresh == 0 else terms
             out, raw, terms = self.advance(motion, line[:, step * joints : step * joints + window], held)
             outputs.append(out)
             raws.append(raw)

@@ -17,13 +17,14 @@ from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import load_model
 from mbrl_control.deployment.geometry import geometry_sha256
 from mbrl_control.deployment.registry import Registry
-from mbrl_control.deployment.rollout_graph import REFRESH_STEPS, GraphShape
+from mbrl_control.deployment.rollout_graph import GraphShape
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.robot import Arm, EffortMode, load_arm
 from mbrl_control.signals import CommandInterface
 from sim.generate import ROBOTS
 
 BATCH, HORIZON, DT = 3, 5, 0.02
+GRAPH = GraphShape(BATCH, HORIZON, refresh=3)
 
 
 @pytest.fixture(scope="module", params=["planar", "panda"])
@@ -34,7 +35,7 @@ def arm(request: pytest.FixtureRequest) -> Arm:
 @pytest.fixture(scope="module")
 def bundle(arm: Arm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry = Registry(tmp_path_factory.mktemp("models"), arm.model_name)
-    return prior_bundle(arm, registry, DT, 0.008, 1, 0, GraphShape(BATCH, HORIZON))
+    return prior_bundle(arm, registry, DT, 0.008, 1, 0, GRAPH)
 
 
 def test_the_prior_rollout_is_pins_forward_dynamics_with_terms_held_as_stated(arm: Arm, bundle: Path) -> None:
@@ -54,7 +55,7 @@ def test_the_prior_rollout_is_pins_forward_dynamics_with_terms_held_as_stated(ar
     scores = model.rollout.evaluate(state, actions, *goals, np.ones(len(model.rollout.term_names)))
     fresh = (q, dq)
     for step, action in enumerate(actions[1]):
-        if step % REFRESH_STEPS == 0:
+        if step % GRAPH.refresh == 0:
             mass = pinocchio.crba(rigid, data, q)
             mass = np.triu(mass) + np.triu(mass, 1).T
             bias = pinocchio.rnea(rigid, data, q, dq, np.zeros(arm.joints))
@@ -86,7 +87,7 @@ def test_the_other_interface_is_refused_both_ways(arm: Arm, bundle: Path, tmp_pa
     velocity = replace(arm, interface=CommandInterface.VELOCITY)
     with pytest.raises(BundleError, match="command_interface: effort, the arm takes velocity"):
         verify_bundle(bundle, velocity)
-    other = prior_bundle(velocity, Registry(tmp_path, arm.name), DT, 0.008, 3, 0, GraphShape(BATCH, HORIZON))
+    other = prior_bundle(velocity, Registry(tmp_path, arm.name), DT, 0.008, 3, 0, GRAPH)
     with pytest.raises(BundleError, match="command_interface: velocity, the arm takes effort"):
         verify_bundle(other, arm)
 
