@@ -7,22 +7,16 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from mbrl_control.robot import Arm, ArmError, load_arm
-from mbrl_control.signals import Array, CommandInterface, SensorSample
-from sim.arm_sim import (
-    CommandDelay,
-    Instruments,
-    TruthState,
-    checked_command,
-    checked_payload,
-    drives_carry_the_arm,
-    whole_steps,
-)
+from mbrl_control.robot import Arm, ArmError
+from mbrl_control.signals import Array, CommandInterface
+from sim.arm_sim import checked_command, checked_payload, drives_carry_the_arm
+from sim.engine_arm import EngineArm
+from sim.generate import TIMESTEP_S
 from sim.randomization import SimParameters
 
 
-class MujocoArm:
-    """:class:`sim.arm_sim.ArmSim` on MuJoCo. ``start_ns`` is the time of step 0."""
+class MujocoArm(EngineArm):
+    """:class:`sim.arm_sim.ArmSim` on MuJoCo."""
 
     def __init__(
         self,
@@ -32,33 +26,17 @@ class MujocoArm:
         interface: CommandInterface = CommandInterface.VELOCITY,
         parameters: SimParameters | None = None,
     ) -> None:
-        """``parameters`` of the plant; None: the arm exactly as described."""
-        self.arm: Arm = load_arm(arm_path, interface)
-        self.interface = interface
-        self.parameters = SimParameters.nominal(self.arm) if parameters is None else parameters
+        """See EngineArm."""
+        super().__init__(arm_path, seed, start_ns, interface, parameters)
         self._model = _load_model(Path(arm_path).with_suffix(".mjcf.xml"), self.arm)
         self._data = mujoco.MjData(self._model)
         if not self._servo:
             self._model.actuator_forcelimited[:] = 0  # the limit is on the sum with the compensation alone
-        self.period_ns: int = round(self._model.opt.timestep * 1e9)
         self._payload = self._model.body("payload").id
         self._tool = self._model.site(self.arm.tool_frame).id
         self._gravcomp = self._model.body_gravcomp * drives_carry_the_arm(self.arm, interface)
         self._become(self.parameters)
-        late_steps = whole_steps(self.arm.sensor_delay_s, self.period_ns, "delays.sensor_s")
-        self._instruments = Instruments(self.parameters.noise, late_steps, self.period_ns, seed, start_ns)
-        command_steps = whole_steps(self.parameters.command_delay_s, self.period_ns, "delays.command_s")
-        self._delay = CommandDelay(command_steps, self.arm.joints)
-        self._brakes = False
         self.reset(self.arm.home)
-
-    @property
-    def step_count(self) -> int:
-        return self._instruments.steps
-
-    @property
-    def time_ns(self) -> int:
-        return self._instruments.time_ns
 
     def reset(self, q: Array) -> None:
         mujoco.mj_resetData(self._model, self._data)
@@ -67,12 +45,6 @@ class MujocoArm:
         mujoco.mj_forward(self._model, self._data)
         self._instruments.forget()
         self._record()
-
-    def set_time(self, time_ns: int) -> None:
-        self._instruments.set_time(time_ns)
-
-    def command(self, values: Array) -> None:
-        self._held = checked_command(values, self.arm.joints)
 
     def brake(self, on: bool) -> None:
         """Clamp or release. Clamped means no servo and no gravity compensation (motor torque 0), and friction of
@@ -98,9 +70,6 @@ class MujocoArm:
         self._instruments.steps += 1
         self._record()
 
-    def sensor(self) -> SensorSample | None:
-        return self._instruments.sample()
-
     def attach_payload(self, mass: float, offset: Array) -> None:
         self._model.body_pos[self._payload] = checked_payload(mass, offset)
         self._model.body_mass[self._payload] = mass
@@ -112,19 +81,12 @@ class MujocoArm:
             self._model.body_gravcomp[:] = 0.0
             self._model.dof_frictionloss[:] = self._brake_torque()
 
-    def truth(self) -> TruthState:
+    def _tool_position(self) -> Array:
         mujoco.mj_kinematics(self._model, self._data)
-        _, position, velocity, effort = self._instruments.newest
-        return TruthState(
-            stamp_ns=self.time_ns,
-            step=self.step_count,
-            position=position,
-            velocity=velocity,
-            effort=effort,
-            tool=self._data.site_xpos[self._tool].copy(),
-            payload_mass=float(self._model.body_mass[self._payload]),
-            brakes=self._brakes,
-        )
+        return self._data.site_xpos[self._tool].copy()
+
+    def _payload_mass(self) -> float:
+        return float(self._model.body_mass[self._payload])
 
     @property
     def _servo(self) -> bool:
@@ -147,21 +109,18 @@ class MujocoArm:
         data = self._data
         self._instruments.record(data.qpos.copy(), data.qvel.copy(), data.qfrc_actuator.copy())
 
-    def _brake_torque(self) -> Array:
-        """[J] N m of a clamped brake at the present pose."""
+    def _gravity(self) -> Array:
         scratch = mujoco.MjData(self._model)
         scratch.qpos[:] = self._data.qpos
         mujoco.mj_forward(self._model, scratch)
-        gravity = np.abs(scratch.qfrc_bias)
-        torque: Array = np.maximum(self.arm.brake_factor * gravity, self.arm.brake_floor * self.arm.effort)
-        return torque
+        return scratch.qfrc_bias.copy()
 
 
 def _load_model(path: Path, arm: Arm) -> mujoco.MjModel:
     """The compiled MJCF.
 
     Raises:
-        ArmError: no such file, or its joints are not those of the arm.
+        ArmError: no such file, or its joints or its time step are not those of the arm.
     """
     source = path.with_suffix("").with_suffix(".yaml")
     if not path.is_file():
@@ -171,5 +130,10 @@ def _load_model(path: Path, arm: Arm) -> mujoco.MjModel:
     if names != arm.joint_names:
         raise ArmError(
             f"{path}: joints are {names}, the YAML names {arm.joint_names}; run `python -m sim.generate {source}`"
+        )
+    if model.opt.timestep != TIMESTEP_S:
+        raise ArmError(
+            f"{path}: option timestep is {model.opt.timestep} s, the simulators step {TIMESTEP_S} s; "
+            f"run `python -m sim.generate {source}`"
         )
     return model

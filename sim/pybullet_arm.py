@@ -18,18 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mbrl_control.robot import Arm, load_arm
-from mbrl_control.signals import Array, CommandInterface, SensorSample
-from sim.arm_sim import (
-    CommandDelay,
-    Instruments,
-    TruthState,
-    checked_command,
-    checked_payload,
-    drives_carry_the_arm,
-    whole_steps,
-)
+from mbrl_control.signals import Array, CommandInterface
+from sim.arm_sim import checked_command, checked_payload, drives_carry_the_arm
 from sim.bullet_chain import NO_PAYLOAD, BulletChain
+from sim.engine_arm import EngineArm
 from sim.generate import TIMESTEP_S
 from sim.joint_step import velocity_after_step
 from sim.randomization import SimParameters
@@ -38,8 +30,8 @@ STOP_RECOVERY = 0.2
 """Share of the way beyond an end stop that is taken back in one step."""
 
 
-class PybulletArm:
-    """:class:`sim.arm_sim.ArmSim` on PyBullet, without a display. ``start_ns`` is the time of step 0."""
+class PybulletArm(EngineArm):
+    """:class:`sim.arm_sim.ArmSim` on PyBullet, without a display."""
 
     def __init__(
         self,
@@ -49,30 +41,15 @@ class PybulletArm:
         interface: CommandInterface = CommandInterface.VELOCITY,
         parameters: SimParameters | None = None,
     ) -> None:
-        """``parameters`` of the plant; None: the arm exactly as described."""
-        self.arm: Arm = load_arm(arm_path, interface)
-        self.interface = interface
-        self.parameters = SimParameters.nominal(self.arm) if parameters is None else parameters
+        """See EngineArm."""
+        super().__init__(arm_path, seed, start_ns, interface, parameters)
         self._carried = drives_carry_the_arm(self.arm, interface)
-        self.period_ns: int = round(TIMESTEP_S * 1e9)
         urdf = Path(arm_path).with_suffix(".urdf")
         self._plant = BulletChain(urdf, self.arm, self.parameters.mass_scale)
         self._unloaded = BulletChain(urdf, self.arm)
         self._payload = NO_PAYLOAD
-        late_steps = whole_steps(self.arm.sensor_delay_s, self.period_ns, "delays.sensor_s")
-        self._instruments = Instruments(self.parameters.noise, late_steps, self.period_ns, seed, start_ns)
-        command_steps = whole_steps(self.parameters.command_delay_s, self.period_ns, "delays.command_s")
-        self._delay = CommandDelay(command_steps, self.arm.joints)
         self._lag = 1.0 - np.exp(-TIMESTEP_S / self.parameters.servo_lag_s)
         self.reset(self.arm.home)
-
-    @property
-    def step_count(self) -> int:
-        return self._instruments.steps
-
-    @property
-    def time_ns(self) -> int:
-        return self._instruments.time_ns
 
     def reset(self, q: Array) -> None:
         self._plant.place(checked_command(q, self.arm.joints), np.zeros(self.arm.joints))
@@ -80,12 +57,6 @@ class PybulletArm:
         self._instruments.forget()
         position, velocity = self._plant.state()
         self._instruments.record(position, velocity, self._motor(self._held, position, velocity)[0])
-
-    def set_time(self, time_ns: int) -> None:
-        self._instruments.set_time(time_ns)
-
-    def command(self, values: Array) -> None:
-        self._held = checked_command(values, self.arm.joints)
 
     def brake(self, on: bool) -> None:
         """Clamp or release. Clamped means no servo and no gravity compensation (motor torque 0), and friction of
@@ -113,27 +84,17 @@ class PybulletArm:
         self._instruments.steps += 1
         self._instruments.record(*self._plant.state(), motor)
 
-    def sensor(self) -> SensorSample | None:
-        return self._instruments.sample()
-
     def attach_payload(self, mass: float, offset: Array) -> None:
         self._payload = (float(mass), checked_payload(mass, offset))
         self._plant.carry(self._payload)
         if self._brakes:
             self._dry_friction = self._brake_torque()
 
-    def truth(self) -> TruthState:
-        _, position, velocity, effort = self._instruments.newest
-        return TruthState(
-            stamp_ns=self.time_ns,
-            step=self.step_count,
-            position=position,
-            velocity=velocity,
-            effort=effort,
-            tool=self._plant.tool(),
-            payload_mass=self._payload[0],
-            brakes=self._brakes,
-        )
+    def _tool_position(self) -> Array:
+        return self._plant.tool()
+
+    def _payload_mass(self) -> float:
+        return self._payload[0]
 
     def _motor(self, command: Array, position: Array, velocity: Array) -> tuple[Array, Array]:
         """[J] N m torque of the motors now; [J] N m s/rad by which the servo damps, none where it is at its limit."""
@@ -154,7 +115,5 @@ class PybulletArm:
         below, above = (self.arm.lower - position) / TIMESTEP_S, (self.arm.upper - position) / TIMESTEP_S
         return np.minimum(below, STOP_RECOVERY * below), np.maximum(above, STOP_RECOVERY * above)
 
-    def _brake_torque(self) -> Array:
-        """[J] N m of a clamped brake at the present pose."""
-        gravity = np.abs(self._plant.gravity(self._plant.state()[0]))
-        return np.maximum(self.arm.brake_factor * gravity, self.arm.brake_floor * self.arm.effort)
+    def _gravity(self) -> Array:
+        return self._plant.gravity(self._plant.state()[0])
