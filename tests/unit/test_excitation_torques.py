@@ -88,7 +88,7 @@ def test_no_plan_asks_for_more_than_the_torque_and_its_rate(ran: Ran) -> None:
 
 
 def test_drives_too_weak_for_the_moves_are_asked_for_all_they_may_give_and_no_more() -> None:
-    assert check_limits(run("panda", 3.0, 2, strength=0.05))[0] == pytest.approx(1.0)
+    assert check_limits(run("panda", 3.0, 2, strength=0.03))[0] == pytest.approx(1.0)
 
 
 def test_every_plan_begins_with_the_torque_on_its_way(ran: Ran) -> None:
