@@ -6,6 +6,8 @@ plane in which the arm moves most easily there: the first two left singular vect
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from mbrl_control.kinematics import forward_kinematics, jacobian
@@ -20,14 +22,18 @@ _RAMP_S = 1.0
 _ROUNDS = 4
 _TOLERANCE_M = 1e-4
 _PULL = 0.02
+_LEAST_STEPS = 50
+"""Per lap: with fewer, straight lines between the points cut the figure's corners."""
 
 
 def figure_eight(arm: Arm, amplitude: float, period_s: float, laps: int, speed_scale: float) -> tuple[Array, Array]:
     """Times [T] s from 0 and joint positions [T, J] rad, from rest at home to rest at home.
 
     Raises:
-        ArmError: the arm cannot follow it within its position limits and ``speed_scale`` x its rated speeds.
+        ArmError: no figure at all, or one that the arm cannot follow within its position limits and
+            ``speed_scale`` x its rated speeds.
     """
+    _check(arm, amplitude, period_s, laps)
     times, phase = _phase(period_s, laps)
     centre = forward_kinematics(arm, arm.home)
     wide, high = _plane(arm)
@@ -35,12 +41,25 @@ def figure_eight(arm: Arm, amplitude: float, period_s: float, laps: int, speed_s
     joints = _follow(arm, path)
     error = np.linalg.norm(forward_kinematics(arm, joints) - path, axis=1).max()
     speed = np.abs(np.diff(joints, axis=0) / STEP_S / arm.velocity).max()
-    if error > _TOLERANCE_M or speed > speed_scale:
+    if not (error <= _TOLERANCE_M and speed <= speed_scale):
         raise ArmError(
             f"{arm.name}: figure eight of {amplitude} m in {period_s} s: misses the path by {1e3 * error:.2f} mm, "
             f"takes {speed:.2f} of the rated speed ({speed_scale} allowed); ask for a smaller or slower one"
         )
     return times, joints
+
+
+def _check(arm: Arm, amplitude: float, period_s: float, laps: int) -> None:
+    """Else a figure of too few points would pass unseen, or arrays of a senseless size be made."""
+    shortest = _LEAST_STEPS * STEP_S
+    faults = {
+        f"amplitude: {amplitude} m; give a finite one above 0": not 0.0 < amplitude < math.inf,
+        f"period: {period_s} s; give at least {shortest:g} s": not shortest <= period_s < math.inf,
+        f"laps: {laps}; give a whole number of at least 1": not (laps >= 1 and laps % 1 == 0),
+    }
+    for fault, found in faults.items():
+        if found:
+            raise ArmError(f"{arm.name}: figure eight: {fault}")
 
 
 def _phase(period_s: float, laps: int) -> tuple[Array, Array]:

@@ -47,10 +47,7 @@ class Braking:
         mass, bias = terms
         mobility: Array = np.linalg.inv(mass).astype(np.float64)
         unseen = self._config.command_delay_s + age_s
-        # On the way to the arm are the commands of the time unseen: on average what they were half of it ago.
-        effort = self._limits.effort
-        sent = np.clip(motion.command - 0.5 * unseen * motion.acceleration, -effort, effort)
-        acceleration = mobility @ (sent - bias)
+        acceleration = mobility @ (self._sent(motion, unseen) - bias)
         position = state[0] + unseen * (state[1] + 0.5 * unseen * acceleration)
         velocity = state[1] + unseen * acceleration
         cap = scale * (1.0 - self._config.effort_speed_band) * self._limits.velocity
@@ -60,21 +57,35 @@ class Braking:
 
         return Outlook(excess)
 
+    def _sent(self, motion: Motion, unseen: float) -> Array:
+        """[J] N m, on average, on the way to the arm for the time unseen: what the commands were half of it ago."""
+        effort = self._limits.effort
+        return np.clip(motion.command - 0.5 * unseen * motion.acceleration, -effort, effort)
+
     def surely_free(
-        self, terms: tuple[Array, Array], asked: Array, state: tuple[Array, Array], age_s: float, scale: float
+        self,
+        terms: tuple[Array, Array],
+        motion: Motion,
+        asked: Array,
+        state: tuple[Array, Array],
+        age_s: float,
+        scale: float,
     ) -> bool:
         """Whether ``asked`` [J] N m leaves so much that nothing has to be looked ahead: cheap, and never wrongly true.
 
-        While torques are turned round to braking, the acceleration stays within that of ``asked`` and of braking, so
-        speed and way are bounded by their products with the time this takes; twice the bound has to fit.
+        In the time unseen the acceleration is that of what was sent; while torques are turned round to braking, it
+        stays within that of ``asked`` and of braking. So speed and way are bounded by the products of the largest with
+        the time this takes; twice the bound has to fit.
         """
         mass, bias = terms
         limits, config = self._limits, self._config
         position, velocity = state
         brake = within_torque(bias, -config.effort_rate * (mass @ velocity), config.braking_reserve * limits.effort)
         turning = np.abs(brake - asked) / (config.braking_reserve * limits.torque_rate)
-        duration = 2.0 * (float(turning.max()) + config.command_delay_s + age_s + config.tick_s)
-        gain = np.abs(np.linalg.solve(mass, np.stack([asked - bias, brake - bias], axis=1))).max(axis=1)
+        unseen = config.command_delay_s + age_s
+        duration = 2.0 * (float(turning.max()) + unseen + config.tick_s)
+        torques = np.stack([self._sent(motion, unseen), asked, brake], axis=1) - bias[:, None]
+        gain = np.abs(np.linalg.solve(mass, torques)).max(axis=1)
         speed = np.abs(velocity) + gain * duration
         way = speed * (duration + 2.0 / config.effort_rate)
         room = np.minimum(self._upper - position, position - self._lower)

@@ -51,7 +51,7 @@ class EffortLaw:
         asked, part = self._within_rate(clipped, motion.command)
         state = (sample.position, sample.velocity)
         factor, stage, joint = 1.0, Stage.NONE, -1
-        if not self._braking.surely_free(terms, asked, state, age_s, scale):
+        if not self._braking.surely_free(terms, motion, asked, state, age_s, scale):
             outlook = self._braking.outlook(terms, motion, state, age_s, scale)
             factor, stage, joint = self._freedom(brake, asked, outlook)
         if stage == Stage.NONE and (clipped != request).any():

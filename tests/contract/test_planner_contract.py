@@ -1,20 +1,24 @@
-"""What every planner does, whatever its optimizer: outcomes, limits, continuity, determinism."""
+"""What every planner does, whatever its optimizer and commands: outcomes, limits, continuity, determinism."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.lag_evaluator import LagEvaluator
+from benchmarks.lockstep_model import GraphModel, nominal_model
 from mbrl_control.cadence import VirtualClock
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
 from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.planner import Cycle, Planner, PlanningModel
+from mbrl_control.replay.transitions import history_of
+from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm, load_arm
-from mbrl_control.signals import BeliefState, Goal, GoalKind, PlanOutcome
+from mbrl_control.signals import BeliefState, CommandInterface, Goal, GoalKind, PlanOutcome
 
 MS = 1_000_000
 T0 = 1_790_000_000_000 * MS
@@ -29,9 +33,10 @@ class Bench:
         self.clock = VirtualClock(T0)
         self.evaluator = SlowEvaluator(arm, self.clock)
         self.planner = Planner(arm, config or PlannerConfig(), self.clock, np.random.default_rng(seed))
-        self.planner.use(PlanningModel(self.evaluator, self.evaluator.inner, "m/1", 0.02, 0.008, 3))
+        self.planner.use(PlanningModel(self.evaluator, self.evaluator.inner, "m/1", 0.02, 0.008, history_of(arm)))
         self.history = CommandHistory(arm.joints)
-        self.history.append(T0 - 5 * MS, np.zeros(arm.joints))
+        still = np.zeros(arm.joints) if arm.interface is CommandInterface.VELOCITY else RigidBody(arm).gravity(arm.home)
+        self.history.append(T0 - 200 * MS, still)
         self.following = False
         self.count = 0
 
@@ -50,15 +55,31 @@ class Bench:
         return result
 
 
+@cache
+def torque_model(name: str) -> GraphModel:
+    """The exported rigid body alone."""
+    model = nominal_model(load_arm(ROBOTS / f"{name}.yaml", CommandInterface.EFFORT), 0.008).evaluator
+    assert isinstance(model, GraphModel)
+    return model
+
+
+def evaluator_of(arm: Arm) -> LagEvaluator | GraphModel:
+    """Analytic for velocities; the exported nominal model for torques."""
+    if arm.interface is CommandInterface.EFFORT:
+        return torque_model(arm.name)
+    return LagEvaluator(arm, LagModel(arm.servo_lag_s, 0.02), np.zeros(arm.joints))
+
+
 class SlowEvaluator:
-    """The analytic evaluator; each call takes ``call_ms`` of virtual time; ``broken`` makes costs NaN."""
+    """A real evaluator; each call takes ``call_ms`` of virtual time; ``broken`` makes costs NaN."""
 
     def __init__(self, arm: Arm, clock: VirtualClock) -> None:
-        self.inner = LagEvaluator(arm, LagModel(arm.servo_lag_s, 0.02), np.zeros(arm.joints))
+        self.inner = evaluator_of(arm)
         self.clock = clock
         self.call_ms = 1
         self.broken = False
-        self.batch_size, self.horizon, self.term_names = 32, 15, self.inner.term_names
+        self.batch_size, self.horizon = self.inner.batch_size, self.inner.horizon
+        self.term_names = self.inner.term_names
 
     def evaluate(self, *args):
         self.clock.advance_ns(self.call_ms * MS)
@@ -66,9 +87,23 @@ class SlowEvaluator:
         return replace(scores, cost=np.full_like(scores.cost, np.nan)) if self.broken else scores
 
 
-@pytest.fixture(params=["panda", "planar", "ur5e"])
+VELOCITY, EFFORT = CommandInterface.VELOCITY, CommandInterface.EFFORT
+
+
+@pytest.fixture(
+    params=[("panda", VELOCITY), ("planar", VELOCITY), ("ur5e", VELOCITY), ("panda", EFFORT), ("planar", EFFORT)],
+    ids="-".join,
+)
 def arm(request) -> Arm:
-    return load_arm(ROBOTS / f"{request.param}.yaml")
+    name, interface = request.param
+    return load_arm(ROBOTS / f"{name}.yaml", interface)
+
+
+def knot_limits(arm: Arm) -> tuple[np.ndarray, np.ndarray]:
+    """Largest knot and change per step, [J], that a plan may have."""
+    if arm.interface is EFFORT:
+        return 0.9 * arm.effort, 0.9 * arm.torque_rate * 0.02
+    return 0.5 * arm.velocity, arm.acceleration * 0.02
 
 
 def test_plan_is_complete_feasible_and_on_the_grid(arm: Arm) -> None:
@@ -76,17 +111,36 @@ def test_plan_is_complete_feasible_and_on_the_grid(arm: Arm) -> None:
     plan, report = cycle.plan, cycle.report
     assert plan is not None
     assert plan.outcome is report.outcome is PlanOutcome.OPTIMIZED
-    rows, joints = 16, arm.joints
+    assert plan.interface is arm.interface
+    rows, joints = evaluator_of(arm).horizon + 1, arm.joints
     assert plan.knots.shape == plan.position.shape == plan.velocity.shape == plan.effort.shape == (rows, joints)
     assert plan.variance.shape == (rows, 3 * joints)
     assert plan.epistemic.shape == plan.times.shape == (rows,)
     assert all(np.isfinite(part).all() for part in (plan.knots, plan.position, plan.velocity, plan.variance))
     assert plan.start_ns >= T0 + 10 * MS
     assert (plan.start_ns + 8 * MS - plan.belief_stamp_ns) % (20 * MS) == 0
-    assert (np.abs(plan.knots) <= 0.5 * arm.velocity + 1e-9).all()
-    assert (np.abs(np.diff(plan.knots, axis=0)) <= arm.acceleration * 0.02).all()
+    bound, step = knot_limits(arm)
+    assert (np.abs(plan.knots) <= bound + 1e-9).all()
+    assert (np.abs(np.diff(plan.knots, axis=0)) <= step + 1e-9).all()
     assert report.best_cost == pytest.approx(sum(value for _, value in report.terms))
     assert report.slack_s == pytest.approx(0.01 - report.total_s)
+
+
+@pytest.mark.parametrize("interface", list(CommandInterface))
+def test_limits_that_bite_are_used_up_and_kept(interface: CommandInterface) -> None:
+    arm = load_arm(ROBOTS / "panda.yaml", interface)
+    tight = {name: 0.03 * getattr(arm, name) for name in ("velocity", "acceleration", "effort", "torque_rate")}
+    most = []
+    for values in ({name: tight[name] for name in ("velocity", "effort")}, tight):
+        weak = replace(arm, **values)
+        plan = Bench(weak).cycle(_pose(arm), 0).plan
+        assert plan is not None
+        bound, step = knot_limits(weak)
+        shares = (np.abs(plan.knots) / bound).max(), (np.abs(np.diff(plan.knots, axis=0)) / step).max()
+        assert max(shares) <= 1.0 + 1e-9
+        most.append(shares)
+    assert most[0][0] == pytest.approx(1.0)
+    assert most[1][1] > 0.85
 
 
 def test_the_last_knot_leads_towards_the_goal(arm: Arm) -> None:
@@ -142,12 +196,13 @@ def test_the_next_cycle_scores_the_last_ones_best_first_moved_on_by_what_has_pas
     plan = bench.cycle(_pose(arm), 20).plan
     assert plan is not None
     moved = (plan.start_ns - start_ns) / (20 * MS)
-    times = np.minimum(np.arange(15) + moved, 14.0)
-    shifted = np.stack([np.interp(times, np.arange(15), elites[0][:, j]) for j in range(arm.joints)], axis=1)
+    steps = np.arange(bench.evaluator.horizon)
+    times = np.minimum(steps + moved, steps[-1])
+    shifted = np.stack([np.interp(times, steps, elites[0][:, j]) for j in range(arm.joints)], axis=1)
     expected = 0.5 * (shifted + np.vstack([plan.knots[0], shifted[:-1]]))
     nearest = np.abs(scored[0] - expected).max(axis=(1, 2))
     assert nearest.argmin() == 0
-    assert nearest[0] < 0.02 * np.abs(arm.velocity).max(), "but for what the limits take off at the first knot"
+    assert nearest[0] < 0.02 * arm.command_limit.max(), "but for what the limits take off at the first knot"
     assert np.sort(nearest)[5] > 2.0 * nearest[0]
 
 

@@ -9,7 +9,7 @@ import torch
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.learning.errors import DataError
-from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
+from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit, model_tensors
 from mbrl_control.learning.score import coverage_90, k_step_errors
 from mbrl_control.signals import Transitions
 
@@ -73,6 +73,55 @@ def test_same_seed_same_weights_and_warm_start_begins_where_the_parent_ended(row
         assert torch.equal(value, second.ensemble.state_dict()[name])
     warm = fit(rows, PRIOR, torch.Generator().manual_seed(5), settings, warm_start=first.ensemble)
     assert warm.holdout_nll < first.holdout_nll
+
+
+TINY = FitSettings(trained_members=2, elites=2, width=8, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def parent(rows: Transitions) -> ProbabilisticEnsemble:
+    return fit(rows, PRIOR, torch.Generator().manual_seed(5), TINY).ensemble
+
+
+def _rms_of(parent: ProbabilisticEnsemble, rows: Transitions) -> float:
+    """Largest of the outputs, in the parent's units."""
+    scaled = (model_tensors(rows, PRIOR).residual - parent.target_mean.double()) / parent.target_std.double()
+    return float(scaled.square().mean(0).sqrt().max())
+
+
+@pytest.mark.parametrize("output", ["next_position", "next_velocity", "next_effort"])
+@pytest.mark.parametrize("far", [7.0, 100.0])
+def test_a_parent_in_whose_scaling_one_output_lies_far_out_is_left_aside(
+    rows: Transitions, parent: ProbabilisticEnsemble, output: str, far: float
+) -> None:
+    """The fit is then the one without a parent, to the bit."""
+    index = ("next_position", "next_velocity", "next_effort").index(output)
+    shift = far * float(parent.target_std[index])
+    new = replace(rows, **{output: getattr(rows, output) + shift})
+    assert _rms_of(parent, new) > 6.0
+    warm, cold = (fit(new, PRIOR, torch.Generator().manual_seed(6), TINY, warm_start=p) for p in (parent, None))
+    for name, value in cold.ensemble.state_dict().items():
+        assert torch.equal(value, warm.ensemble.state_dict()[name]), name
+    np.testing.assert_array_equal(warm.holdout_rows, cold.holdout_rows)
+    assert not torch.equal(warm.ensemble.target_mean, parent.target_mean)
+
+
+def test_a_parent_whose_scaling_still_fits_is_continued_with_it(
+    rows: Transitions, parent: ProbabilisticEnsemble
+) -> None:
+    new = replace(rows, next_effort=3.5 * rows.next_effort)
+    assert 3.0 < _rms_of(parent, new) < 5.0
+    warm = fit(new, PRIOR, torch.Generator().manual_seed(6), TINY, warm_start=parent).ensemble
+    for name in ("feature_mean", "feature_std", "target_mean", "target_std"):
+        assert torch.equal(getattr(warm, name), getattr(parent, name)), name
+    with torch.no_grad():
+        moved = (warm.w0 - parent.w0).abs().mean() / parent.w0.std()
+    assert moved < 0.2, "two epochs away from the parent, not from fresh weights"
+
+
+def test_a_parent_of_another_shape_is_refused_with_both(rows: Transitions, parent: ProbabilisticEnsemble) -> None:
+    with pytest.raises(DataError, match="warm_start: made for J=1, K=3, rows have J=1, K=2"):
+        fit(replace(rows, history=rows.history[:, 1:]), PRIOR, torch.Generator(), TINY, warm_start=parent)
 
 
 def test_the_best_epochs_weights_are_kept_not_the_last_ones(rows: Transitions) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mbrl_control.kinematics import forward_kinematics
-from mbrl_control.planning.figure_eight import figure_eight
+from mbrl_control.planning.figure_eight import STEP_S, figure_eight
 from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.limits import KnotLimits, mean_actions
 from mbrl_control.planning.proposals import Target
@@ -108,9 +108,29 @@ def test_the_figure_eight_is_closed_on_its_path_and_within_speeds(arm: Arm, laps
 
 def test_a_figure_eight_beyond_the_arm_is_refused_with_the_remedy(arm: Arm) -> None:
     with pytest.raises(ArmError, match="smaller or slower"):
-        figure_eight(arm, 0.12, 0.2, 20, 1.0)
+        figure_eight(arm, 0.12, 1.0, 20, 0.2)
     with pytest.raises(ArmError, match="smaller or slower"):
         figure_eight(arm, 2.0, 20.0, 1, 1.0)
+
+
+NO_FIGURES = {
+    "amplitude": [(value, 5.0, 1) for value in (0.0, -0.1, np.nan, np.inf)],
+    "period": [(0.1, value, 1) for value in (0.99, 0.0, -5.0, np.nan, np.inf)],
+    "laps": [(0.1, 5.0, value) for value in (0, -1, 1.5, np.nan, np.inf)],
+}
+
+
+@pytest.mark.parametrize(("field", "figure"), [(name, row) for name, rows in NO_FIGURES.items() for row in rows])
+def test_what_is_no_figure_is_refused_by_field_and_remedy(field: str, figure: tuple[float, float, int]) -> None:
+    panda = load_arm(ROBOTS / "panda.yaml")
+    with pytest.raises(ArmError, match=rf"panda: figure eight: {field}: .*; give "):
+        figure_eight(panda, *figure, 1.0)
+
+
+def test_the_shortest_period_that_is_accepted_still_closes_the_figure() -> None:
+    panda = load_arm(ROBOTS / "panda.yaml")
+    _, way = figure_eight(panda, 0.01, 50 * STEP_S, 1, 1.0)
+    np.testing.assert_allclose(forward_kinematics(panda, way[-1]), forward_kinematics(panda, panda.home), atol=2e-4)
 
 
 def test_a_moving_goal_is_read_at_the_time_of_each_step(arm: Arm) -> None:

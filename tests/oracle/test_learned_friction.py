@@ -1,0 +1,90 @@
+"""The learned residual torque of an arm under torques whose friction nobody told the model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mbrl_control.dynamics.prior import prior_of
+from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
+from mbrl_control.learning.score import k_step_errors
+from mbrl_control.rigid_body import RigidBody
+from mbrl_control.robot import load_arm
+from mbrl_control.signals import CommandInterface, Transitions
+from sim.generate import ROBOTS
+
+DT, SUB = 0.02, 20
+ARM = load_arm(ROBOTS / "planar.yaml", CommandInterface.EFFORT)
+BODY = RigidBody(ARM)
+VISCOUS, COULOMB = np.array([2.0, 0.2]), np.array([4.0, 0.5])
+"""N m s/rad and N m: neither is the description's."""
+RUNS, LENGTH = 24, 200
+SETTINGS = FitSettings(trained_members=3, elites=2, width=32, epochs=60)
+
+
+def friction(velocity: np.ndarray) -> np.ndarray:
+    """[..., J] N m."""
+    return VISCOUS * velocity + COULOMB * np.tanh(velocity / 0.02)
+
+
+def simulated(generator: np.random.Generator) -> Transitions:
+    """Runs from home under held torques that carry the arm, pull it home and shake it; integrated at 1 ms."""
+    q, dq, shake = np.tile(ARM.home, (RUNS, 1)), np.zeros((RUNS, 2)), np.zeros((RUNS, 2))
+    steps = []
+    for step in range(LENGTH):
+        if step % 10 == 0:
+            shake = generator.normal(size=(RUNS, 2)) * [18.0, 2.0]
+        torque = BODY.terms(q, 0.0 * q)[1] - [40.0, 4.0] * (q - ARM.home) - [6.0, 0.8] * dq + shake
+        steps.append(np.stack([q, dq, torque]))
+        for _ in range(SUB):
+            dq = dq + DT / SUB * BODY.acceleration(q, dq, torque - friction(dq))
+            q = q + DT / SUB * dq
+    # [RUNS, 3, LENGTH, J]; a row needs the command before it and the state after it.
+    every = np.stack(steps).transpose(2, 1, 0, 3)
+    past, now, after = (every[:, :, part] for part in (slice(0, -2), slice(1, -1), slice(2, None)))
+    q, dq, torque, next_q, next_dq, before = (
+        part.reshape(-1, 2) for part in (now[:, 0], now[:, 1], now[:, 2], after[:, 0], after[:, 1], past[:, 2])
+    )
+    segment = np.repeat(np.arange(RUNS), LENGTH - 2)
+    stamps = np.arange(len(q)) * 20_000_000
+    return Transitions(q, dq, before[:, None], torque, next_q, next_dq, torque, stamps, 0 * segment, segment)
+
+
+@pytest.fixture(scope="module")
+def rows() -> Transitions:
+    return simulated(np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def result(rows: Transitions) -> FitResult:
+    return fit(rows, prior_of(ARM, DT), torch.Generator().manual_seed(0), SETTINGS)
+
+
+def learned_torque(result: FitResult, velocity: np.ndarray) -> np.ndarray:
+    """[N, J] N m that the mean of the members puts on the joints at home, under the torque that keeps ``velocity``."""
+    q = np.tile(ARM.home, (len(velocity), 1))
+    mass, bias = BODY.terms(q, velocity)
+    torque = bias + friction(velocity)
+    state = np.concatenate([q, velocity, torque], axis=1)
+    members = torch.from_numpy(state).float().expand(result.ensemble.shape.members, -1, -1)
+    with torch.no_grad():
+        _, mean, _ = result.ensemble(members, torch.from_numpy(torque).float())
+    after = mean.double().mean(0).numpy()[:, 2:4]
+    return (mass @ ((after - velocity) / DT)[..., None])[..., 0] + bias - torque
+
+
+def test_the_residual_torque_is_minus_the_friction_at_every_speed(result: FitResult) -> None:
+    """RMS within a tenth of the friction, joint by joint, forwards and backwards, alone and together."""
+    speeds = np.array([-1.0, -0.6, -0.3, 0.3, 0.6, 1.0])
+    velocity = np.stack(np.meshgrid(speeds, speeds), axis=-1).reshape(-1, 2)
+    wanted = friction(velocity)
+    error = np.abs(learned_torque(result, velocity) + wanted) / np.abs(wanted)
+    assert np.sqrt(np.square(error).mean(axis=0)).max() < 0.1
+    assert error.max() < 0.2
+
+
+def test_k_step_errors_fall_well_below_those_of_the_rigid_body_alone(result: FitResult, rows: Transitions) -> None:
+    for error in k_step_errors(result.ensemble, rows, result.holdout_rows, (1, 5, 15)):
+        assert error.velocity < 0.3 * error.nominal_velocity, error
+        assert error.position < 0.3 * error.nominal_position, error
