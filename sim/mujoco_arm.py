@@ -83,7 +83,8 @@ class MujocoArm(EngineArm):
 
     def _tool_position(self) -> Array:
         mujoco.mj_kinematics(self._model, self._data)
-        return self._data.site_xpos[self._tool].copy()
+        position: Array = self._data.site_xpos[self._tool].copy()
+        return position
 
     def _payload_mass(self) -> float:
         return float(self._model.body_mass[self._payload])
@@ -113,7 +114,8 @@ class MujocoArm(EngineArm):
         scratch = mujoco.MjData(self._model)
         scratch.qpos[:] = self._data.qpos
         mujoco.mj_forward(self._model, scratch)
-        return scratch.qfrc_bias.copy()
+        bias: Array = scratch.qfrc_bias.copy()
+        return bias
 
 
 def _load_model(path: Path, arm: Arm) -> mujoco.MjModel:

@@ -151,13 +151,11 @@ def _initial(
     """
     history, joints = transitions.history.shape[1:]
     rows = model_tensors(transitions, prior)
+    if warm_start is not None and (warm_start.shape.joints, warm_start.shape.history) != (joints, history):
+        made = warm_start.shape
+        raise DataError(f"warm_start: made for J={made.joints}, K={made.history}, rows have J={joints}, K={history}")
     if warm_start is not None and _fits(warm_start, rows):
-        parent = warm_start.shape
-        if (parent.joints, parent.history) != (joints, history):
-            raise DataError(
-                f"warm_start: made for J={parent.joints}, K={parent.history}, rows have J={joints}, K={history}"
-            )
-        members = [member % parent.members for member in range(settings.trained_members)]
+        members = [member % warm_start.shape.members for member in range(settings.trained_members)]
         ensemble = warm_start.select(members)
         with torch.no_grad():
             for weights in (ensemble.w0, ensemble.w1, ensemble.w2):
@@ -171,8 +169,6 @@ def _initial(
 
 
 def _fits(parent: ProbabilisticEnsemble, rows: ModelTensors) -> bool:
-    if rows.residual.shape[1] != len(parent.target_std):
-        return True  # refused below, with the reason
     scaled = (rows.residual - parent.target_mean.double()) / parent.target_std.double()
     return bool(scaled.square().mean(0).sqrt().max() <= _FOREIGN)
 
