@@ -11,7 +11,8 @@ import pytest
 from mbrl_control.robot import ArmError
 from mbrl_control.signals import CommandInterface
 from sim.engines import Simulator, interface_named, open_arm, simulation_facts, simulator_named
-from sim.generate import ROBOTS
+from sim.generate import ROBOTS, generated_files
+from tests.sim.variants import variant
 
 FOREIGN = {Simulator.MUJOCO: "pybullet", Simulator.PYBULLET: "mujoco"}
 OPENED = """
@@ -51,3 +52,25 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
     with pytest.raises(ArmError, match=r"command_interface: 'force'.*velocity, effort"):
         interface_named("force")
     assert (simulator_named("pybullet"), interface_named("effort")) == (Simulator.PYBULLET, CommandInterface.EFFORT)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (('timestep="0.002"', 'timestep="0.001"'), r"timestep is 0\.001 s.*sim\.generate"),
+        (("elbow", "knee"), r"'knee'.*the YAML names.*'elbow'.*sim\.generate"),
+    ],
+)
+def test_a_model_file_that_was_not_generated_from_the_arm_is_named(
+    tmp_path: Path, edit: tuple[str, str], said: str
+) -> None:
+    source = variant(tmp_path, "planar", lambda description: None)
+    model = source.with_suffix(".mjcf.xml")
+    text = generated_files(source)[model]
+    assert edit[0] in text
+    model.write_text(text.replace(*edit))
+    with pytest.raises(ArmError, match=said):
+        open_arm(Simulator.MUJOCO, source, 0)
+    model.unlink()
+    with pytest.raises(ArmError, match=r"no such file; generate it"):
+        open_arm(Simulator.MUJOCO, source, 0)
