@@ -20,8 +20,21 @@ _STEPS = 40
 """At most; braking ends when every joint is slow."""
 _AMPLE = 0.8
 """Share of the cap on speed up to which nothing is looked ahead."""
+_ROUNDING_NM = 1e-9
 _SLOW = 0.01
 """Share of the rated speed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The rigid body at one state."""
+
+    mass: Array
+    """[J, J] kg m^2."""
+    bias: Array
+    """[J] N m."""
+    mobility: Array
+    """[J, J] inverse of ``mass``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +52,13 @@ class Braking:
     def __init__(self, limits: GuardLimits, config: GuardConfig) -> None:
         self._limits, self._config = limits, config
         self._lower, self._upper = limits.lower + config.position_margin, limits.upper - config.position_margin
+        self._decay = config.effort_rate * _STEP_S
+        self._way_left = (1.0 - 0.5 * self._decay) / config.effort_rate
+        """s, way over speed of a joint whose speed decays by ``_decay`` in every step, to its rest."""
 
-    def outlook(
-        self, terms: tuple[Array, Array], motion: Motion, state: tuple[Array, Array], age_s: float, scale: float
-    ) -> Outlook:
-        """``terms``: mass matrix and bias; ``state``: position and velocity [J] as measured ``age_s`` ago."""
-        mass, bias = terms
-        mobility: Array = np.linalg.inv(mass).astype(np.float64)
+    def outlook(self, terms: Terms, motion: Motion, state: tuple[Array, Array], age_s: float, scale: float) -> Outlook:
+        """``state``: position and velocity [J] as measured ``age_s`` ago."""
+        bias, mobility = terms.bias, terms.mobility
         unseen = self._config.command_delay_s + age_s
         acceleration = mobility @ (self._sent(motion, unseen) - bias)
         position = state[0] + unseen * (state[1] + 0.5 * unseen * acceleration)
@@ -53,7 +66,7 @@ class Braking:
         cap = scale * (1.0 - self._config.effort_speed_band) * self._limits.velocity
 
         def excess(commands: Array) -> Array:
-            return self._brake((position, velocity), commands, (mass, bias, mobility), cap)
+            return self._brake((position, velocity), commands, terms, cap)
 
         return Outlook(excess)
 
@@ -64,7 +77,7 @@ class Braking:
 
     def surely_free(
         self,
-        terms: tuple[Array, Array],
+        terms: Terms,
         motion: Motion,
         asked: Array,
         state: tuple[Array, Array],
@@ -77,24 +90,24 @@ class Braking:
         stays within that of ``asked`` and of braking. So speed and way are bounded by the products of the largest with
         the time this takes; twice the bound has to fit.
         """
-        mass, bias = terms
+        bias = terms.bias
         limits, config = self._limits, self._config
         position, velocity = state
-        brake = within_torque(bias, -config.effort_rate * (mass @ velocity), config.braking_reserve * limits.effort)
+        brake = within_torque(
+            bias, -config.effort_rate * (terms.mass @ velocity), config.braking_reserve * limits.effort
+        )
         turning = np.abs(brake - asked) / (config.braking_reserve * limits.torque_rate)
         unseen = config.command_delay_s + age_s
         duration = 2.0 * (float(turning.max()) + unseen + config.tick_s)
         torques = np.stack([self._sent(motion, unseen), asked, brake], axis=1) - bias[:, None]
-        gain = np.abs(np.linalg.solve(mass, torques)).max(axis=1)
+        gain = np.abs(terms.mobility @ torques).max(axis=1)
         speed = np.abs(velocity) + gain * duration
         way = speed * (duration + 2.0 / config.effort_rate)
         room = np.minimum(self._upper - position, position - self._lower)
         return bool((speed < _AMPLE * scale * limits.velocity).all() and (way < room).all())
 
-    def _brake(
-        self, state: tuple[Array, Array], commands: Array, terms: tuple[Array, Array, Array], cap: Array
-    ) -> Array:
-        mass, bias, mobility = terms
+    def _brake(self, state: tuple[Array, Array], commands: Array, terms: Terms, cap: Array) -> Array:
+        mass, bias, mobility = terms.mass, terms.bias, terms.mobility
         limits, config = self._limits, self._config
         position, velocity = (np.broadcast_to(value, commands.shape) for value in state)
         low = high = position
@@ -111,10 +124,26 @@ class Braking:
             fastest = np.maximum(fastest, speed)
             if (speed <= slow).all():
                 break
-            wanted = within_torque(bias, -config.effort_rate * (velocity @ mass), strong)
-            torque = torque + share(wanted - torque, most) * (wanted - torque)
+            push = -config.effort_rate * (velocity @ mass)
+            wanted = within_torque(bias, push, strong)
+            change = wanted - torque
+            if self._settles(bias + push - wanted, change, push, most):
+                rest = position + self._way_left * velocity
+                low, high = np.minimum(low, rest), np.maximum(high, rest)
+                break
+            torque = torque + share(change, most) * change
             step_s = _STEP_S
         return np.stack([np.maximum(high - self._upper, self._lower - low), fastest - cap], axis=1)
+
+    def _settles(self, cut: Array, change: Array, push: Array, most: Array) -> bool:
+        """Whether from here on every speed just decays: the braking torque is reached in this step, no joint's is cut
+        off, and the next changes, which shrink with the speeds, are within the rate."""
+        return bool(
+            self._decay < 1.0
+            and (np.abs(change) <= most).all()
+            and (self._decay * np.abs(push) <= most).all()
+            and (np.abs(cut) <= _ROUNDING_NM).all()
+        )
 
 
 def within_torque(bias: Array, push: Array, effort: Array) -> Array:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from mbrl_control.rigid_body import RigidBody
-from mbrl_control.safety.braking import Braking, Outlook, share, within_torque
+from mbrl_control.safety.braking import Braking, Outlook, Terms, share, within_torque
 from mbrl_control.safety.config import GuardConfig, GuardLimits
 from mbrl_control.safety.hold_law import Hold, advance_hold, hold_request
 from mbrl_control.safety.limiter import Limited, Motion
@@ -27,8 +27,8 @@ class EffortLaw:
 
     def __init__(self, body: RigidBody, limits: GuardLimits, config: GuardConfig) -> None:
         self._body, self._limits, self._config = body, limits, config
-        self._seen: SensorSample | None = None
-        self._held = (np.empty(0), np.empty(0))
+        self._terms_at: SensorSample | None = None
+        self._held = Terms(np.empty((0, 0)), np.empty(0), np.empty((0, 0)))
         self._braking = Braking(limits, config)
         self._most = limits.torque_rate * config.tick_s
 
@@ -65,19 +65,26 @@ class EffortLaw:
         """See CommandLaw: without a trusted state no torque is safe, the brakes are."""
         return True
 
-    def _terms(self, sample: SensorSample) -> tuple[Array, Array]:
-        """Mass matrix [J, J] and bias [J]; once per sample, which two ticks and several requests share."""
-        if sample is not self._seen:
+    def _terms(self, sample: SensorSample) -> Terms:
+        """Near the sample's state: the dear part of a tick is not done again for a thousandth of a radian."""
+        if not self._near(sample):
             mass, bias = self._body.terms(sample.position[None], sample.velocity[None])
-            self._seen, self._held = sample, (mass[0], bias[0])
+            self._terms_at = sample
+            self._held = Terms(mass[0], bias[0], np.asarray(np.linalg.inv(mass[0]), dtype=np.float64))
         return self._held
 
-    def _towards(
-        self, velocity: Array | float, sample: SensorSample, terms: tuple[Array, Array] | None = None
-    ) -> Array:
-        mass, bias = terms or self._terms(sample)
-        push = mass @ (self._config.effort_rate * (velocity - sample.velocity))
-        return within_torque(bias, push, self._limits.effort)
+    def _near(self, sample: SensorSample) -> bool:
+        at = self._terms_at
+        return at is sample or (
+            at is not None
+            and bool(np.abs(sample.position - at.position).max() <= _SAME_RAD)
+            and bool(np.abs(sample.velocity - at.velocity).max() <= _SAME_RAD_S)
+        )
+
+    def _towards(self, velocity: Array | float, sample: SensorSample, terms: Terms | None = None) -> Array:
+        known = terms or self._terms(sample)
+        push = known.mass @ (self._config.effort_rate * (velocity - sample.velocity))
+        return within_torque(known.bias, push, self._limits.effort)
 
     def _freedom(self, brake: Array, asked: Array, outlook: Outlook) -> tuple[float, Stage, int]:
         """How much of the way from braking to what is asked is left [0, 1], and what takes the rest.
@@ -103,3 +110,6 @@ class EffortLaw:
 
 _FACTORS = np.linspace(0.0, 1.0, 5)
 _ROUNDING = 1e-9
+_SAME_RAD, _SAME_RAD_S = 0.005, 0.05
+"""Of every joint, within which mass matrix and bias count as the same: gravity changes by half a percent of an arm's
+weight, and the speeds by a fiftieth of what they may be."""
