@@ -114,12 +114,13 @@ def run_demo(options: DemoOptions, arm: Arm, specs: list[NodeSpec], view: DemoVi
         graph.start(on_ready=view.ready)
         session.await_log()
         scheduling = {name: node.scheduling for name, node in graph.nodes.items()}
+        awake = graph.kept_awake
         with TaskClient(graph, session.arm) as task:
             learn_and_relearn(session, task, task_of_phase, prior, view)
             task.run(do="hold")
         measure_reference(session, graph, view)
     facts = {"robot": arm.name, "simulator": options.simulator, "arm": str(session.arm), "seed": options.seed}
-    session.write(RUN_FILE, facts | {"scheduling": scheduling})
+    session.write(RUN_FILE, facts | {"scheduling": scheduling, "processors_kept_awake": awake})
 
 
 def learn_and_relearn(session: Session, task: TaskClient, job: PhaseTask, prior: str, view: DemoView) -> None:

@@ -20,11 +20,11 @@ from mbrl_control.cli.errors import UserError
 from mbrl_control.cli.guesses import guesses_told, refuse_guesses
 from mbrl_control.cli.launch_arguments import DRIVERS_OWN
 from mbrl_control.cli.locations import arm_file, launch_file
-from mbrl_control.cli.processes import STACK_BYTES
 from mbrl_control.cli.run_options import check_active_bundle
 from mbrl_control.cli.session import Session, new_folder
 from mbrl_control.cli.shipped import prepare
 from mbrl_control.cli.simulation import load_simulated_arm
+from mbrl_control.cli.spawn import STACK_BYTES
 from mbrl_control.cli.wiring import Wiring, checked_params_file, shipped_params_file
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.graph import NodeStart, load_graph, shared_environment

@@ -7,11 +7,9 @@ nodes in order, so the logger ends last and its file is whole. A node that dies 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import random
-import resource
 import signal
 import socket
 import subprocess
@@ -21,14 +19,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from mbrl_control.cli.awake import halts_are_dear, keep_awake, let_sleep
 from mbrl_control.cli.errors import Refused
+from mbrl_control.cli.spawn import spawn
 from mbrl_control.graph import GraphError, NodeSpec, NodeStart, shared_environment
 
-_PR_SET_PDEATHSIG = 1
-STACK_BYTES = 2 * 2**20
-"""Of each thread of a child: real-time children lock their memory, and a node has some twenty threads."""
 _STATES = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
 
 
@@ -77,6 +73,7 @@ class Graph:
         self.folder = folder
         self.nodes: dict[str, NodeProcess] = {}
         self.environment = dict(environment)
+        self._awake: list[subprocess.Popen[str]] = []
         folder.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> Graph:
@@ -103,6 +100,13 @@ class Graph:
                 raise GraphFailed(f"{node.spec.name}: could not start:\n{_tail(node.log)}")
             if on_ready is not None:
                 on_ready(node)
+        if halts_are_dear() and any(node.scheduling.startswith("SCHED_FIFO") for node in self.nodes.values()):
+            self._awake = keep_awake(os.sched_getaffinity(0))
+
+    @property
+    def kept_awake(self) -> bool:
+        """Whether the processors spin instead of halting; see `awake`."""
+        return bool(self._awake)
 
     def check(self) -> None:
         """Raise when a node has ended by itself."""
@@ -115,6 +119,8 @@ class Graph:
 
     def stop(self) -> None:
         """Stop every node, last started first; escalate only for one that does not end."""
+        let_sleep(self._awake)
+        self._awake = []
         for name in [start.name for start in reversed(self.starts) if start.name in self.nodes]:
             self.stop_node(name)
 
@@ -141,28 +147,6 @@ class Graph:
         node = NodeProcess(start.spec, process, log)
         threading.Thread(target=_follow, args=(node,), daemon=True).start()
         return node
-
-
-def spawn(
-    command: list[str], environment: Mapping[str, str], stderr: Any, stdin: int | None = subprocess.DEVNULL
-) -> subprocess.Popen[str]:
-    """A child in its own session that is told to end when this process dies, however it dies."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def prepare() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-        resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, resource.getrlimit(resource.RLIMIT_STACK)[1]))
-
-    return subprocess.Popen(
-        command,
-        env=dict(environment),
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        start_new_session=True,
-        preexec_fn=prepare,
-    )
 
 
 def _follow(node: NodeProcess) -> None:

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from mbrl_control.cadence import Cadence, SteadyClock, Tick
-from mbrl_control.cli.processes import Graph, GraphFailed, spawn
+from mbrl_control.cli.processes import Graph, GraphFailed
 from mbrl_control.cli.replayed_inputs import Recording, record, shift_plan
 from mbrl_control.cli.session import PLANNER_SETTINGS, Session
+from mbrl_control.cli.spawn import spawn
 from mbrl_control.deployment.evaluator import load_model
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import read_config

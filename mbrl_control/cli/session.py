@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from mbrl_control.cli.processes import Graph, GraphFailed, free_domain, graph_environment, spawn
+from mbrl_control.cli.processes import Graph, GraphFailed, free_domain, graph_environment
+from mbrl_control.cli.spawn import spawn
 from mbrl_control.cli.wiring import SIMULATED, Wiring
 from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.episode_log.schema import (

@@ -12,7 +12,8 @@ from typing import Any
 
 from mbrl_control.cadence import ANCHOR_VARIABLE
 from mbrl_control.cli.errors import Refused
-from mbrl_control.cli.processes import Graph, GraphFailed, spawn
+from mbrl_control.cli.processes import Graph, GraphFailed
+from mbrl_control.cli.spawn import spawn
 
 Event = dict[str, Any]
 

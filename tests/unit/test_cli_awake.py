@@ -1,0 +1,84 @@
+"""Processors of a virtual machine: when they are kept awake, and that nothing is left spinning."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mbrl_control.cli.awake import halts_are_dear, keep_awake, let_sleep
+
+
+def machine(root: Path, flags: str, driver: str | None) -> Path:
+    (root / "proc").mkdir()
+    (root / "proc/cpuinfo").write_text(f"processor : 0\nflags\t\t: fpu {flags} sse2\n")
+    if driver is not None:
+        idle = root / "sys/devices/system/cpu/cpuidle"
+        idle.mkdir(parents=True)
+        (idle / "current_driver").write_text(driver + "\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("flags", "driver", "dear"),
+    [
+        ("hypervisor", "none", True),
+        ("hypervisor", None, True),
+        ("hypervisor", "haltpoll", False),
+        ("", "intel_idle", False),
+        ("", None, False),
+    ],
+)
+def test_only_a_guest_without_idle_states_is_kept_awake(
+    tmp_path: Path, flags: str, driver: str | None, dear: bool
+) -> None:
+    assert halts_are_dear(machine(tmp_path, flags, driver)) is dear
+
+
+def test_each_processor_gets_one_that_gives_way_to_everything_and_they_end() -> None:
+    allowed = os.sched_getaffinity(0)
+    children = keep_awake(allowed)
+    try:
+        deadline = time.monotonic() + 20.0
+        while any(os.sched_getscheduler(child.pid) != os.SCHED_IDLE for child in children):
+            assert time.monotonic() < deadline, "a child never became idle-class"
+            time.sleep(0.05)
+        time.sleep(0.2)
+        assert set().union(*(os.sched_getaffinity(child.pid) for child in children)) == allowed
+        assert len(children) == len(allowed)
+    finally:
+        let_sleep(children)
+    assert all(child.returncode is not None for child in children)
+
+
+def test_they_end_with_a_parent_that_is_killed() -> None:
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time; from mbrl_control.cli.awake import keep_awake\n"
+            "print(*(child.pid for child in keep_awake({int(sys.argv[1])})), flush=True); time.sleep(60)",
+            str(min(os.sched_getaffinity(0))),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    pids = [int(word) for word in parent.stdout.readline().split()]
+    assert pids
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 20.0
+    while any(_runs(pid) for pid in pids):
+        assert time.monotonic() < deadline, f"{pids} outlived their parent"
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
