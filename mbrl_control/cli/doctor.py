@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from mbrl_control.cli.awake import halts_are_dear
 from mbrl_control.cli.doctor_checks import (
     extras,
     gpu,
@@ -124,9 +125,11 @@ def _real_time() -> list[Check]:
     return [
         scheduling.realtime_check(realtime),
         scheduling.memory_lock_check(scheduling.read_lock()),
+        scheduling.throttling_check(scheduling.read_throttling()),
         processors.cores_check(cores),
         processors.quota_check(cores),
         processors.governor_check(processors.read_governors()),
+        processors.idle_check(halts_are_dear()),
         processors.clock_check(processors.monotonic_resolution(), processors.read_clock_source()),
         processors.wall_clock_check(processors.read_synchronized()),
         *scheduling.wakeup_checks(normal, urgent),

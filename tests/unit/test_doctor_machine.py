@@ -74,6 +74,35 @@ class TestProcessors:
         assert processors.read_governors(tmp_path) == {"powersave": len(os.sched_getaffinity(0))}
 
 
+class TestThrottling:
+    @pytest.mark.parametrize(
+        ("runtime", "period", "level", "words"),
+        [
+            ("950000", "1000000", "info", "after 950 of 1000 ms"),
+            ("-1", "1000000", "ok", "off"),
+            ("1000000", "1000000", "ok", "off"),
+        ],
+    )
+    def test_what_the_kernel_leaves_to_real_time_threads(
+        self, tmp_path: Path, runtime: str, period: str, level: str, words: str
+    ) -> None:
+        put(tmp_path, "proc/sys/kernel/sched_rt_runtime_us", runtime)
+        put(tmp_path, "proc/sys/kernel/sched_rt_period_us", period)
+        found = scheduling.throttling_check(scheduling.read_throttling(tmp_path))
+        assert found.level == level
+        assert words in found.found
+
+    def test_a_kernel_that_does_not_say(self, tmp_path: Path) -> None:
+        assert scheduling.read_throttling(tmp_path) is None
+        assert scheduling.throttling_check(None).level == "info"
+
+
+class TestIdle:
+    @pytest.mark.parametrize(("dear", "level"), [(True, "info"), (False, "ok")])
+    def test_a_guest_that_halts_is_told_of(self, dear: bool, level: str) -> None:
+        assert processors.idle_check(dear).level == level
+
+
 class TestClock:
     @pytest.mark.parametrize(
         ("resolution_s", "source", "level"),

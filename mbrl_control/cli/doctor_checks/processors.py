@@ -96,6 +96,16 @@ def governor_check(governors: dict[str, int]) -> Check:
     return Check(name, "warn", found, f"keep the frequency up: {remedy}")
 
 
+def idle_check(halts_are_dear: bool) -> Check:
+    """A guest's processor that halts is given to others, and is back late."""
+    if not halts_are_dear:
+        return Check("idle", "ok", "idle processors are this machine's own, or have states to choose from")
+    found = (
+        "virtual machine without idle states: `up` and `demo` keep its processors awake where SCHED_FIFO is permitted"
+    )
+    return Check("idle", "info", f"{found}; what that is worth here: `mbrl-control bench awake`")
+
+
 def read_clock_source(root: Path = Path("/")) -> str:
     """What the kernel counts with."""
     return text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from mbrl_control.cli.doctor_checks.check import Check
 from mbrl_control.cli.doctor_checks.children import Ended, run_code, run_module
+from mbrl_control.cli.doctor_checks.kernel_files import text
 from mbrl_control.scheduling import Placement, divide_processors
 
 GUARD_PRIORITY = 50
@@ -80,6 +82,29 @@ def memory_lock_check(failure: str | None) -> Check:
         return Check("locked memory", "ok", "permitted")
     remedy = _allow("memlock unlimited", "memlock=-1")
     return Check("locked memory", "warn", failure, remedy)
+
+
+def read_throttling(root: Path = Path("/")) -> tuple[int, int] | None:
+    """Runtime and period, us, that the kernel allows real-time threads of a processor; None where it does not say."""
+    words = [text(root / f"proc/sys/kernel/sched_rt_{name}_us") for name in ("runtime", "period")]
+    return (int(words[0]), int(words[1])) if all(words) else None
+
+
+def throttling_check(allowed: tuple[int, int] | None) -> Check:
+    """What happens to a processor whose real-time threads are busier than allowed."""
+    name = "RT throttling"
+    if allowed is None:
+        return Check(name, "info", "the kernel does not say")
+    runtime, period = allowed
+    if runtime < 0 or runtime >= period:
+        return Check(name, "ok", "off")
+    found = f"after {runtime / 1e3:g} of {period / 1e3:g} ms the real-time threads of a processor stand still"
+    return Check(
+        name,
+        "info",
+        f"{found}: a graph that loads a processor so far stops the arm; once it is proven on that computer: "
+        "sudo sysctl kernel.sched_rt_runtime_us=-1",
+    )
 
 
 def _allow(limit: str, ulimit: str) -> str:
