@@ -34,11 +34,11 @@ class GraphShape:
 
     batch: int = 16
     horizon: int = 15
-    refresh: int = 6
-    """Steps for which a rollout of torques holds mass matrix and bias of a state: each evaluation costs as much as six
-    steps of the network. Tracking at 0.3 of rated speed is the same with 3, 6 and 12 (docs/architecture.md); a
-    swing-up turns an elbow by 2 rad in six steps and wants fewer. The one-step graph, and what a model is fitted to,
-    have them fresh."""
+    refresh: int = 12
+    """Steps for which a rollout of torques holds mass matrix and bias of a state: each evaluation costs as much as five
+    steps of the network. Tracking at 0.3 of rated speed is the same with 3, 6 and 12 (docs/architecture.md); a swing-up
+    turns an elbow by a radian in three steps and wants fewer. The one-step graph, and what a model is fitted to, have
+    them fresh."""
 
     def __post_init__(self) -> None:
         for name in ("batch", "horizon", "refresh"):
@@ -66,6 +66,7 @@ class _Folded(nn.Module):
     unit: torch.Tensor
     per_unit: torch.Tensor
     one: torch.Tensor
+    compose: torch.Tensor
 
     def __init__(self, ensemble: ProbabilisticEnsemble, batch: int) -> None:
         super().__init__()
@@ -78,6 +79,8 @@ class _Folded(nn.Module):
         self.register_buffer("unit", unit.float()[:, None])
         self.register_buffer("per_unit", (1.0 / unit[: 2 * joints]).float())
         self.register_buffer("one", torch.ones(self.shape.members, 1, batch))
+        if isinstance(self.prior, RigidBodyPrior):
+            self.register_buffer("compose", _composition(self.prior, self.shape.history).float())
 
     def advance(
         self, motion: torch.Tensor, commands: torch.Tensor, held: RigidTerms | None = None
@@ -89,29 +92,16 @@ class _Folded(nn.Module):
         hidden = nn.functional.silu(torch.matmul(self.first, features))
         hidden = nn.functional.silu(torch.matmul(self.hidden, hidden) + self.hidden_bias)
         outputs = torch.matmul(self.last, hidden) + torch.matmul(self.direct, rows)
-        learned, raw = outputs.chunk(2, dim=1)
-        if not isinstance(self.prior, RigidBodyPrior):
-            return learned, raw, None
-        joints, mean = self.shape.joints, motion.mean(0)
-        terms = held or self.prior.terms(mean[:joints], mean[joints:] * FRICTION_SPEED)
-        return self._accelerate(self.prior, motion, commands[0, -joints:], learned, terms), raw, terms
-
-    def _accelerate(
-        self,
-        prior: RigidBodyPrior,
-        motion: torch.Tensor,
-        action: torch.Tensor,
-        learned: torch.Tensor,
-        terms: RigidTerms,
-    ) -> torch.Tensor:
-        """Residual position, torque and effort [E, 3J, B] -> next motion and effort."""
         joints = self.shape.joints
-        moved, torque, effort = learned.chunk(3, dim=1)
-        position, velocity = motion[:, :joints], motion[:, joints:] * FRICTION_SPEED
-        acceleration = prior.accelerate(terms, action, torque)
-        after = position + prior.dt_s * velocity + 0.5 * prior.dt_s**2 * acceleration + moved
-        speed = (velocity + prior.dt_s * acceleration) * (1.0 / FRICTION_SPEED)
-        return torch.cat([after, speed, action + effort], dim=1)
+        if not isinstance(self.prior, RigidBodyPrior):
+            learned, raw = outputs.chunk(2, dim=1)
+            return learned, raw, None
+        if held is None:
+            mean = motion.mean(0)
+            held = self.prior.terms(mean[:joints], mean[joints:] * FRICTION_SPEED)
+        acceleration = self.prior.accelerate(held, commands[0, -joints:], outputs[:, joints : 2 * joints])
+        after = torch.matmul(self.compose, torch.cat([rows, outputs, acceleration], dim=1))
+        return after, outputs[:, 3 * joints :], held
 
     def noise(self, raw: torch.Tensor, mobility: torch.Tensor | None) -> torch.Tensor:
         """Raw outputs [..., 3J, B] (and inverse masses [..., J, J, B] without members) -> variances in SI."""
@@ -120,6 +110,28 @@ class _Folded(nn.Module):
             return variance
         moved, torque, effort = variance.chunk(3, dim=-2)
         return torch.cat([moved, self.prior.velocity_variance(mobility, torque), effort], dim=-2)
+
+
+def _composition(prior: RigidBodyPrior, history: int) -> torch.Tensor:
+    """[3J, (K+12)J + 1]: rows, outputs and acceleration -> next motion and effort, as `RigidBodyPrior.compose` does.
+
+    One product for the ten operations it stands for, because each is paid for in every step.
+    """
+    j, dt = prior.joints, prior.dt_s
+    eye, rows = torch.eye(j, dtype=torch.float64), (history + 5) * j + 1
+    matrix = torch.zeros(3 * j, rows + 7 * j, dtype=torch.float64)
+    position, speed, effort = (slice(part * j, (part + 1) * j) for part in range(3))
+
+    def column(start: int) -> slice:
+        return slice(start, start + j)
+
+    matrix[position, column(0)] = matrix[speed, column(j)] = eye
+    matrix[position, column(j)] = dt * FRICTION_SPEED * eye
+    matrix[effort, column(rows - 1 - j)] = eye
+    matrix[position, column(rows)] = matrix[effort, column(rows + 2 * j)] = eye
+    matrix[position, column(rows + 6 * j)] = 0.5 * dt**2 * eye
+    matrix[speed, column(rows + 6 * j)] = dt / FRICTION_SPEED * eye
+    return matrix
 
 
 class StepGraph(_Folded):

@@ -33,20 +33,20 @@ def accelerate_to(start: tuple[Array, Array], target: Target, gains: Array, limi
     """
     horizon, joints = target.position.shape
     position, velocity = (np.broadcast_to(value, (len(gains), joints)) for value in start)
-    gain, braking = gains[:, None], gains[:, None] == 0.0
-    share = np.minimum(4.0 * np.where(braking, gains.max(), gain) * dt_s, _FASTEST)
-    goal, pace = target.before(dt_s)
+    gain, moving = gains[:, None], (gains[:, None] != 0.0).astype(np.float64)
+    share = np.minimum(4.0 * np.where(moving, gain, gains.max()) * dt_s, _FASTEST)
+    begin, pace = target.before(dt_s)
+    goals, paces = np.vstack([begin, target.position]), np.vstack([pace, target.velocity])
+    leads, slowness = moving * np.diff(paces, axis=0)[:, None], 1.0 / limits.bound
     rows = np.empty((3, len(gains), horizon, joints))
     for k in range(horizon):
-        wanted = np.where(braking, 0.0, pace + gain * (goal - position))
-        wanted = wanted / np.maximum(np.abs(wanted / limits.bound).max(axis=1, keepdims=True), 1.0)
-        lead = np.where(braking, 0.0, target.velocity[k] - pace)
-        change = np.clip(share * (wanted - velocity) + lead, -limits.step, limits.step)
+        wanted = moving * (paces[k] + gain * (goals[k] - position))
+        wanted = wanted / np.maximum((np.abs(wanted) * slowness).max(axis=1, keepdims=True), 1.0)
+        change = np.minimum(np.maximum(share * (wanted - velocity) + leads[k], -limits.step), limits.step)
         position = position + dt_s * (velocity + 0.5 * change)
         velocity = velocity + change
-        rows[:, :, k] = position, velocity, change / dt_s
-        goal, pace = target.position[k], target.velocity[k]
-    return Motions(*rows)
+        rows[0, :, k], rows[1, :, k], rows[2, :, k] = position, velocity, change
+    return Motions(rows[0], rows[1], rows[2] / dt_s)
 
 
 _FASTEST = 0.7

@@ -113,6 +113,8 @@ class EffortProposer:
         self._config = config
         self._gains = np.array([*config.effort_approach_gains, 0.0])
         self._body = RigidBody(arm)
+        self._inertia_at: Array | None = None
+        self._inertia = np.zeros(arm.joints)
         self._dt = dt_s
         response = integrator_response(arm.joints, horizon, dt_s)
         self._corrector = Corrector(response, config.effort_correction_smoothness * dt_s**2)
@@ -122,9 +124,15 @@ class EffortProposer:
         config = self._config
         need = 2.0 * np.abs(target.position[-1] - position) / (len(target.position) * self._dt) ** 2
         floor, ceiling = config.acceleration_spread
-        mass, _ = self._body.terms(position[None], np.zeros((1, len(position))))
-        inertia = np.diagonal(mass[0])
+        inertia = self._inertia_near(position)
         return inertia * np.clip(config.spread_gain * need, floor, ceiling), inertia * floor
+
+    def _inertia_near(self, position: Array) -> Array:
+        """[J] kg m^2 of each joint with the others held: a scale for random torques, renewed when the arm has moved."""
+        if self._inertia_at is None or np.abs(position - self._inertia_at).max() > _SAME_INERTIA_RAD:
+            mass, _ = self._body.terms(position[None], np.zeros((1, len(position))))
+            self._inertia_at, self._inertia = position, np.diagonal(mass[0])
+        return self._inertia
 
     def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Array:
         """See TrackProposer: knots, predicted positions, and the torques that the model adds to the prior."""
@@ -147,6 +155,10 @@ class EffortProposer:
             return corrected(population.knots[best], population.position[best])
 
         return propose
+
+
+_SAME_INERTIA_RAD = 0.2
+"""Of every joint."""
 
 
 def _weighed(torques: TorqueKnots, acceleration: Array) -> Array:

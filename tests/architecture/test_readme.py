@@ -54,6 +54,28 @@ def test_a_row_says_what_the_reports_say(line: int) -> None:
     assert table()[line] in (ROOT / "README.md").read_text().splitlines()
 
 
+TRACKED = {
+    "computed torque, critically damped, 200 Hz": ("computed_torque", "payload_computed_torque"),
+    "the same with an integral": ("computed_torque_integral", "payload_computed_torque_integral"),
+    "planner, prior": ("nominal", "payload_nominal"),
+    "planner, learned without the load": ("fresh", "payload"),
+    "planner, relearned with the load": (None, "relearned"),
+}
+"""Rows of the table of torques: figure without load, figure with it."""
+
+
+@pytest.mark.parametrize("name", TRACKED)
+def test_the_table_of_torques_says_what_the_committed_figures_say(name: str) -> None:
+    folder = ROOT / "benchmarks" / "results" / "track"
+    runs = [json.loads((folder / f"iterations{count}.json").read_text()) for count in (1, 2)]
+    cells = [" / ".join(dict.fromkeys(_rms(run, phase) for run in runs)) for phase in TRACKED[name]]
+    assert f"| {name} | {' | '.join(cells)} |" in (ROOT / "README.md").read_text().splitlines()
+
+
+def _rms(run: Report, phase: str | None) -> str:
+    return "-" if phase is None else f"{run[f'track_mm_{phase}_rms']:.2f}"
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_committed_report_is_of_its_seed_and_of_this_program(seed: int) -> None:
     report = json.loads((ROOT / "benchmarks" / "results" / f"demo-seed{seed}" / "report.json").read_text())
