@@ -81,7 +81,7 @@ def _figures(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, lis
     traces: dict[str, list[Trace]] = {}
     for name, run in runs.items():
         traces[name] = [run(seed) for seed in range(options.seed, options.seed + options.starts)]
-        figures[name] = _summary(traces[name])
+        figures[name] = summary(traces[name], arm)
         print(name, json.dumps(figures[name]), flush=True)
     return figures, traces
 
@@ -95,7 +95,8 @@ def _fitted(arm: Arm, seconds: float, seed: int) -> PlanningModel:
     return planning_model(result.ensemble, arm, arm.command_delay_s, "fitted", GRAPH)
 
 
-def _summary(traces: list[Trace]) -> dict[str, Any]:
+def summary(traces: list[Trace], arm: Arm) -> dict[str, Any]:
+    """Figures of one controller; ``speed_over_limit``: largest true speed over the rated one, above 1 a violation."""
     times = np.array([trace.upright_after_s for trace in traces])
     reached = times[times <= TARGET_S]
     summary: dict[str, Any] = {
@@ -105,6 +106,7 @@ def _summary(traces: list[Trace]) -> dict[str, Any]:
         "max_s": round(float(reached.max()), 2) if len(reached) else None,
         "half_swings": [_half_swings(trace) for trace in traces],
         "largest_speed": round(float(max(np.abs(trace.velocity).max() for trace in traces)), 2),
+        "speed_over_limit": round(float(max((np.abs(t.velocity) / arm.velocity).max() for t in traces)), 3),
         "largest_torque_nm": round(float(max(np.abs(trace.effort[:, 0]).max() for trace in traces)), 2),
     }
     if len(traces[0].plan_wall_ms):

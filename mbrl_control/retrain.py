@@ -73,28 +73,16 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     extents = tuple(path.stat().st_size for path in config.logs)
     registry = Registry(config.models, config.arm.model_name)
     active = _active(registry, config.arm)
-    learned = learn(
-        streams,
-        config.arm,
-        config.seed,
-        None
-        if active is None
-        else Parent(active.model_id, load_weights(registry.path(active.version), config.arm), active.delay_s),
-        config.fit or FitSettings.deployed(config.arm.interface),
-        config.dt_ns,
-        progress,
-    )
-    judged, fitted = learned.judged, learned.fitted
+    settings = config.fit or FitSettings.deployed(config.arm.interface)
+    parent = _parent(registry, active, config.arm)
+    learned = learn(streams, config.arm, config.seed, parent, settings, config.dt_ns, progress)
+    judged = learned.judged
     gate(judged.candidate, judged.reference, judged.reference_id, judged.nll)
 
     progress("exporting", 0.0)
     manifest = _store(config, registry, learned, streams[-1].payload_kg, active, extents)
     registry.activate(manifest.version)
-    return RetrainResult(
-        manifest.model_id, registry.path(manifest.version), learned.delay_s, learned.rows, learned.blocks,
-        judged.candidate, judged.reference, judged.reference_id, judged.nll, judged.coverage, fitted.epochs,
-        fitted.seconds,
-    )  # fmt: skip
+    return _result(manifest, registry, learned)
 
 
 def run_in_background() -> None:
@@ -124,6 +112,22 @@ def _active(registry: Registry, arm: Arm) -> Manifest | None:
         return None
     manifest = verify_bundle(registry.path(version), arm)
     return manifest if manifest.has_spread else None
+
+
+def _parent(registry: Registry, active: Manifest | None, arm: Arm) -> Parent | None:
+    """The active bundle as the one to start from and to beat."""
+    if active is None:
+        return None
+    return Parent(active.model_id, load_weights(registry.path(active.version), arm), active.delay_s)
+
+
+def _result(manifest: Manifest, registry: Registry, learned: Learned) -> RetrainResult:
+    judged, fitted = learned.judged, learned.fitted
+    return RetrainResult(
+        manifest.model_id, registry.path(manifest.version), learned.delay_s, learned.rows, learned.blocks,
+        judged.candidate, judged.reference, judged.reference_id, judged.nll, judged.coverage, fitted.epochs,
+        fitted.seconds,
+    )  # fmt: skip
 
 
 def _store(

@@ -23,7 +23,7 @@ from mbrl_control.robot import Arm
 from mbrl_control.signals import Array
 
 GRAVITY = 9.81
-"""m/s^2, along -z of the base frame."""
+"""m/s^2, along -z of the base frame (``urdf_chain`` refuses a base frame that the URDF tilts)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,14 @@ from mbrl_control.robot_file import ArmError
 from mbrl_control.urdf_file import MOVING, UrdfFile
 
 ROTARY = ("revolute", "continuous")
+UPRIGHT_RAD = np.radians(1.0)
+"""Tilt of the base frame against the root of the URDF that counts as standing upright."""
 AGREEMENT = 1e-9
 """Relative difference of two statements of one inertia that counts as rounding."""
 
 
 def chain_faults(urdf: UrdfFile, base: str, tool: str) -> Iterator[ArmError]:
-    """Joints of the chain that cannot be planned for."""
+    """Joints of the chain that cannot be planned for, and a base that does not stand upright."""
     for name in urdf.names_between(base, tool):
         kind, copied = urdf.kind(name), urdf.mimicked(name)
         if kind in MOVING and copied is not None:
@@ -25,6 +27,26 @@ def chain_faults(urdf: UrdfFile, base: str, tool: str) -> Iterator[ArmError]:
         if kind == "prismatic":
             remedy = "only rotary joints are planned for: make it fixed, or let base_frame and tool_frame leave it out"
             yield urdf.error(f"joint {name}", "type 'prismatic' in the chain", remedy)
+    yield from _mount_faults(urdf, base)
+
+
+def tilt(urdf: UrdfFile, link: str) -> float:
+    """rad between the z axes of ``link`` and of the URDF's root, moving joints above ``link`` at zero."""
+    upward = np.array([0.0, 0.0, 1.0])
+    for name in urdf.above(link):
+        upward = urdf.joint(name).rotation @ upward
+    return float(np.arccos(np.clip(upward[2], -1.0, 1.0)))
+
+
+def _mount_faults(urdf: UrdfFile, base: str) -> Iterator[ArmError]:
+    """Gravity is taken along -z of the base frame: a mount that tilts it has to be part of the chain."""
+    angle = tilt(urdf, base)
+    if angle <= UPRIGHT_RAD:
+        return
+    mount, root = min(urdf.above(base), key=lambda name: urdf.joint(name).rotation[2, 2]), urdf.roots()[0]
+    remedy = f"name {root!r} as base_frame (`robot new --base {root}`), with fixed joints only above the arm"
+    fault = f"tilts {base!r} by {np.degrees(angle):.0f} degrees, and gravity is taken along -z of the base frame"
+    yield urdf.error(f"joint {mount}: origin rpy", fault, remedy)
 
 
 def moving_joints(urdf: UrdfFile, base: str, tool: str) -> list[str]:

@@ -17,6 +17,8 @@ from mbrl_control.signals import Array
 
 MOVING = ("revolute", "continuous", "prismatic")
 KINDS = (*MOVING, "fixed", "floating", "planar")
+TURN_RAD = 2.0 * np.pi + 0.01
+"""Beyond a full turn (rounded) an angle of an origin is in degrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class UrdfJoint:
     translation: Array
     """[3] m"""
     axis: Array
-    """[3] unit vector."""
+    """[3] unit vector; without meaning where the joint is fixed."""
 
 
 class UrdfFile:
@@ -169,7 +171,8 @@ class UrdfFile:
     def joint(self, name: str) -> UrdfJoint:
         """One joint with its numbers."""
         element, place = self._joints[name], f"joint {name}"
-        axis = element.find("axis")
+        # A fixed joint turns about nothing; exporters write a zero axis for it.
+        axis = element.find("axis") if self.kind(name) in MOVING else None
         direction = self.numbers("1 0 0" if axis is None else axis.get("xyz", "1 0 0"), f"{place}: axis", 3)
         length = np.linalg.norm(direction)
         if length == 0.0:
@@ -179,12 +182,20 @@ class UrdfFile:
         return UrdfJoint(name, self.kind(name), parent, child, rotation, translation, direction / length)
 
     def origin(self, element: ElementTree.Element, place: str) -> tuple[Array, Array]:
-        """Rotation [3, 3] and translation [3] m of an element's <origin>."""
+        """Rotation [3, 3] and translation [3] m of an element's <origin>.
+
+        Raises:
+            ArmError: no numbers, or angles in degrees.
+        """
         origin = element.find("origin")
         xyz, rpy = (
             self.numbers("0 0 0" if origin is None else origin.get(key, "0 0 0"), f"{place}: origin {key}", 3)
             for key in ("xyz", "rpy")
         )
+        if np.abs(rpy).max() > TURN_RAD:
+            radians = " ".join(f"{angle:.6g}" for angle in np.radians(rpy))
+            remedy = f'a URDF is in rad: convert all of this file\'s angles, here to rpy="{radians}"'
+            raise self.error(f"{place}: origin rpy", f"{np.abs(rpy).max():g} rad: degrees?", remedy)
         return _rpy_rotation(rpy), xyz
 
     def numbers(self, text: str, field: str, length: int) -> Array:

@@ -16,7 +16,7 @@ from mbrl_control.robot_file import YamlFile
 
 SEED = 0
 PHYSICS_STEP_S = 0.002
-"""Of both simulators: delays are whole steps."""
+"""Of both simulators, which a test compares: delays are whole steps."""
 TARGET_M = 0.25
 """Between consecutive targets of the demo, of an arm with more than two joints."""
 GAIN_RANGE = (0.5, 2.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mbrl_control.robot_file import ArmError
-from mbrl_control.urdf_chain import ROTARY, moving_joints
+from mbrl_control.urdf_chain import ROTARY, UPRIGHT_RAD, moving_joints, tilt
 from mbrl_control.urdf_file import UrdfFile
 
 WORLDS = ("world", "map", "odom")
@@ -72,6 +72,8 @@ def _base(urdf: UrdfFile, tool: str) -> tuple[str, str]:
             return links[-1], f"the link above it moves ({name}, {urdf.kind(name)}): taken as standing still"
         links.append(urdf.ends(name)[0])
     if links[-1] in WORLDS and len(links) > 1:
+        if tilt(urdf, links[-2]) > UPRIGHT_RAD:
+            return links[-1], "the root of the tree: the first link below is mounted at a tilt"
         return links[-2], f"the first link below {links[-1]!r}"
     return links[-1], "the root of the tree"
 

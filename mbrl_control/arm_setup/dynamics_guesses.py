@@ -99,21 +99,8 @@ def _friction(arm: Arm, urdf: UrdfFile) -> tuple[Value, Value]:
 def _values(arm: Arm, limits: Sequence[dict[str, Value]], coulomb: Value, viscous: Value) -> dict[str, Value]:
     mode = arm.effort_mode
     assert mode is not None, "guessed just now"
-    rows = []
-    for index, name in enumerate(arm.joint_names):
-        row: dict[str, Any] = {"name": name} | {k: v.value for k, v in limits[index].items() if v.guess}
-        for key in ("acceleration", "jerk", "torque_rate"):
-            row[key] = float(getattr(arm, key)[index])
-        rows.append(row)
-    missing = sorted({f"{k} ({v.reason})" for row in limits for k, v in row.items() if v.guess})
     return {
-        "joints": Value(
-            rows,
-            "acceleration: half the effort limit on the largest inertia in the box, at most the rated speed in 0.14 s "
-            "(as a Panda) and 20 rad/s^2; jerk: all of it within 2 ms; torque_rate: the effort limit in 0.1 s"
-            + "".join(f"; {text}" for text in missing),
-            guess=True,
-        ),
+        "joints": _joints(arm, limits),
         "servo": Value(
             {"gain": arm.servo_gain.tolist(), "lag_s": arm.servo_lag_s.tolist()},
             "gain = effort limit / (0.5 x velocity limit), as the shipped arms; lag of a velocity servo on a fieldbus",
@@ -140,6 +127,24 @@ def _values(arm: Arm, limits: Sequence[dict[str, Value]], coulomb: Value, viscou
             BRAKE, "a clamped brake holds twice the gravity torque, half the effort limit at least", guess=True
         ),
     }
+
+
+def _joints(arm: Arm, limits: Sequence[dict[str, Value]]) -> Value:
+    """A row for each joint: what no URDF says, and the limits that this one does not."""
+    rows = []
+    for index, name in enumerate(arm.joint_names):
+        row: dict[str, Any] = {"name": name} | {k: v.value for k, v in limits[index].items() if v.guess}
+        for key in ("acceleration", "jerk", "torque_rate"):
+            row[key] = float(getattr(arm, key)[index])
+        rows.append(row)
+    missing = sorted({f"{k} ({v.reason})" for row in limits for k, v in row.items() if v.guess})
+    return Value(
+        rows,
+        "acceleration: half the effort limit on the largest inertia in the box, at most the rated speed in 0.14 s "
+        "(as a Panda) and 20 rad/s^2; jerk: all of it within 2 ms; torque_rate: the effort limit in 0.1 s"
+        + "".join(f"; {text}" for text in missing),
+        guess=True,
+    )
 
 
 def _round(value: Array | float) -> Any:

@@ -12,7 +12,7 @@ from mbrl_control.arm_setup.findings import Finding, stop, warn
 from mbrl_control.inertial import Inertial
 from mbrl_control.robot_file import ArmError
 from mbrl_control.signals import Array
-from mbrl_control.urdf_chain import chain_faults, still_joints
+from mbrl_control.urdf_chain import ROTARY, chain_faults, still_joints
 from mbrl_control.urdf_file import MOVING, UrdfFile
 
 TURNS_RAD = 4.0 * np.pi
@@ -93,8 +93,8 @@ def _joint_faults(urdf: UrdfFile, name: str) -> Iterator[Finding]:
         for key, value in (("lower", lower), ("upper", upper)):
             if value is not None and abs(value) > TURNS_RAD:
                 yield _degrees(urdf, f"{place}: limit {key}", value, "rad")
-        if velocity is not None and velocity > DEGREES_PER_S:
-            yield _degrees(urdf, f"{place}: limit velocity", velocity, "rad/s")
+    if joint.kind in ROTARY and velocity is not None and velocity > DEGREES_PER_S:
+        yield _degrees(urdf, f"{place}: limit velocity", velocity, "rad/s")
     if lower is not None and upper is not None and lower >= upper:
         yield stop(
             urdf.error(f"{place}: limit lower", f"{lower:g} is not below upper, {upper:g}", "swap or correct them")

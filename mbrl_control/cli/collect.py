@@ -51,9 +51,7 @@ def collect(
         *(controller_interface, controller_name, namespace, params_file),
     )
     session, _ = options.open_session(run, "collect")
-    simulator = None if real else sim.value
-    said = {"robot": own_or_shipped(robot), "sim": simulator, "command": command.value, "seconds": f"{seconds:g}"}
-    session.write(COLLECTED, {"command": repeatable("collect", said | {"speed-scale": speed_scale, "seed": seed})})
+    session.write(COLLECTED, {"command": _repeated(run, seconds)})
     view = DemoView(headless)
     try:
         with interruptible():
@@ -61,9 +59,21 @@ def collect(
     except KeyboardInterrupt:
         view.say(f"interrupted; what was logged until now is in {session.log}, and can be learned from")
         raise
-    learn = f"mbrl-control retrain --robot {robot} --command {command.value} --log {session.log} --phase excitation"
-    view.say(f"next: {learn} --registry FOLDER")
+    view.say(_next_step(run, session))
     print(json.dumps({"log": str(session.log), "seconds": seconds, "stops": stops}))
+
+
+def _repeated(run: options.RunOptions, seconds: float) -> str:
+    """The command that makes such a log again."""
+    simulator = None if run.real else run.sim.value
+    said = {"robot": own_or_shipped(run.robot), "sim": simulator, "command": run.command.value}
+    rest = {"seconds": f"{seconds:g}", "speed-scale": run.speed_scale, "seed": run.seed}
+    return repeatable("collect", {**said, **rest})
+
+
+def _next_step(run: options.RunOptions, session: Session) -> str:
+    given = f"--robot {run.robot} --command {run.command.value} --log {session.log} --phase excitation"
+    return f"next: mbrl-control retrain {given} --registry FOLDER"
 
 
 def excite(session: Session, specs: list[NodeSpec], seconds: float, view: DemoView) -> int:

@@ -6,12 +6,11 @@ their state in one place. Nothing here sleeps, reads a clock or draws numbers ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from mbrl_control.safety.command_law import CommandLaw
 from mbrl_control.safety.config import GuardConfig, GuardError, GuardLimits
+from mbrl_control.safety.guard_status import GuardStatus
 from mbrl_control.safety.hold_law import Hold, drifted, standstill_lost
 from mbrl_control.safety.limiter import Motion
 from mbrl_control.safety.operator_gate import OperatorGate
@@ -24,22 +23,6 @@ from mbrl_control.signals import Array, OperatorState, Plan, SafeCommand, Sensor
 ENGAGED = (OperatorState.RUNNING, OperatorState.HOLD)
 HOLDING = (OperatorState.ARMED, OperatorState.HOLD, OperatorState.OPERATOR_HOLD)
 OPERATOR_EVENTS = (Event.ARM, Event.START, Event.RESET)
-
-
-@dataclass(frozen=True, slots=True)
-class GuardStatus:
-    """What `safety_status` tells; challenge is the one the next operator request must return."""
-
-    state: OperatorState
-    reasons: tuple[str, ...]
-    epoch: int
-    speed_scale: float
-    payload_kg: float
-    model_id: str
-    challenge: int
-    rejected_plans: int
-    fresh_plans: int
-    holds: int
 
 
 class GuardCore:

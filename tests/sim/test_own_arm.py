@@ -67,6 +67,21 @@ def test_the_original_is_checked_without_a_yaml() -> None:
     assert stops == {"link link2: inertial", "link link3: inertial"}
 
 
+def test_pybullets_panda_needs_only_the_name_of_its_tool(tmp_path: Path) -> None:
+    """Two prismatic fingers beside the tool frame, and fixed joints with a zero axis."""
+    urdf = DATA / "franka_panda" / "panda.urdf"
+    assert [finding.field for finding in check_urdf(urdf).findings] == ["tool_frame"]
+    still = {finding.field for finding in check_urdf(urdf, tool="panda_grasptarget").findings}
+    assert {"joint panda_finger_joint1", "joint panda_finger_joint2"} <= still
+    written = write_new_arm(urdf, tmp_path, None, "panda_grasptarget")
+    assert written.faults == ()
+    report = check_yaml(written.yaml)
+    assert report.stops == 0
+    assert report.arm is not None
+    assert report.arm.joint_names == tuple(f"panda_joint{number}" for number in range(1, 8))
+    assert report.arm.bodies[-1].mass > 0.9, "hand and fingers ride along"
+
+
 def test_it_has_the_kinematics_of_the_original_in_pin_and_bullet(own: Own) -> None:
     rigid = pinocchio.buildModelFromUrdf(str(own.original))
     state, base, tool = rigid.createData(), rigid.getFrameId(own.arm.base_frame), rigid.getFrameId(own.arm.tool_frame)

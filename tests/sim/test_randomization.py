@@ -156,7 +156,7 @@ def test_the_drives_carry_the_described_masses_so_a_heavier_arm_sags_and_a_light
 
 @pytest.mark.parametrize("interface", list(CommandInterface))
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", ["panda", "planar"])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_both_engines_are_the_same_drawn_plant(
     tmp_path: Path, name: str, seed: int, interface: CommandInterface
 ) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmarks import swing_up
 from benchmarks.lockstep import START_NS
 from benchmarks.lockstep_model import nominal_model
-from benchmarks.swing_up_baselines import computed_torque
-from benchmarks.swing_up_run import ARM, UPRIGHT, static_torque, swing_by_law, swing_by_plans, torque_limit
+from benchmarks.swing_up_baselines import computed_torque, energy_pumping
+from benchmarks.swing_up_run import ARM, UPRIGHT, Trace, static_torque, swing_by_law, swing_by_plans, torque_limit
 from mbrl_control.cadence import VirtualClock
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.planner import Planner, PlanningModel
@@ -56,8 +58,36 @@ def test_the_arm_swings_up_although_it_cannot_lift_itself(arm: Arm, model: Plann
     lifted = swing_by_law(lambda known: computed_torque(known, limit), 0)
     assert lifted.upright_after_s == float("inf")
     assert np.abs(lifted.position[:, 0]).max() < 0.5 * np.pi, "it got past the horizontal without a swing"
-    # Without friction in its model a start in five is missed (README); rounding of another processor may choose which.
-    swings = (swing_by_plans(model, swing_up.CONFIG, seed) for seed in (0, 2, 3))
-    swung = next((trace for trace in swings if trace.upright_after_s <= swing_up.TARGET_S), None)
-    assert swung is not None
-    assert np.abs(swung.effort[:, 0]).max() <= limit[0] + 1e-6
+    # Without friction in its model the planner may miss a start in five (README), and rounding of another processor may
+    # choose which: two of three.
+    swung: list[Trace] = []
+    for seed in (0, 2, 3):
+        if len(swung) < 2:
+            trace = swing_by_plans(model, swing_up.CONFIG, seed)
+            swung += [trace] * (trace.upright_after_s <= swing_up.TARGET_S)
+    assert len(swung) == 2
+    assert max(np.abs(trace.effort[:, 0]).max() for trace in swung) <= limit[0] + 1e-6
+    figures = swing_up.summary(swung, arm)
+    assert figures["successes"] == 2
+    assert 0.0 < figures["plan_cpu_ms_median"] <= figures["plan_ms_median"]
+
+
+def test_energy_pumping_swings_up_from_every_start(arm: Arm) -> None:
+    """The law made for the task: all starts, within a tenth of each other's time (README: 2.35 to 2.51 s)."""
+    limit = torque_limit(arm, swing_up.CONFIG)
+    traces = [swing_by_law(lambda known: energy_pumping(known, limit), seed) for seed in range(3)]
+    figures = swing_up.summary(traces, arm)
+    assert figures["successes"] == 3
+    assert figures["max_s"] < 2.7
+    assert figures["largest_torque_nm"] <= round(float(limit[0]), 2)
+
+
+def test_a_speed_beyond_the_rated_one_is_counted(arm: Arm) -> None:
+    """Each joint against its own limit."""
+    arm = replace(arm, velocity=np.array([10.0, 5.0]))
+    velocity = np.zeros((2, 700, 2))
+    velocity[0, 300], velocity[1, 10] = (-9.0, 1.0), (2.0, -6.0)
+    still = np.zeros((700, 2))
+    traces = [Trace(still, one, still, np.zeros(0), np.zeros(0)) for one in velocity]
+    assert swing_up.summary(traces, arm)["speed_over_limit"] == pytest.approx(1.2)
+    assert swing_up.summary(traces[:1], arm)["speed_over_limit"] == pytest.approx(0.9)

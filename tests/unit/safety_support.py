@@ -109,3 +109,10 @@ class Rig:
 
 def constant(velocity: list[float]) -> Array:
     return np.tile(np.array(velocity, dtype=np.float64), (16, 1))
+
+
+def running(**keywords: object) -> Rig:
+    """A rig whose guard is running."""
+    rig = Rig(**keywords)  # type: ignore[arg-type]
+    rig.run()
+    return rig

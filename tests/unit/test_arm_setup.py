@@ -11,6 +11,7 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mbrl_control.arm_setup.arm_check import PHYSICS_STEP_S
 from mbrl_control.arm_setup.capsule_fit import FittedCapsule, fit_capsules
 from mbrl_control.arm_setup.chain_choice import choose_chain
 from mbrl_control.arm_setup.check import check_yaml
@@ -21,7 +22,7 @@ from mbrl_control.inertial import Inertial
 from mbrl_control.kinematics import jacobian
 from mbrl_control.robot import ArmError, load_arm
 from mbrl_control.urdf_file import UrdfFile
-from sim.generate import ROBOTS
+from sim.generate import ROBOTS, TIMESTEP_S
 from tests.unit.urdf_support import SOUND, spoilt, with_finger, written
 
 pinocchio = pytest.importorskip("pinocchio")
@@ -120,6 +121,11 @@ def test_base_and_tool_are_found_where_only_one_choice_makes_sense(tmp_path: Pat
     assert ends(SOUND.replace("</robot>", rail)) == ("base", "tool0")
     with pytest.raises(ArmError, match="finger"):
         ends(with_finger())
+
+
+def test_the_check_counts_delays_in_the_simulators_steps() -> None:
+    """The library may not import the simulators."""
+    assert PHYSICS_STEP_S == TIMESTEP_S
 
 
 def test_a_new_arm_is_complete_clean_and_marks_its_guesses(tmp_path: Path) -> None:

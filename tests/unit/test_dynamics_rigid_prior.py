@@ -16,9 +16,10 @@ from mbrl_control.signals import CommandInterface
 from sim.generate import ROBOTS
 
 DT = 0.02
+SHIPPED = sorted(path.stem for path in ROBOTS.glob("*.yaml"))
 ARMS = {
     (name, interface): load_arm(ROBOTS / f"{name}.yaml", interface)
-    for name in ("panda", "planar")
+    for name in SHIPPED
     for interface in CommandInterface
 }
 
@@ -62,7 +63,7 @@ def test_a_residual_torque_acts_like_a_torque_commanded() -> None:
     torch.testing.assert_close(one[0, :, 14:], action)
 
 
-@pytest.mark.parametrize("name", ["panda", "planar"])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_effort_prior_is_forward_dynamics_held_over_a_step(name: str) -> None:
     arm = ARMS[name, CommandInterface.EFFORT]
     position, velocity, action = state_of(arm, 5, np.random.default_rng(2))

@@ -29,6 +29,25 @@ STOPS = {
         "degrees",
         3.14159,
     ),
+    "degrees per second of a continuous joint": (
+        spoilt(('name="lift" type="revolute"', 'name="lift" type="continuous"'), ('velocity="2"', 'velocity="180"')),
+        "joint lift: limit velocity",
+        "degrees",
+        3.14159,
+    ),
+    "an origin turned in degrees": (
+        spoilt(('<origin xyz="0 0 0.4"/><axis', '<origin xyz="0 0 0.4" rpy="0 0 -90"/><axis')),
+        "joint bend: origin rpy",
+        "degrees",
+        None,
+    ),
+    "an inertia turned in degrees": (
+        spoilt(('<origin xyz="0 0 0.05"/><mass', '<origin xyz="0 0 0.05" rpy="90 0 0"/><mass')),
+        "link column: inertial: origin rpy",
+        "degrees",
+        None,
+    ),
+    "no axis": (spoilt(('<axis xyz="0 1 0"/>', '<axis xyz="0 0 0"/>')), "joint lift: axis", "zero", None),
     "millimetres": (
         spoilt(('<origin xyz="0 0 0.4"/><axis', '<origin xyz="0 0 400"/><axis')),
         "joint bend: origin xyz",
@@ -102,6 +121,13 @@ def test_a_fault_that_no_yaml_mends_is_named_and_nothing_is_written(tmp_path: Pa
         assert finding.reason
     assert found(list(write_new_arm(path, None, None, None).faults), field, words)
     assert [entry.name for entry in tmp_path.iterdir()] == ["arm.urdf"]
+
+
+def test_a_full_turn_is_no_mistake_and_a_fixed_joint_needs_no_axis(tmp_path: Path) -> None:
+    """As exporters write them: 2 pi rounded up, and pybullet_data's Panda at its flange."""
+    turned = ('<origin xyz="0 0 0.4"/><axis', '<origin xyz="0 0 0.4" rpy="0 0 -6.2832"/><axis')
+    flange = ('<origin xyz="0 0 0.3"/></joint>\n</robot>', '<origin xyz="0 0 0.3"/><axis xyz="0 0 0"/></joint></robot>')
+    assert check_urdf(written(tmp_path, spoilt(turned, flange))).findings == []
 
 
 MENDED = {

@@ -17,7 +17,8 @@ from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.controller_output import ControllerOutput
 from mbrl_nodes.controller_parameters import controller_of, declare_controller
 from mbrl_nodes.convert import JointNameError, doubles, safe_command_from_msg, stamp_from_ns
-from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, LATCHED_QOS, GraphNode, Polled, run
+from mbrl_nodes.polled import Polled
+from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, LATCHED_QOS, GraphNode, run
 
 WATCH_NS = 2_000_000
 STATUS_TICKS = 25

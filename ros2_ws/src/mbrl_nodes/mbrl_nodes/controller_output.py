@@ -13,7 +13,8 @@ from mbrl_control.safety.controllers import ControllerInterface
 from mbrl_control.safety.setpoints import AHEAD_S, Measured, Setpoint, advance, point_ahead
 from mbrl_control.signals import Array
 from mbrl_nodes.convert import JointNameError, doubles, sample_from_joint_state
-from mbrl_nodes.runtime import COMMAND_QOS, STATE_QOS, GraphNode, Polled
+from mbrl_nodes.polled import Polled
+from mbrl_nodes.runtime import COMMAND_QOS, STATE_QOS, GraphNode
 
 PATIENCE = 3
 """Looks, one a second, before nobody listening is trouble: discovery and spawners take their time."""

@@ -20,7 +20,8 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from mbrl_control.episode_log.schema import CONTROLLER_COMMANDS, GRAPH_TOPICS, JOINT_STATES, QosClass, Topic
 from mbrl_control.episode_log.writer import LogWriter
 from mbrl_control.safety.controllers import ControllerInterface
-from mbrl_nodes.runtime import GraphNode, Polled, run
+from mbrl_nodes.polled import Polled
+from mbrl_nodes.runtime import GraphNode, run
 
 DRAIN_PERIOD_S = 0.02
 """Draining in batches wakes the writer 50 times a second instead of a thousand."""

@@ -27,8 +27,9 @@ from mbrl_nodes.convert import (
     sample_from_joint_state,
 )
 from mbrl_nodes.guard_messages import answer, status_to_msg
+from mbrl_nodes.polled import Polled
 from mbrl_nodes.robot_speed import RobotSpeed
-from mbrl_nodes.runtime import COMMAND_QOS, EVERY_MESSAGE_QOS, LATCHED_QOS, STATE_QOS, GraphNode, Polled, run
+from mbrl_nodes.runtime import COMMAND_QOS, EVERY_MESSAGE_QOS, LATCHED_QOS, STATE_QOS, GraphNode, run
 
 STATUS_TICKS = 10
 """20 Hz."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from mbrl_msgs.msg import SafetyStatus
 
-from mbrl_control.safety.guard_core import GuardStatus
+from mbrl_control.safety.guard_status import GuardStatus
 from mbrl_control.safety.requests import Reply
 from mbrl_nodes.convert import stamp_from_ns
 

@@ -12,7 +12,8 @@ from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.robot import Arm
 from mbrl_control.signals import BeliefState
 from mbrl_nodes.convert import belief_from_msg, safe_command_from_msg
-from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, STATE_QOS, GraphNode, Polled
+from mbrl_nodes.polled import Polled
+from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, STATE_QOS, GraphNode
 
 
 class PlanInputs:

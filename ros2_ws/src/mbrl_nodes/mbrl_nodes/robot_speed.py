@@ -6,7 +6,8 @@ from std_msgs.msg import Float64
 
 from mbrl_control.safety.guard_core import GuardCore
 from mbrl_control.safety.speed_scaling import SpeedScaling, impose
-from mbrl_nodes.runtime import STATE_QOS, GraphNode, Polled
+from mbrl_nodes.polled import Polled
+from mbrl_nodes.runtime import STATE_QOS, GraphNode
 
 
 class RobotSpeed:

@@ -10,7 +10,8 @@ from mbrl_control.robot import Arm
 from mbrl_control.safety.controllers import ControllerInterface
 from mbrl_control.signals import Array
 from mbrl_nodes.convert import joint_order
-from mbrl_nodes.runtime import COMMAND_QOS, GraphNode, Polled
+from mbrl_nodes.polled import Polled
+from mbrl_nodes.runtime import COMMAND_QOS, GraphNode
 from sim.controllers import PositionLoop, TrajectoryFollower
 
 

@@ -9,7 +9,8 @@ from mbrl_control.cadence import Tick
 from mbrl_control.estimation.joint_filter import FilterEvent, JointFilter, config_for
 from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import JointNameError, belief_to_msg, sample_from_joint_state
-from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, STATE_QOS, GraphNode, Polled, run
+from mbrl_nodes.polled import Polled
+from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, STATE_QOS, GraphNode, run
 
 POLLS_PER_PERIOD = 1
 """A belief comes at most one sensor period after its sample; the planner works with the sample's time."""
