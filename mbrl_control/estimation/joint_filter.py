@@ -156,9 +156,13 @@ class JointFilter:
         k_vp = pv * self._velocity_var * inverse
         k_vv = (vv * s_pp - pv * pv) * inverse
         e_p, e_v = sample.position - position, sample.velocity - state.mean[1]
-        mean = np.stack([position + k_pp * e_p + k_pv * e_v, state.mean[1] + k_vp * e_p + k_vv * e_v])
+        mean, covariance = np.empty_like(state.mean), np.empty_like(state.covariance)
+        mean[0] = position + k_pp * e_p + k_pv * e_v
+        mean[1] = state.mean[1] + k_vp * e_p + k_vv * e_v
         # For H = I the posterior is K R, with R diagonal.
-        return mean, np.stack([k_pp * self._position_var, k_pv * self._velocity_var, k_vv * self._velocity_var])
+        covariance[0] = k_pp * self._position_var
+        covariance[1:] = np.array([k_pv, k_vv]) * self._velocity_var
+        return mean, covariance
 
 
 def _belief(state: FilterState, sample: SensorSample) -> BeliefState:

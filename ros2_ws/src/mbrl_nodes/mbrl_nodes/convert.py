@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -12,6 +13,7 @@ from mbrl_msgs.msg import Goal as GoalMsg
 from mbrl_msgs.msg import Plan as PlanMsg
 from mbrl_msgs.msg import PlannerReport as ReportMsg
 from mbrl_msgs.msg import SafeCommand as SafeCommandMsg
+from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
 
 from mbrl_control.command_interface import ON_WIRE
@@ -61,12 +63,20 @@ def vector(field: array[float]) -> Array:
     return np.array(field, dtype=np.float64)
 
 
-def joint_order(names: Sequence[str], wanted: Sequence[str], field: str) -> list[int]:
+def joint_order(names: Sequence[str], wanted: Sequence[str], field: str) -> NDArray[np.intp]:
     """Indices that bring ``names`` into the order of ``wanted``."""
+    return _joint_order(tuple(names), tuple(wanted), field)
+
+
+@lru_cache(maxsize=64)
+def _joint_order(names: tuple[str, ...], wanted: tuple[str, ...], field: str) -> NDArray[np.intp]:
+    """Cached: a topic's names hardly ever change, and a fast node asks hundreds of times a second."""
     missing = [name for name in wanted if name not in names]
     if missing:
         raise JointNameError(f"{field}: joints {missing} are missing; it has {list(names)}")
-    return [list(names).index(name) for name in wanted]
+    order = np.array([names.index(name) for name in wanted], dtype=np.intp)
+    order.flags.writeable = False
+    return order
 
 
 def sample_from_joint_state(msg: JointState, joint_names: Sequence[str]) -> SensorSample:
@@ -93,8 +103,7 @@ def sample_to_joint_state(sample: SensorSample, joint_names: Sequence[str], fram
 
 
 def belief_to_msg(belief: BeliefState, joint_names: Sequence[str]) -> BeliefMsg:
-    cov = belief.covariance
-    packed = np.stack([cov[:, 0, 0], cov[:, 0, 1], cov[:, 1, 1]], axis=1).ravel()
+    packed = belief.covariance.reshape(-1, 4)[:, [0, 1, 3]]
     msg = BeliefMsg(stamp=stamp_from_ns(belief.stamp_ns), joint_names=list(joint_names))
     msg.position, msg.velocity = doubles(belief.position), doubles(belief.velocity)
     msg.effort, msg.covariance = doubles(belief.effort), doubles(packed)

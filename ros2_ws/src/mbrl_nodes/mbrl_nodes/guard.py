@@ -82,7 +82,7 @@ class Guard(GraphNode):
     def _connect(self) -> None:
         self._states = Polled(self, JointState, self.get_parameter("state_topic").value, STATE_QOS)
         self._plans = Polled(self, PlanMsg, "plan", EVERY_MESSAGE_QOS)
-        self.create_subscription(RelayStatus, "relay_status", self._on_relay, LATCHED_QOS)
+        self._relay = Polled(self, RelayStatus, "relay_status", LATCHED_QOS)
         self.create_subscription(ModelStatus, "model_status", self._on_model, LATCHED_QOS)
         for name, event in REQUESTS.items():
             self.create_service(OperatorRequest, f"guard/{name}", lambda q, r, e=event: self._on_request(e, q, r))
@@ -101,6 +101,8 @@ class Guard(GraphNode):
         with self._lock:
             for message in self._plans.drain():
                 self._read_plan(message)
+            for message in self._relay.drain():
+                self._core.relay_report(message.latched, ns_from_stamp(message.stamp), self.now_ns())
             self._robot_speed.apply(self._core, self.now_ns())
             command = self._core.tick(self.now_ns(), *self._measured)
             status = self._core.status()
@@ -128,10 +130,6 @@ class Guard(GraphNode):
             verdict = self._core.refuse_plan(str(error), self.now_ns())
         if not verdict.ok:
             self.get_logger().warning(f"plan refused: {verdict.reason}", throttle_duration_sec=1.0)
-
-    def _on_relay(self, message: RelayStatus) -> None:
-        with self._lock:
-            self._core.relay_report(message.latched, ns_from_stamp(message.stamp), self.now_ns())
 
     def _on_model(self, message: ModelStatus) -> None:
         if message.status == ModelStatus.ACTIVE:
