@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from mbrl_control.kinematics import link_poses
+from mbrl_control.rigid_body import GRAVITY
 from mbrl_control.robot import Arm, Inertial
 from mbrl_control.signals import Array
-
-GRAVITY = 9.81
 
 
 def mass_matrices(arm: Arm, q: Array) -> Array:

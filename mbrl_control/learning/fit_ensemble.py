@@ -216,6 +216,8 @@ def _train(
             best = {name: value.clone() for name, value in ensemble.state_dict().items()}
         if progress is not None:
             progress(epoch, nll)
+    if epoch == 0:
+        raise DataError(f"fit: not one epoch within max_seconds = {settings.max_seconds:g}; raise it")
     if not math.isfinite(best_nll):
         raise DataError(
             "fit: the held-out NLL never became finite; look for outliers in the rows or lower learning_rate"
