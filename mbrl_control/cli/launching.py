@@ -68,7 +68,8 @@ def simulated(values: Values) -> Session:
 def real(values: Values) -> tuple[Session, Driver | None]:
     """Session of real.launch.py, and the driver's launch file where one was named."""
     _refuse_sim_time(values)
-    return _session(values, real=True), _driver(values)
+    session = _session(values, real=True)
+    return session, _driver(values, session.wiring.interface)
 
 
 def begin(session: Session) -> Launch:
@@ -135,7 +136,7 @@ def _session(values: Values, real: bool) -> Session:
     return Session(folder, path, arm.name, seed, speed, foreign_registry=registry, wiring=wiring)
 
 
-def _driver(values: Values) -> Driver | None:
+def _driver(values: Values, interface: ControllerInterface | None) -> Driver | None:
     """The robot's own launch file with the arguments that are its business; none named: none may be given."""
     mock = _mock_hardware(values)
     if not values["driver"]:
@@ -151,14 +152,14 @@ def _driver(values: Values) -> Driver | None:
         raise UserError(f"driver: {values['driver']!r}: write PACKAGE/FILE, as in ur_robot_driver/ur_control.launch.py")
     if not mock and not values["robot_ip"]:
         raise UserError("robot_ip: a real robot needs its address; give it, or use_mock_hardware:=true")
-    interface = _interface(values["controller_interface"]) or ControllerInterface(values["command_interface"])
+    usual = (interface or ControllerInterface.VELOCITY).default_name
     arguments = {
         "robot_ip": values["robot_ip"] or "0.0.0.0",
         "robot_type": values["robot_type"],
         "ur_type": values["robot_type"],
         "namespace": values["namespace"],
         "controllers_file": values["controllers_file"],
-        "initial_joint_controller": values["initial_joint_controller"] or interface.default_name,
+        "initial_joint_controller": values["initial_joint_controller"] or usual,
         "use_mock_hardware": str(mock).lower(),
         "use_fake_hardware": str(mock).lower(),
     }

@@ -121,8 +121,12 @@ def test_an_interface_given_as_argument_reaches_all_who_name_it_with_its_own_con
     assert controllers() == {("velocity", "forward_velocity_controller")}
     assert controllers(controller_interface="position") == {("position", "forward_position_controller")}
     scaled = "scaled_joint_trajectory_controller"
-    given = controllers(controller_interface="joint_trajectory", initial_joint_controller=scaled)
-    assert given == {("joint_trajectory", scaled)}
+    assert controllers(initial_joint_controller=scaled) == {("joint_trajectory", scaled)}
+    own = {"initial_joint_controller": "arm_controller", "controller_interface": "position"}
+    assert controllers(**own) == {("position", "arm_controller")}
+    forward = "forward_position_controller"
+    live = controllers(robot_type="ur5e", dry_run="false", initial_joint_controller=forward)
+    assert live == {("position", forward)}
 
 
 def test_the_reader_of_declared_parameters_bites() -> None:

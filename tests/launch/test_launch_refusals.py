@@ -23,6 +23,23 @@ REFUSED = {
     "no number": (GRAPHS, {"speed_scale": "fast"}, "speed_scale: 'fast': give a number"),
     "no namespace": (GRAPHS, {"namespace": "my arm"}, "namespace: 'my arm'"),
     "no parameter file": (GRAPHS, {"params_file": "none.yaml"}, "none.yaml: not a parameter file"),
+    "a controller of another kind": (
+        GRAPHS,
+        {"initial_joint_controller": "forward_position_controller", "controller_interface": "velocity"},
+        "velocity contradicts forward_position_controller",
+    ),
+    "a controller of torques": (GRAPHS, {"initial_joint_controller": "forward_effort_controller"}, "needs effort"),
+    "torques to a controller of speeds": (
+        GRAPHS,
+        {"initial_joint_controller": "forward_velocity_controller", "command_interface": "effort"},
+        "safe commands are effort",
+    ),
+    "torques from speeds": (GRAPHS, {"controller_interface": "effort"}, "controller_interface: safe commands are"),
+    "a controller of unknown kind": (
+        GRAPHS,
+        {"initial_joint_controller": "arm"},
+        "arm does not tell what it takes.*give one of",
+    ),
     "no registry": (GRAPHS, {"models": "nowhere"}, "names no bundle"),
     "an address in simulation": (("sim.launch.py",), {"robot_ip": "192.0.2.1"}, "robot_ip: the arm is simulated"),
     "controllers in simulation": (("sim.launch.py",), {"controllers_file": "c.yaml"}, "controllers_file: the arm is"),

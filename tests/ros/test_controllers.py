@@ -31,7 +31,7 @@ TARGET = forward_kinematics(ARM, ARM.home + 0.3)
 AWAY = forward_kinematics(ARM, ARM.home - 0.4)
 
 
-def session(folder: Path, interface: ControllerInterface | None) -> Session:
+def session(folder: Path, interface: ControllerInterface) -> Session:
     """With the shipped parameter file, which the nodes themselves check: they refuse what they do not declare."""
     wiring = Wiring(params_file=checked_params_file(params_file("sim.yaml")), controller_interface=interface)
     made = Session(folder, arm_file("planar"), ARM.name, seed=1, speed_scale=0.5, wiring=wiring)
@@ -96,7 +96,7 @@ def wound_down(run: Session, interface: ControllerInterface) -> None:
 
 
 def test_where_no_controller_listens_the_relay_says_so_and_claims_no_motion(tmp_path: Path) -> None:
-    run = session(tmp_path, None)
+    run = session(tmp_path, ControllerInterface.VELOCITY)
     starts = [
         replace(start, parameters={**start.parameters, "controller_name": "absent_controller"})
         if start.name in ("command_relay", "data_logger")
