@@ -26,6 +26,7 @@ OWNED = frozenset(
         "path",
         "seed",
         "settings",
+        "simulator",
         "speed_scale",
         "truth_file",
         "use_sim_time",

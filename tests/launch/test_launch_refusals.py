@@ -21,6 +21,8 @@ REFUSED = {
     "own arm that is not there": (GRAPHS, {"arm": "cell.yaml"}, "cell.yaml: no such arm description"),
     "too fast": (GRAPHS, {"speed_scale": "2"}, "speed_scale: 2.0: give a number from 0.05 to 1"),
     "no number": (GRAPHS, {"speed_scale": "fast"}, "speed_scale: 'fast': give a number"),
+    "no seed": (GRAPHS, {"seed": "-1"}, "seed: -1: give a whole number"),
+    "no whole seed": (GRAPHS, {"seed": "1.5"}, "seed: 1.5: give a whole number"),
     "no namespace": (GRAPHS, {"namespace": "my arm"}, "namespace: 'my arm'"),
     "no parameter file": (GRAPHS, {"params_file": "none.yaml"}, "none.yaml: not a parameter file"),
     "a controller of another kind": (
