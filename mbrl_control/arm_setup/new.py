@@ -25,6 +25,8 @@ class Written:
     urdf: Path
     guesses: tuple[str, ...]
     faults: tuple[Finding, ...]
+    unread: tuple[Finding, ...] = ()
+    """Shapes that could not be read or look wrong: the capsules stand for less, or for more, than the link."""
 
 
 def write_new_arm(path: Path, out: Path | None, base: str | None, tool: str | None) -> Written:
@@ -51,7 +53,7 @@ def write_new_arm(path: Path, out: Path | None, base: str | None, tool: str | No
         _copy(urdf, target, meshes, out)
     with target_yaml.open("x", encoding="utf-8") as file:
         file.write(yaml_text(draft.arm, draft.values, path.name))
-    return Written(target_yaml, target, tuple(draft.guessed()), ())
+    return Written(target_yaml, target, tuple(draft.guessed()), (), tuple(draft.findings))
 
 
 def _refuse_to_overwrite(paths: list[Path]) -> None:

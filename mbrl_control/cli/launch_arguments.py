@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mbrl_control.cli.simulation import Simulator
 from mbrl_control.safety.controllers import ControllerInterface
 from mbrl_control.signals import CommandInterface
 
@@ -41,7 +42,7 @@ _GRAPH = (
     Argument(
         "controller_interface",
         "",
-        "what the arm's controller takes (default: as params_file says, else velocity)",
+        "what the arm's controller takes (default: as its name tells, else as params_file says, else velocity)",
         ("", *ControllerInterface),
     ),
     Argument(
@@ -60,6 +61,7 @@ _GRAPH = (
 
 SIM = (
     *_GRAPH,
+    Argument("sim", Simulator.MUJOCO.value, "simulator of the arm", tuple(Simulator)),
     Argument("namespace", "", "of all topics (default: the arm's name)"),
     Argument("dry_run", "false", "everything runs, the relay publishes nothing"),
     Argument("use_mock_hardware", "true", "has to stay true: the simulator stands for the robot"),

@@ -10,23 +10,20 @@ import math
 import os
 import re
 import shlex
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mbrl_control.cli.errors import UserError
-from mbrl_control.cli.guesses import guesses_told, refuse_guesses
+from mbrl_control.cli.guesses import guesses_told
 from mbrl_control.cli.launch_arguments import DRIVERS_OWN
-from mbrl_control.cli.locations import arm_file, launch_file
-from mbrl_control.cli.run_options import check_active_bundle
+from mbrl_control.cli.locations import launch_file
+from mbrl_control.cli.run_options import RunOptions, checked_session
 from mbrl_control.cli.session import Session, new_folder
 from mbrl_control.cli.shipped import prepare
-from mbrl_control.cli.simulation import load_simulated_arm
+from mbrl_control.cli.simulation import Simulator
 from mbrl_control.cli.spawn import STACK_BYTES
-from mbrl_control.cli.wiring import Wiring, checked_params_file, shipped_params_file
-from mbrl_control.deployment.registry import Registry
 from mbrl_control.graph import NodeStart, load_graph, shared_environment
 from mbrl_control.robot import load_arm
 from mbrl_control.safety.controllers import ControllerInterface
@@ -68,7 +65,8 @@ def simulated(values: Values) -> Session:
 def real(values: Values) -> tuple[Session, Driver | None]:
     """Session of real.launch.py, and the driver's launch file where one was named."""
     _refuse_sim_time(values)
-    return _session(values, real=True), _driver(values)
+    session = _session(values, real=True)
+    return session, _driver(values, session.wiring.interface)
 
 
 def begin(session: Session) -> Launch:
@@ -110,32 +108,28 @@ def retrain_arguments(values: Values) -> list[str]:
 
 
 def _session(values: Values, real: bool) -> Session:
-    path = arm_file(values["arm"] or values["robot_type"])
-    command = CommandInterface(values["command_interface"])
-    arm = load_arm(path, command) if real else load_simulated_arm(path, interface=command)
-    if real and not _flag(values, "dry_run"):
-        refuse_guesses(path, arm)
-    registry = Path(values["models"]).resolve() if values["models"] else None
-    if registry is not None:
-        check_active_bundle(Registry(registry, arm.model_name), arm)
-    params_file = Path(values["params_file"]) if values["params_file"] else shipped_params_file(arm.name, real)
-    wiring = Wiring(
+    dry_run = _flag(values, "dry_run")
+    run = RunOptions(
+        robot=values["arm"] or values["robot_type"],
+        sim=Simulator(values.get("sim", Simulator.MUJOCO)),
+        command=CommandInterface(values["command_interface"]),
+        out=_path(values, "out"),
+        registry=_path(values, "models"),
+        speed_scale=_speed(values),
+        seed=_seed(values),
+        dry_run=dry_run,
         real=real,
-        dry_run=_flag(values, "dry_run"),
-        namespace=_namespace(values["namespace"], arm.name, real),
-        params_file=None if params_file is None else checked_params_file(params_file),
-        log_level=values["log_level"],
-        command=command,
+        go_live=real and not dry_run,
         controller_interface=_interface(values["controller_interface"]),
         controller_name=values["initial_joint_controller"],
+        namespace=values["namespace"] or None,
+        params_file=_path(values, "params_file"),
+        log_level=values["log_level"],
     )
-    stem = f"{'real' if real else 'sim'}-{arm.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = Path(values["out"] or Path("out", stem)).resolve()
-    seed, speed = int(_number(values, "seed")), _speed(values)
-    return Session(folder, path, arm.name, seed, speed, foreign_registry=registry, wiring=wiring)
+    return checked_session(run, "real" if real else "sim")
 
 
-def _driver(values: Values) -> Driver | None:
+def _driver(values: Values, interface: ControllerInterface | None) -> Driver | None:
     """The robot's own launch file with the arguments that are its business; none named: none may be given."""
     mock = _mock_hardware(values)
     if not values["driver"]:
@@ -151,14 +145,14 @@ def _driver(values: Values) -> Driver | None:
         raise UserError(f"driver: {values['driver']!r}: write PACKAGE/FILE, as in ur_robot_driver/ur_control.launch.py")
     if not mock and not values["robot_ip"]:
         raise UserError("robot_ip: a real robot needs its address; give it, or use_mock_hardware:=true")
-    interface = _interface(values["controller_interface"]) or ControllerInterface(values["command_interface"])
+    usual = (interface or ControllerInterface.VELOCITY).default_name
     arguments = {
         "robot_ip": values["robot_ip"] or "0.0.0.0",
         "robot_type": values["robot_type"],
         "ur_type": values["robot_type"],
         "namespace": values["namespace"],
         "controllers_file": values["controllers_file"],
-        "initial_joint_controller": values["initial_joint_controller"] or interface.default_name,
+        "initial_joint_controller": values["initial_joint_controller"] or usual,
         "use_mock_hardware": str(mock).lower(),
         "use_fake_hardware": str(mock).lower(),
     }
@@ -218,15 +212,18 @@ def _speed(values: Values) -> float:
     return scale
 
 
+def _seed(values: Values) -> int:
+    seed = _number(values, "seed")
+    if not (seed.is_integer() and 0 <= seed < 2**31):
+        raise UserError(f"seed: {values['seed']}: give a whole number from 0 to {2**31 - 1}")
+    return int(seed)
+
+
 def _interface(text: str) -> ControllerInterface | None:
     if text and text not in list(ControllerInterface):
         raise UserError(f"controller_interface: {text!r}: use one of {', '.join(ControllerInterface)}")
     return ControllerInterface(text) if text else None
 
 
-def _namespace(text: str, arm: str, real: bool) -> str:
-    """Drivers speak in the root namespace unless told otherwise; a simulated arm in one of its own."""
-    namespace = text.strip("/") if text or real else arm
-    if namespace and not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", namespace):
-        raise UserError(f"namespace: {text!r}: letters, digits and _ only, parts divided by /")
-    return namespace
+def _path(values: Values, name: str) -> Path | None:
+    return Path(values[name]) if values[name] else None

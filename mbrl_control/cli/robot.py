@@ -70,9 +70,9 @@ def new(
 
     typer.echo(f"{urdf}: reading shapes and trying poses, some seconds", err=True)
     written = write_new_arm(urdf, out, base, tool)
+    for finding in (*written.faults, *written.unread):
+        typer.echo(finding.text())
     if written.faults:
-        for finding in written.faults:
-            typer.echo(finding.text())
         typer.echo("nothing is written; correct the URDF first")
         raise typer.Exit(1)
     model = write_simulation_model(written.yaml)

@@ -1,7 +1,8 @@
-"""Options of the verbs that start a graph, and the session they make."""
+"""Options of a run, from the command line or a launch file, and the one way from them to its session."""
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ ParamsOption = Annotated[Path | None, typer.Option(help="ROS parameter file (def
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """As given on the command line."""
+    """As given, whoever starts the nodes."""
 
     robot: str
     sim: Simulator
@@ -66,10 +67,18 @@ class RunOptions:
     controller_name: str
     namespace: str | None
     params_file: Path | None
+    log_level: str = "info"
 
 
 def open_session(run: RunOptions, verb: str) -> tuple[Session, str]:
-    """Check everything, make the run's folder; the session, and a warning (empty: none) to be shown."""
+    """The checked session with its folder made, and a warning (empty: none) to be shown."""
+    session = checked_session(run, verb)
+    new_folder(session.folder)
+    return session, guesses_told(session.arm, load_arm(session.arm, run.command)) if run.real else ""
+
+
+def checked_session(run: RunOptions, verb: str) -> Session:
+    """Check everything, write nothing; without ``run.out`` the run's folder is named after ``verb``, arm and time."""
     if run.go_live and (run.dry_run or not run.real):
         raise UserError("--go-live: only with --real and without --dry-run; a simulated arm is live unless --dry-run")
     path = arm_file(run.robot)
@@ -83,15 +92,25 @@ def open_session(run: RunOptions, verb: str) -> tuple[Session, str]:
     wiring = Wiring(
         real=run.real,
         dry_run=run.dry_run or (run.real and not run.go_live),
-        namespace="" if run.real and run.namespace is None else run.namespace,
+        namespace=_namespace(run.namespace, arm.name, run.real),
         params_file=None if parameters is None else checked_params_file(parameters),
+        log_level=run.log_level,
         command=run.command,
         controller_interface=run.controller_interface,
         controller_name=run.controller_name,
     )
-    folder = new_folder(run.out or Path("out") / f"{verb}-{arm.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    session = Session(folder, path, arm.name, run.seed, run.speed_scale, run.sim.value, foreign, wiring)
-    return session, guesses_told(path, arm) if run.real else ""
+    folder = (run.out or Path("out") / f"{verb}-{arm.name}-{time.strftime('%Y%m%d-%H%M%S')}").resolve()
+    return Session(folder, path, arm.name, run.seed, run.speed_scale, run.sim.value, foreign, wiring)
+
+
+def _namespace(text: str | None, arm: str, real: bool) -> str:
+    """Not given: the root for a real arm, as drivers have it, the arm's name for a simulated one."""
+    if text is None:
+        return "" if real else arm
+    namespace = text.strip("/")
+    if namespace and not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", namespace, re.ASCII):
+        raise UserError(f"namespace: {text!r}: letters, digits and _ only, parts divided by /")
+    return namespace
 
 
 def check_active_bundle(registry: Registry, arm: Arm) -> None:

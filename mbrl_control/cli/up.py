@@ -68,6 +68,10 @@ def keep_up(session: Session, specs: list[NodeSpec], view: DemoView) -> None:
             f"graph active in /{running.namespace}; the arm is IDLE until an operator arms it. Ctrl-C ends it."
             + (" Dry run: no command is published." if session.wiring.dry_run else "")
         )
+        if session.wiring.real:
+            # A robot that is off ends no node: only these say so.
+            view.say(f"no driver, no controller: ERROR on /diagnostics after 10 s, and in {session.nodes}")
+            view.say("whether the controller that listens is active, only `ros2 control list_controllers` tells")
         view.say("an operator for another terminal (one JSON command a line, see README, section Operating):")
         view.say("  " + shlex.join(operator_command(running, session.arm)))
         while True:

@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
+from mbrl_control.cli.errors import UserError
 from mbrl_control.cli.locations import params_file
 from mbrl_control.graph import NODES, GraphError
-from mbrl_control.safety.controllers import ControllerInterface
+from mbrl_control.safety.controllers import ControllerInterface, controller_fault, kind_told
 from mbrl_control.signals import CommandInterface
 
 CONTROLLER_USERS = frozenset(("command_relay", "data_logger", "sim_driver"))
@@ -25,6 +26,7 @@ OWNED = frozenset(
         "path",
         "seed",
         "settings",
+        "simulator",
         "speed_scale",
         "truth_file",
         "use_sim_time",
@@ -48,18 +50,28 @@ class Wiring:
     command: CommandInterface = CommandInterface.VELOCITY
     """What plans and safe commands are."""
     controller_interface: ControllerInterface | None = None
-    """None: of torques the effort controller, else as the parameter file says, else velocity."""
+    """As given; None: see :attr:`interface`."""
     controller_name: str = ""
     """Empty: the usual name of ``controller_interface`` where that is given, else as the parameter file says."""
+
+    def __post_init__(self) -> None:
+        """UserError where the controller would be sent what it does not take, or might be."""
+        if fault := controller_fault(self.command, self.controller_interface, self.controller_name):
+            options = "controller_interface:=, initial_joint_controller:=; --controller-interface, --controller-name"
+            raise UserError(f"controller_interface: {fault} ({options})")
+
+    @property
+    def interface(self) -> ControllerInterface | None:
+        """As given, as the controller's name tells, of torques effort; None: as the parameter file says."""
+        effort = ControllerInterface.EFFORT if self.command is CommandInterface.EFFORT else None
+        return self.controller_interface or kind_told(self.controller_name) or effort
 
     def parameters(self, node: str) -> dict[str, Any]:
         """What the wiring adds to a node's parameters: only what was asked for, so that a parameter file can say it."""
         own = {} if node == "data_logger" else {"command_interface": self.command.value}
         if node not in CONTROLLER_USERS:
             return own
-        interface = self.controller_interface
-        if interface is None and self.command is CommandInterface.EFFORT:
-            interface = ControllerInterface.EFFORT
+        interface = self.interface
         name = self.controller_name or ("" if interface is None else interface.default_name)
         wanted = {"controller_interface": str(interface or ""), "controller_name": name}
         return own | {key: value for key, value in wanted.items() if value}

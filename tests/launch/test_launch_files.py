@@ -121,8 +121,12 @@ def test_an_interface_given_as_argument_reaches_all_who_name_it_with_its_own_con
     assert controllers() == {("velocity", "forward_velocity_controller")}
     assert controllers(controller_interface="position") == {("position", "forward_position_controller")}
     scaled = "scaled_joint_trajectory_controller"
-    given = controllers(controller_interface="joint_trajectory", initial_joint_controller=scaled)
-    assert given == {("joint_trajectory", scaled)}
+    assert controllers(initial_joint_controller=scaled) == {("joint_trajectory", scaled)}
+    own = {"initial_joint_controller": "arm_controller", "controller_interface": "position"}
+    assert controllers(**own) == {("position", "arm_controller")}
+    forward = "forward_position_controller"
+    live = controllers(robot_type="ur5e", dry_run="false", initial_joint_controller=forward)
+    assert live == {("position", forward)}
 
 
 def test_the_reader_of_declared_parameters_bites() -> None:
@@ -146,17 +150,34 @@ def test_without_being_told_otherwise_a_real_arm_gets_no_command() -> None:
     assert not dry("sim.launch.py")
 
 
-@pytest.mark.parametrize(("file", "real"), [("sim.launch.py", False), ("real.launch.py", True)])
+def test_what_the_run_sets_no_parameter_file_may_set(tmp_path: Path) -> None:
+    """The run's own parameters win: in a parameter file they would be accepted and do nothing."""
+    seen = set()
+    for action in run("sim.launch.py", {"robot_type": "planar", "out": str(tmp_path / "run")}).of("Node"):
+        own = Path(action.keywords["parameters"][-1])
+        assert own.is_relative_to(tmp_path)
+        seen |= set(yaml.safe_load(own.read_text())["/**"]["ros__parameters"])
+    assert {"arm", "simulator", "seed"} <= seen <= OWNED
+
+
+@pytest.mark.parametrize(
+    ("file", "real", "simulator"),
+    [("sim.launch.py", False, None), ("sim.launch.py", False, "pybullet"), ("real.launch.py", True, None)],
+)
 def test_up_starts_the_same_nodes_with_the_same_parameters_and_placement(
-    file: str, real: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    file: str, real: bool, simulator: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What `up` would hand to the operating system, word by word, against what `launch_ros` gets."""
     common = ["--robot", "planar", "--out", str(tmp_path / "up"), "--namespace", "cell/arm"]
-    started = started_by_up([*common, *(["--real"] if real else [])], monkeypatch)
-    launched = run(file, {"robot_type": "planar", "out": str(tmp_path / "launched"), "namespace": "/cell/arm/"})
+    chosen = ["--sim", simulator] if simulator else []
+    started = started_by_up([*common, *chosen, *(["--real"] if real else [])], monkeypatch)
+    arguments = {"robot_type": "planar", "out": str(tmp_path / "launched"), "namespace": "/cell/arm/"}
+    launched = run(file, arguments | ({"sim": simulator} if simulator else {}))
     nodes = launched.of("Node")
     assert [action.keywords["executable"] for action in nodes] == [start.name for start in started.starts]
     for action, start in zip(nodes, started.starts, strict=True):
+        if start.name == "sim_driver":
+            assert values_of(action)["simulator"] == (simulator or "mujoco")
         assert in_words(action, tmp_path) == relocated(start.arguments(started.folder), tmp_path)
         environment = started.environment_of(start.spec)
         for name in (PRIORITY_VARIABLE, PROCESSORS_VARIABLE, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

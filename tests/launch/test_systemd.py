@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -41,10 +42,10 @@ def environment() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
-def command_of(name: str) -> list[str]:
+def command_of(name: str, changed: dict[str, str] | None = None) -> list[str]:
     """Words that the program of a unit is started with, its variables replaced."""
     line = parse(FOLDER / name)["Service"]["ExecStart"]
-    for variable, value in environment().items():
+    for variable, value in (environment() | (changed or {})).items():
         line = line.replace(f"${{{variable}}}", value).replace(f"${variable}", value)
     words = shlex.split(line)
     if words[:2] == ["/bin/sh", "-c"]:
@@ -80,6 +81,43 @@ def test_the_graph_comes_up_idle_and_dry_after_every_restart() -> None:
     assert unit["Service"]["Restart"] == "on-failure"
     assert unit["Service"]["RestartPreventExitStatus"] == "2"
     assert 0 < int(unit["Unit"]["StartLimitBurst"]) <= 5
+
+
+@pytest.mark.parametrize("name", ["ROBOT", "COMMAND"])
+def test_what_is_learned_is_what_runs(name: str) -> None:
+    """Arm, command and registry of both units are the same, whatever the variable says."""
+
+    def chosen(unit: str) -> dict[str, str]:
+        service = parse(FOLDER / unit)["Service"]
+        words = command_of(unit, {name: "other"})
+        found = {option: words[words.index(option) + 1] for option in ("--robot", "--command", "--registry")}
+        return found | {"--registry": str(Path(service["WorkingDirectory"], found["--registry"]))}
+
+    graph, learning = chosen("mbrl-control.service"), chosen("mbrl-control-retrain.service")
+    assert graph == learning
+    assert "other" in graph.values()
+
+
+def test_no_log_grows_for_ever() -> None:
+    """A run has one log, and what is learned from is the newest: each run ends, and is followed by the next."""
+    service = parse(FOLDER / "mbrl-control.service")["Service"]
+    assert service["RuntimeMaxSec"] == "1d"
+    assert service["Restart"] == "on-failure"  # a run that has reached its time counts as one that failed
+
+
+def test_the_newest_log_that_memory_can_hold_is_learned_from(tmp_path: Path) -> None:
+    """The unit's own shell command, with the program replaced by one that shows its arguments."""
+    sizes = {"old": 1_000_000, "newer": 2_000_000, "newest-too-large": 700 * 2**20}
+    for age, (name, size) in enumerate(reversed(sizes.items())):
+        log = tmp_path / "out" / name / "log.mcap"
+        log.parent.mkdir(parents=True)
+        with log.open("wb") as file:
+            file.truncate(size)  # a hole: no space is taken
+        os.utime(log, (1e9 - age, 1e9 - age))
+    line = parse(FOLDER / "mbrl-control-retrain.service")["Service"]["ExecStart"]
+    shell, option, script = shlex.split(line.replace("$$", "$").replace(PROGRAM, "echo").replace("%%", "%"))
+    done = subprocess.run([shell, option, script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-2:] == ["--log", "out/newer/log.mcap"]
 
 
 def test_real_time_is_permitted_as_far_as_the_graph_asks_for_it() -> None:

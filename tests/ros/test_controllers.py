@@ -31,7 +31,7 @@ TARGET = forward_kinematics(ARM, ARM.home + 0.3)
 AWAY = forward_kinematics(ARM, ARM.home - 0.4)
 
 
-def session(folder: Path, interface: ControllerInterface | None) -> Session:
+def session(folder: Path, interface: ControllerInterface) -> Session:
     """With the shipped parameter file, which the nodes themselves check: they refuse what they do not declare."""
     wiring = Wiring(params_file=checked_params_file(params_file("sim.yaml")), controller_interface=interface)
     made = Session(folder, arm_file("planar"), ARM.name, seed=1, speed_scale=0.5, wiring=wiring)
@@ -96,22 +96,23 @@ def wound_down(run: Session, interface: ControllerInterface) -> None:
 
 
 def test_where_no_controller_listens_the_relay_says_so_and_claims_no_motion(tmp_path: Path) -> None:
-    run = session(tmp_path, None)
+    run = session(tmp_path, ControllerInterface.VELOCITY)
     starts = [
         replace(start, parameters={**start.parameters, "controller_name": "absent_controller"})
         if start.name in ("command_relay", "data_logger")
         else start
         for start in run.starts(load_graph(launch_file("graph.yaml")))
     ]
+    words = "no controller listens on /planar/absent_controller/commands: the arm does not move; start it: ros2 run"
     environment = run.graph(load_graph(launch_file("graph.yaml"))).environment
     with Graph(starts, run.nodes, environment) as graph:
         graph.start()
         run.await_log()
-        time.sleep(5.0)
+        while words not in (run.nodes / "command_relay.log").read_text():
+            graph.check()
+            time.sleep(0.2)
         with TaskClient(graph, run.arm) as task:
             task.run(do="reach", phase="there", targets=[TARGET.tolist()], window=1.0)
-    words = "no controller listens on /planar/absent_controller/commands: the arm does not move; start it: ros2 run"
-    assert words in (run.nodes / "command_relay.log").read_text()
     statuses = [s for _, _, m in LogReader(run.log).messages((schema.DIAGNOSTICS,)) for s in m.status]
     levels = {s.name: bytes([s.level]) if isinstance(s.level, int) else s.level for s in statuses}
     assert levels["command_relay: node"] == b"\x02"

@@ -18,6 +18,7 @@ from mbrl_control.arm_setup.check import check_yaml
 from mbrl_control.arm_setup.mesh_files import find_mesh
 from mbrl_control.arm_setup.new import write_new_arm
 from mbrl_control.arm_setup.rigid_body import gravity_torques, mass_matrices, tool_jacobians
+from mbrl_control.cli import main as cli
 from mbrl_control.inertial import Inertial
 from mbrl_control.kinematics import jacobian
 from mbrl_control.robot import ArmError, load_arm
@@ -167,3 +168,15 @@ def test_a_copy_brings_its_meshes_and_nothing_is_overwritten(tmp_path: Path) -> 
         for path, content in others.items():
             path.write_bytes(content)
     assert new.yaml.read_bytes() == before
+
+
+def test_the_terminal_says_which_shapes_could_not_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shape = '<cylinder radius="0.05" length="0.3"/>'
+    missing, huge = '<mesh filename="nowhere.stl"/>', '<mesh filename="huge.stl"/>'
+    path = written(tmp_path, spoilt((shape, missing), (shape, huge)))
+    trimesh.creation.box([300.0, 300.0, 300.0]).export(tmp_path / "huge.stl")
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["robot", "new", "--urdf", str(path)])
+    printed = capsys.readouterr().out
+    for words in ("'nowhere.stl' not found", "huge.stl", 'write scale="0.001 0.001 0.001" at the mesh'):
+        assert words in printed

@@ -88,3 +88,12 @@ def test_an_arm_that_takes_no_torques_is_refused_by_file_field_and_remedy(
     assert str(arm) in line
     assert "effort_mode: missing; add it (see panda.yaml), or command velocities" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_up_refuses_a_namespace_that_ros_would_refuse_and_leaves_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    line = refused(capsys, "up", "--robot", "planar", "--namespace", "my arm", "--out", str(out))
+    assert "namespace: 'my arm': letters, digits and _ only" in line
+    assert not out.exists()

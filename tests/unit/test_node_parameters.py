@@ -79,6 +79,16 @@ def test_a_controller_is_taken_or_refused_by_field_and_remedy(
                 controller_of(node, arm)
 
 
+def test_a_controllers_name_tells_what_it_takes_and_contradicts_nothing() -> None:
+    arm = load_arm(arm_file("planar"))
+    with declared(controller_name="forward_position_controller") as node:
+        assert controller_of(node, arm) is ControllerInterface.POSITION
+    for name, kind in (("forward_position_controller", "velocity"), ("arm_controller", "")):
+        given = {"controller_name": name} | ({"controller_interface": kind} if kind else {})
+        with declared(**given) as node, pytest.raises(ValueError, match=f"^controller_interface: .*{name}"):
+            controller_of(node, arm)
+
+
 def test_unknown_names_and_files_are_refused_by_field_and_remedy() -> None:
     with declared(arm="/no/such.yaml", command_interface="torque", controller_interface="servo") as node:
         with pytest.raises(ArmError, match="command_interface: 'torque' is unknown; use one of velocity, effort"):

@@ -14,6 +14,7 @@ from mbrl_control.safety.controllers import mismatch
 from mbrl_control.safety.relay_watchdog import RelayState, receive, watch, wind_down
 from mbrl_control.signals import Array
 from mbrl_nodes.arm_parameters import arm_of, declare_arm
+from mbrl_nodes.controller_listeners import ControllerListeners
 from mbrl_nodes.controller_output import ControllerOutput
 from mbrl_nodes.controller_parameters import controller_of, declare_controller
 from mbrl_nodes.convert import JointNameError, doubles, safe_command_from_msg, stamp_from_ns
@@ -35,7 +36,9 @@ class CommandRelay(GraphNode):
         declare_controller(self)
         self.declare("state_topic", "joint_states", "measured positions, for position and joint_trajectory controllers")
         self._state = RelayState()
+        self._listeners: ControllerListeners | None = None
         self._output: ControllerOutput | None = None
+        """None: a dry run."""
         self._sent = 0
         self._shown = (False, False)
 
@@ -43,8 +46,9 @@ class CommandRelay(GraphNode):
         arm = arm_of(self)
         self._names, self._limits = arm.joint_names, limits_of(arm)
         self._interface = controller_of(self, arm)
+        name, state = (self.get_parameter(key).value for key in ("controller_name", "state_topic"))
+        self._listeners = ControllerListeners(self, self._interface, name)
         if not self.get_parameter("dry_run").value:
-            name, state = (self.get_parameter(key).value for key in ("controller_name", "state_topic"))
             self._output = ControllerOutput(self, arm, self._interface, name, state)
         self._statuses = self.create_publisher(RelayStatus, "relay_status", LATCHED_QOS)
         self._safe_commands = Polled(self, SafeCommandMsg, "safe_command", EVERY_MESSAGE_QOS)
@@ -62,10 +66,18 @@ class CommandRelay(GraphNode):
             time.sleep(WATCH_NS * 1e-9)
 
     def trouble(self) -> str:
-        return "" if self._output is None else self._output.look()
+        return "" if self._listeners is None else self._listeners.look()
 
     def diagnose(self) -> dict[str, str]:
-        return {"sent": str(self._sent), "watchdog_trips": str(self._state.trips), "latched": str(self._state.latched)}
+        return {
+            "sent": str(self._sent),
+            "watchdog_trips": str(self._state.trips),
+            "latched": str(self._state.latched),
+            "listeners": ", ".join(self._listening()),
+        }
+
+    def _listening(self) -> tuple[str, ...]:
+        return () if self._listeners is None else self._listeners.names
 
     def _tick(self, tick: Tick) -> None:
         # First the time since the last command: after a sleep of this process the newest one must not hide it.
@@ -110,7 +122,7 @@ class CommandRelay(GraphNode):
             latched=state.latched,
             watchdog_trips=state.trips,
             # Where nobody listens, nothing moves an arm: what is logged then is no motion to learn from.
-            publishing=state.publishing and (self._output is None or self._output.heard),
+            publishing=state.publishing and (self._output is None or bool(self._listening())),
             dry_run=self._output is None,
         )
         message.last_sent = doubles(last)

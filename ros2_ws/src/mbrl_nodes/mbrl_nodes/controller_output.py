@@ -1,4 +1,4 @@
-"""The relay's way to the arm's controller, of whatever interface: topic, messages, and whether anybody listens."""
+"""The relay's way to the arm's controller, of whatever interface: topic and messages."""
 
 from __future__ import annotations
 
@@ -16,18 +16,13 @@ from mbrl_nodes.convert import JointNameError, doubles, sample_from_joint_state
 from mbrl_nodes.polled import Polled
 from mbrl_nodes.runtime import COMMAND_QOS, STATE_QOS, GraphNode
 
-PATIENCE = 3
-"""Looks, one a second, before nobody listening is trouble: discovery and spawners take their time."""
-_ONLOOKERS = ("_ros2cli", "data_logger", "rosbag2")
-"""Nodes that listen to a command topic without moving an arm, by the beginning of their names."""
-
 
 class ControllerOutput:
-    """Owned by the relay. Messages are made in its control thread, `look` is called from its executor's."""
+    """Owned by the relay, and used in its control thread only."""
 
     def __init__(self, node: GraphNode, arm: Arm, interface: ControllerInterface, name: str, state_topic: str) -> None:
         self._node, self._arm, self._limits = node, arm, limits_of(arm)
-        self._interface, self._name = interface, name or interface.default_name
+        self._interface = interface
         trajectory = interface is ControllerInterface.JOINT_TRAJECTORY
         kind = JointTrajectory if trajectory else Float64MultiArray
         self._publisher = node.create_publisher(kind, interface.topic(name), COMMAND_QOS)
@@ -35,9 +30,6 @@ class ControllerOutput:
         self._states: Polled | None = None
         if trajectory or interface is ControllerInterface.POSITION:
             self._states = Polled(node, JointState, state_topic, STATE_QOS)
-        self.heard = False
-        """Somebody who may move an arm listens."""
-        self._unheard = 0
 
     def send(self, command: Array, now_ns: int) -> bool:
         """Publish what the controller takes for the safe ``command`` [J]; False: there was nothing that may be sent."""
@@ -57,19 +49,6 @@ class ControllerOutput:
     def forget(self) -> None:
         """The next setpoint begins at the measured position."""
         self._setpoint = Setpoint()
-
-    def look(self) -> str:
-        """To be called once a second: what is wrong with the listeners, empty when nothing is."""
-        topic = self._publisher.topic_name
-        names = [info.node_name for info in self._node.get_subscriptions_info_by_topic(topic)]
-        self.heard = any(not name.startswith(_ONLOOKERS) for name in names)
-        self._unheard = 0 if self.heard else self._unheard + 1
-        if self._unheard < PATIENCE:
-            return ""
-        return (
-            f"no controller listens on {topic}: the arm does not move; start it: ros2 run controller_manager spawner "
-            f"{self._name} (`ros2 control list_controllers` shows what there is), or set controller_name"
-        )
 
     def _read_state(self, now_ns: int) -> None:
         assert self._states is not None

@@ -19,7 +19,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from mbrl_control.episode_log.schema import CONTROLLER_COMMANDS, GRAPH_TOPICS, JOINT_STATES, QosClass, Topic
 from mbrl_control.episode_log.writer import LogWriter
-from mbrl_control.safety.controllers import ControllerInterface
+from mbrl_control.safety.controllers import ControllerInterface, kind_told
 from mbrl_nodes.polled import Polled
 from mbrl_nodes.runtime import GraphNode, run
 
@@ -36,7 +36,7 @@ class DataLogger(GraphNode):
         super().__init__("data_logger")
         self.declare("path", "", "new MCAP file to write")
         self.declare("state_topic", "joint_states", "measured state of the arm, as the other nodes have it")
-        self.declare("controller_interface", "", "as of command_relay; empty: velocity")
+        self.declare("controller_interface", "", "as of command_relay; empty: as the name tells, else velocity")
         self.declare("controller_name", "", "as of command_relay")
         self._inputs: list[tuple[str, Polled]] = []
         self._writer: LogWriter | None = None
@@ -61,8 +61,9 @@ class DataLogger(GraphNode):
 
     def _topics(self) -> tuple[Topic, ...]:
         """Those of the graph, with state and controller as this graph has them."""
-        interface = ControllerInterface(self.get_parameter("controller_interface").value or "velocity")
-        commands = interface.topic(self.get_parameter("controller_name").value)
+        kind, name = (self.get_parameter(key).value for key in ("controller_interface", "controller_name"))
+        interface = ControllerInterface(kind or kind_told(name) or "velocity")
+        commands = interface.topic(name)
         changed = {
             JOINT_STATES: replace(JOINT_STATES, name=self.get_parameter("state_topic").value),
             CONTROLLER_COMMANDS: replace(CONTROLLER_COMMANDS, name=commands, type=interface.message_type),

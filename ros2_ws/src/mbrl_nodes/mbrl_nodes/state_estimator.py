@@ -9,6 +9,7 @@ from mbrl_control.cadence import Tick
 from mbrl_control.estimation.joint_filter import FilterEvent, JointFilter, config_for
 from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import JointNameError, belief_to_msg, sample_from_joint_state
+from mbrl_nodes.patience import LOOKS, Patience
 from mbrl_nodes.polled import Polled
 from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, STATE_QOS, GraphNode, run
 
@@ -28,6 +29,9 @@ class StateEstimator(GraphNode):
         )
         self._published = 0
         self._refused = 0
+        self._heard = False
+        """Since the last look."""
+        self._patience = Patience()
 
     def setup(self) -> None:
         arm = arm_of(self)
@@ -35,7 +39,8 @@ class StateEstimator(GraphNode):
         self._filter = JointFilter(arm.joint_names, config_for(arm.noise, self.get_parameter("state_period").value))
         self._state = self._filter.initial()
         self._beliefs = self.create_publisher(BeliefMsg, "belief", STATE_QOS)
-        self._samples = Polled(self, JointState, self.get_parameter("state_topic").value, EVERY_MESSAGE_QOS)
+        self._topic = self.resolve_topic_name(self.get_parameter("state_topic").value)
+        self._samples = Polled(self, JointState, self._topic, EVERY_MESSAGE_QOS)
 
     def start(self) -> None:
         self._state = self._filter.initial()
@@ -43,11 +48,18 @@ class StateEstimator(GraphNode):
         period_ns = round(self.get_parameter("state_period").value * 1e9)
         self.run_control(period_ns // POLLS_PER_PERIOD, self._tick)
 
+    def trouble(self) -> str:
+        heard, self._heard = self._heard, False
+        if not self._patience.ends(heard):
+            return ""
+        return f"no joint_states on {self._topic} for {LOOKS} s: start the robot's driver, or set state_topic"
+
     def diagnose(self) -> dict[str, str]:
         return {"published": str(self._published), "refused": str(self._refused)}
 
     def _tick(self, _: Tick) -> None:
         for message in self._samples.drain():
+            self._heard = True
             self._estimate(message)
 
     def _estimate(self, message: JointState) -> None:
