@@ -138,20 +138,32 @@ def _store(
     active: Manifest | None,
     extents: tuple[int, ...],
 ) -> Manifest:
-    """Write the bundle and check it as its users will."""
-    training = Training(
-        log_sha256=tuple(_digest(path, size) for path, size in zip(config.logs, extents, strict=True)),
-        log_bytes=extents,
+    digests = tuple(_digest(path, size) for path, size in zip(config.logs, extents, strict=True))
+    training = training_of(learned, payload_kg, digests, extents)
+    parents = () if active is None else (active.model_id,)
+    origin = Origin(config.created_ns, learned.delay_s, training, parents, config.git_sha, config.made_by)
+    return store(learned, config.arm, registry, origin)
+
+
+def training_of(
+    learned: Learned, payload_kg: float, log_sha256: tuple[str, ...] = (), log_bytes: tuple[int, ...] = ()
+) -> Training:
+    """What a bundle says of its rows and scores; without logs where the rows were recorded otherwise."""
+    return Training(
+        log_sha256=log_sha256,
+        log_bytes=log_bytes,
         rows=learned.rows,
         payload_kg=payload_kg,
         holdout_nll=learned.judged.nll,
         coverage_90=learned.judged.coverage,
         k_step=tuple(KStep(**{name: getattr(e, name) for name in KStep.model_fields}) for e in learned.judged.errors),
     )
-    parents = () if active is None else (active.model_id,)
-    origin = Origin(config.created_ns, learned.delay_s, training, parents, config.git_sha, config.made_by)
-    path, _ = write_bundle(learned.fitted.ensemble, config.arm, registry, origin)
-    return verify_bundle(path, config.arm)
+
+
+def store(learned: Learned, arm: Arm, registry: Registry, origin: Origin) -> Manifest:
+    """Write the bundle and check it as its users will; it is not activated."""
+    path, _ = write_bundle(learned.fitted.ensemble, arm, registry, origin)
+    return verify_bundle(path, arm)
 
 
 def _digest(path: Path, size: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 from pathlib import Path
 
 COLLECTED = "collect.json"
@@ -37,3 +38,16 @@ def collected_by(log: Path) -> str | None:
 
 class CollectedError(ValueError):
     """A file beside a log that is not what it should be."""
+
+
+def source_commit() -> str:
+    """Commit of the checkout this runs from, `unknown` outside one."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return "unknown"
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "unknown"  # a checkout copied to a machine without git
+    return done.stdout.strip() if done.returncode == 0 else "unknown"

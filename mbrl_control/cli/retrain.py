@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Annotated
 import typer
 
 from mbrl_control.cli.errors import Refused
-from mbrl_control.cli.provenance import collected_by, own_or_shipped, repeatable
+from mbrl_control.cli.provenance import collected_by, own_or_shipped, repeatable, source_commit
 from mbrl_control.command_interface import CommandInterface
 
 
@@ -65,19 +64,6 @@ def retrain(
         except (RetrainRefused, TooLittleData) as error:
             raise Refused(f"retrain: {error}") from error
     typer.echo(json.dumps(asdict(result), default=str))
-
-
-def source_commit() -> str:
-    """Commit of the checkout this runs from, `unknown` outside one."""
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():
-        return "unknown"
-    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return "unknown"  # a checkout copied to a machine without git
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
 @contextmanager
