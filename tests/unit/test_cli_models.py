@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mbrl_control.cli import main as cli
-from mbrl_control.cli import retrain as retrain_verb
+from mbrl_control.cli.provenance import source_commit
 from mbrl_control.cli.locations import arm_file
 
 
@@ -113,7 +113,7 @@ def test_retrain_needs_a_readable_log(
 
 
 def test_the_commit_is_a_hash_or_unknown() -> None:
-    commit = retrain_verb.source_commit()
+    commit = source_commit()
     assert commit == "unknown" or (len(commit) == 40 and int(commit, 16) >= 0)
 
 

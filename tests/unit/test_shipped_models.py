@@ -21,13 +21,15 @@ from mbrl_control.deployment.evaluator import OnnxEvaluator, OnnxStepModel
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface
+from sim.generate import ROBOTS
 
 LARGEST_BYTES = 2_000_000
 FOLDERS = sorted(path.parent.name for path in shipped_models().glob("*/active.json"))
 
 
-def test_there_are_shipped_bundles() -> None:
-    assert "planar" in FOLDERS
+def test_every_shipped_arm_has_a_bundle_for_velocities_and_one_for_torques() -> None:
+    arms = sorted(path.stem for path in ROBOTS.glob("*.yaml"))
+    assert sorted(FOLDERS) == sorted([*arms, *(f"{arm}_effort" for arm in arms)])
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -48,11 +50,9 @@ def test_it_is_whole_meets_its_golden_outputs_and_beats_the_prior(name: str) -> 
         assert row.velocity < row.nominal_velocity, row
         assert row.position < row.nominal_position or row.steps == 1, row
     card = bundle.content[CARD].decode()
-    assert f"`mbrl-control collect --robot {arm.name}" in card
-    assert f"`mbrl-control retrain --log log.mcap --robot {arm.name}" in card
+    assert f"`mbrl-control bench make_bundle --robot {arm.name} --command {interface.value} " in card
     assert "/" not in card.partition("made by:")[2].splitlines()[0], "no path of one machine"
-    if interface is CommandInterface.VELOCITY:
-        assert sum(path.stat().st_size for path in bundle.path.iterdir()) <= LARGEST_BYTES
+    assert sum(path.stat().st_size for path in bundle.path.iterdir()) <= LARGEST_BYTES
 
 
 @pytest.fixture(scope="module")
