@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from mbrl_control.cli import main as cli
-from mbrl_control.cli.provenance import source_commit
 from mbrl_control.cli.locations import arm_file
+from mbrl_control.cli.provenance import source_commit
+from mbrl_control.learning.judge import RetrainRefused
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -91,7 +92,7 @@ def test_retrain_refusals_exit_1(
     from mbrl_control import retrain as library
 
     def worse(*_: object) -> None:
-        raise library.RetrainRefused("candidate 2.0e-2 rad, active 1.0e-2 rad")
+        raise RetrainRefused("candidate 2.0e-2 rad, active 1.0e-2 rad")
 
     monkeypatch.setattr(library, "retrain", worse)
     monkeypatch.setattr(library, "run_in_background", lambda: None)
