@@ -157,7 +157,7 @@ class EffortProposer:
         return propose
 
 
-_SAME_INERTIA_RAD = 0.2
+_SAME_INERTIA_RAD = 0.03
 """Of every joint."""
 
 

@@ -16,14 +16,14 @@ from sim.generate import ROBOTS
 POSE = np.array([0.4, -0.7])
 BASE_INERTIAL = '<origin xyz="0.0 0.0 0.6" rpy="0 0 0"/>'
 MOUNT = (
-    '<link name="world"/><joint name="mount" type="fixed"><origin xyz="1 2 3" rpy="0.5 0 0"/>'
+    '<link name="world"/><joint name="mount" type="fixed"><origin xyz="1 2 3" rpy="0 0 0.5"/>'
     '<parent link="world"/><child link="base"/></joint></robot>'
 )
 SHAPE = '<visual><geometry><mesh filename="package://no/such.stl"/></geometry></visual>'
 HARMLESS = {
     "a turned base inertia": (BASE_INERTIAL, BASE_INERTIAL.replace("0 0 0", "0.3 0.2 0.1")),
     "a base without inertia": ('<mass value="20.0"/>', '<mass value="0.0"/>'),
-    "a tilted mount below the base frame": ("</robot>", MOUNT),
+    "a turned mount below the base frame": ("</robot>", MOUNT),
     "a mesh that is not there": ('<link name="forearm">', f'<link name="forearm">{SHAPE}'),
     "damping and friction": ('damping="2.288" friction="1.434"', 'damping="90" friction="50"'),
 }
