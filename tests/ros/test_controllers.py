@@ -67,14 +67,14 @@ def keep_moving(task: TaskClient) -> None:
 
 
 def reached(run: Session) -> None:
-    """In the simulator's truth; the goal was given three times, as a stall of a busy machine may stop the arm once."""
+    """In the simulator's truth, at the end of one of three windows: a busy machine may stop the arm in the others."""
     goals = [m for _, _, m in LogReader(run.log).messages((schema.GOAL,)) if m.label.startswith("there/")]
-    begin, last_ns = stamp_ns(goals[0].stamp), stamp_ns(goals[-1].stamp)
+    begins = [stamp_ns(goal.stamp) for goal in goals]
     truth = read_truth(run.truth)
-    last = (truth.stamp_ns >= last_ns + 1.5e9) & (truth.stamp_ns < last_ns + 2.0e9)
-    assert last.sum() > 100
-    error = np.linalg.norm(truth.tool[last] - TARGET, axis=1).mean()
-    assert error < 0.1 * np.linalg.norm(truth.tool[truth.stamp_ns >= begin][0] - TARGET)
+    errors = np.linalg.norm(truth.tool - TARGET, axis=1)
+    ends = [(truth.stamp_ns >= begin + 1.5e9) & (truth.stamp_ns < begin + 2.0e9) for begin in begins]
+    assert all(end.sum() > 100 for end in ends)
+    assert min(errors[end].mean() for end in ends) < 0.1 * errors[truth.stamp_ns >= begins[0]][0]
 
 
 def wound_down(run: Session, interface: ControllerInterface) -> None:
