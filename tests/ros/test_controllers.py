@@ -80,7 +80,10 @@ def reached(run: Session) -> None:
 def wound_down(run: Session, interface: ControllerInterface) -> None:
     """The relay said that it was latched and sent a ramp: until it ended the arm was in motion, then it rested."""
     reader = LogReader(run.log)
-    latched = [stamp_ns(m.stamp) for _, _, m in reader.messages((schema.RELAY_STATUS,)) if m.latched]
+    statuses = [m for _, _, m in reader.messages((schema.RELAY_STATUS,))]
+    if statuses[-2].latched or not statuses[-2].publishing:
+        pytest.skip("a stall of this machine had stopped the arm before the relay ended: nothing to wind down")
+    latched = [stamp_ns(m.stamp) for m in statuses if m.latched]
     commands = schema.Topic(interface.topic(), interface.message_type, schema.QosClass.STREAM)
     sent = [(published_ns, m) for _, published_ns, m in reader.messages((commands,))]
     ramp = [m for published_ns, m in sent if published_ns >= latched[-1]]
