@@ -36,6 +36,16 @@ class EngineArm(ABC):
         self._delay = CommandDelay(command_steps, self.arm.joints)
         self._held = np.zeros(self.arm.joints)
         self._brakes = False
+        self._load(Path(arm_path))
+        self.reset(self.arm.home)
+
+    @abstractmethod
+    def _load(self, arm_path: Path) -> None:
+        """Make the engine's model of ``arm`` with ``parameters``, from the files beside the arm's YAML."""
+
+    @abstractmethod
+    def reset(self, q: Array) -> None:
+        """See ArmSim."""
 
     @property
     def step_count(self) -> int:

@@ -18,25 +18,15 @@ from sim.randomization import SimParameters
 class MujocoArm(EngineArm):
     """:class:`sim.arm_sim.ArmSim` on MuJoCo."""
 
-    def __init__(
-        self,
-        arm_path: str | Path,
-        seed: int,
-        start_ns: int = 0,
-        interface: CommandInterface = CommandInterface.VELOCITY,
-        parameters: SimParameters | None = None,
-    ) -> None:
-        """See EngineArm."""
-        super().__init__(arm_path, seed, start_ns, interface, parameters)
-        self._model = _load_model(Path(arm_path).with_suffix(".mjcf.xml"), self.arm)
+    def _load(self, arm_path: Path) -> None:
+        self._model = _load_model(arm_path.with_suffix(".mjcf.xml"), self.arm)
         self._data = mujoco.MjData(self._model)
         if not self._servo:
             self._model.actuator_forcelimited[:] = 0  # the limit is on the sum with the compensation alone
         self._payload = self._model.body("payload").id
         self._tool = self._model.site(self.arm.tool_frame).id
-        self._gravcomp = self._model.body_gravcomp * drives_carry_the_arm(self.arm, interface)
+        self._gravcomp = self._model.body_gravcomp * drives_carry_the_arm(self.arm, self.interface)
         self._become(self.parameters)
-        self.reset(self.arm.home)
 
     def reset(self, q: Array) -> None:
         mujoco.mj_resetData(self._model, self._data)

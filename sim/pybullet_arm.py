@@ -24,7 +24,6 @@ from sim.bullet_chain import NO_PAYLOAD, BulletChain
 from sim.engine_arm import EngineArm
 from sim.generate import TIMESTEP_S
 from sim.joint_step import velocity_after_step
-from sim.randomization import SimParameters
 
 STOP_RECOVERY = 0.2
 """Share of the way beyond an end stop that is taken back in one step."""
@@ -33,23 +32,13 @@ STOP_RECOVERY = 0.2
 class PybulletArm(EngineArm):
     """:class:`sim.arm_sim.ArmSim` on PyBullet, without a display."""
 
-    def __init__(
-        self,
-        arm_path: str | Path,
-        seed: int,
-        start_ns: int = 0,
-        interface: CommandInterface = CommandInterface.VELOCITY,
-        parameters: SimParameters | None = None,
-    ) -> None:
-        """See EngineArm."""
-        super().__init__(arm_path, seed, start_ns, interface, parameters)
-        self._carried = drives_carry_the_arm(self.arm, interface)
-        urdf = Path(arm_path).with_suffix(".urdf")
+    def _load(self, arm_path: Path) -> None:
+        self._carried = drives_carry_the_arm(self.arm, self.interface)
+        urdf = arm_path.with_suffix(".urdf")
         self._plant = BulletChain(urdf, self.arm, self.parameters.mass_scale)
         self._unloaded = BulletChain(urdf, self.arm)
         self._payload = NO_PAYLOAD
         self._lag = 1.0 - np.exp(-TIMESTEP_S / self.parameters.servo_lag_s)
-        self.reset(self.arm.home)
 
     def reset(self, q: Array) -> None:
         self._plant.place(checked_command(q, self.arm.joints), np.zeros(self.arm.joints))

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 FOLDER = Path(__file__).parents[2] / "launch"
 GRAPHS = ("sim.launch.py", "real.launch.py")
 
@@ -114,3 +116,13 @@ def run(file: str, arguments: dict[str, str] | None) -> Run:
         for opaque in (e for e in entities if e.kind == "OpaqueFunction"):
             result.actions += opaque.keywords["function"](context)
     return result
+
+
+def values_of(action: Recorded) -> dict[str, Any]:
+    """Parameters that a started node ends up with: its files in order, the later one winning."""
+    merged: dict[str, Any] = {}
+    for path in action.keywords["parameters"]:
+        for pattern, row in yaml.safe_load(Path(path).read_text()).items():
+            if pattern in ("/**", f"/**/{action.keywords['executable']}"):
+                merged |= row["ros__parameters"]
+    return merged

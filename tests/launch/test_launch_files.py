@@ -6,39 +6,26 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer.main
 import yaml
 
 from mbrl_control.cadence import ANCHOR_VARIABLE
-from mbrl_control.cli import up
 from mbrl_control.cli.locations import arm_file, launch_file
 from mbrl_control.cli.main import build_app
-from mbrl_control.cli.processes import Graph
 from mbrl_control.cli.wiring import OWNED
 from mbrl_control.graph import NODES, SIMULATED_NODES, NodeStart, load_graph
 from mbrl_control.scheduling import PRIORITY_VARIABLE, PROCESSORS_VARIABLE
 from tests.architecture.source import ROOT, node_names
 from tests.launch.parameters import declared_by
-from tests.launch.stand_ins import GRAPHS, Recorded, declared, run
+from tests.launch.stand_ins import GRAPHS, declared, run, values_of
 
 USUAL = {
     "use_sim_time", "robot_ip", "robot_type", "namespace", "params_file", "controllers_file",
     "initial_joint_controller", "use_mock_hardware", "use_fake_hardware", "log_level",
 }  # fmt: skip
 FILES = (*GRAPHS, "retrain.launch.py")
-
-
-def values_of(action: Recorded) -> dict[str, Any]:
-    """Parameters that a started node ends up with: its files in order, the later one winning."""
-    merged: dict[str, Any] = {}
-    for path in action.keywords["parameters"]:
-        for pattern, row in yaml.safe_load(Path(path).read_text()).items():
-            if pattern in ("/**", f"/**/{action.keywords['executable']}"):
-                merged |= row["ros__parameters"]
-    return merged
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -158,83 +145,6 @@ def test_what_the_run_sets_no_parameter_file_may_set(tmp_path: Path) -> None:
         assert own.is_relative_to(tmp_path)
         seen |= set(yaml.safe_load(own.read_text())["/**"]["ros__parameters"])
     assert {"arm", "simulator", "seed"} <= seen <= OWNED
-
-
-@pytest.mark.parametrize(
-    ("file", "real", "simulator"),
-    [("sim.launch.py", False, None), ("sim.launch.py", False, "pybullet"), ("real.launch.py", True, None)],
-)
-def test_up_starts_the_same_nodes_with_the_same_parameters_and_placement(
-    file: str, real: bool, simulator: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """What `up` would hand to the operating system, word by word, against what `launch_ros` gets."""
-    common = ["--robot", "planar", "--out", str(tmp_path / "up"), "--namespace", "cell/arm"]
-    chosen = ["--sim", simulator] if simulator else []
-    started = started_by_up([*common, *chosen, *(["--real"] if real else [])], monkeypatch)
-    arguments = {"robot_type": "planar", "out": str(tmp_path / "launched"), "namespace": "/cell/arm/"}
-    launched = run(file, arguments | ({"sim": simulator} if simulator else {}))
-    nodes = launched.of("Node")
-    assert [action.keywords["executable"] for action in nodes] == [start.name for start in started.starts]
-    for action, start in zip(nodes, started.starts, strict=True):
-        if start.name == "sim_driver":
-            assert values_of(action)["simulator"] == (simulator or "mujoco")
-        assert in_words(action, tmp_path) == relocated(start.arguments(started.folder), tmp_path)
-        environment = started.environment_of(start.spec)
-        for name in (PRIORITY_VARIABLE, PROCESSORS_VARIABLE, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            assert action.keywords["additional_env"].get(name) == environment.get(name)
-        assert ANCHOR_VARIABLE in environment
-
-
-@pytest.mark.parametrize(
-    ("options", "dry"),
-    [((), False), (("--dry-run",), True), (("--real",), True), (("--real", "--go-live"), False)],
-    ids=lambda options: " ".join(options) if isinstance(options, tuple) else "",
-)
-def test_up_publishes_commands_to_a_real_arm_only_when_told_to(
-    options: tuple[str, ...], dry: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    graph = started_by_up(["--robot", "panda", "--out", str(tmp_path / "up"), *options], monkeypatch)
-    (relay,) = (start for start in graph.starts if start.name == "command_relay")
-    assert relay.parameters["dry_run"] is dry
-    assert graph.namespace == ("" if "--real" in options else "panda")
-    # A driver's domain and discovery are left alone; a simulated graph keeps to itself.
-    assert ("ROS_DOMAIN_ID" in graph.environment) is ("--real" not in options)
-
-
-def started_by_up(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Graph:
-    """The graph that `mbrl-control up` would run: caught just before its first process."""
-    caught: list[Graph] = []
-
-    def catch(graph: Graph, **_: object) -> None:
-        caught.append(graph)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(up, "prepare", lambda _: "")
-    monkeypatch.setattr(Graph, "start", catch)
-    with pytest.raises(SystemExit) as ended:
-        build_app()(args=["up", *arguments])
-    assert ended.value.code == 0
-    return caught[0]
-
-
-def in_words(action: Recorded, folder: Path) -> list[str]:
-    """The command line behind the executable that `launch_ros.actions.Node` builds."""
-    files = [word for path in action.keywords["parameters"] for word in ("--params-file", path)]
-    words = ["--ros-args", "-r", f"__ns:=/{action.keywords['namespace']}", *files, *action.keywords["ros_arguments"]]
-    return relocated(words, folder)
-
-
-def relocated(words: list[str], folder: Path) -> list[Any]:
-    """Parameter files of a run replaced by their content, whose paths below the run's folder are made relative."""
-    contents: list[Any] = []
-    for word in words:
-        path = Path(word)
-        own = path.suffix == ".yaml" and path.is_relative_to(folder)
-        text = path.read_text() if own else word
-        for run_folder in ("up", "launched"):
-            text = text.replace(str(folder / run_folder), "RUN")
-        contents.append(yaml.safe_load(text) if own else text)
-    return contents
 
 
 @pytest.mark.parametrize("file", GRAPHS)

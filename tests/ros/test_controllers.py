@@ -25,7 +25,8 @@ from mbrl_control.robot import load_arm
 from mbrl_control.safety.controllers import ControllerInterface
 from sim.truth_file import read_truth
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
+ATTEMPTS = 3
 ARM = load_arm(arm_file("planar"))
 TARGET = forward_kinematics(ARM, ARM.home + 0.3)
 AWAY = forward_kinematics(ARM, ARM.home - 0.4)
@@ -43,7 +44,19 @@ def session(folder: Path, interface: ControllerInterface) -> Session:
 def test_the_arm_reaches_a_target_and_an_ending_relay_brings_it_to_rest(
     interface: ControllerInterface, tmp_path: Path
 ) -> None:
-    run = session(tmp_path, interface)
+    for attempt in range(ATTEMPTS):
+        (folder := tmp_path / str(attempt)).mkdir()
+        run = session(folder, interface)
+        move_and_end_the_relay(run)
+        if moved_until_the_relay_ended(run):
+            break
+    else:
+        pytest.fail(f"in {ATTEMPTS} runs the arm had stopped before the relay ended")
+    reached(run)
+    wound_down(run, interface)
+
+
+def move_and_end_the_relay(run: Session) -> None:
     with run.graph(load_graph(launch_file("graph.yaml"))) as graph:
         graph.start()
         run.await_log()
@@ -56,8 +69,12 @@ def test_the_arm_reaches_a_target_and_an_ending_relay_brings_it_to_rest(
             graph.nodes["command_relay"].process.wait(5.0)
             time.sleep(0.5)
         mover.join()
-    reached(run)
-    wound_down(run, interface)
+
+
+def moved_until_the_relay_ended(run: Session) -> bool:
+    """A stall of a busy machine may have stopped the arm before: then there was nothing to wind down."""
+    before_the_last = [m for _, _, m in LogReader(run.log).messages((schema.RELAY_STATUS,))][-2]
+    return before_the_last.publishing and not before_the_last.latched
 
 
 def keep_moving(task: TaskClient) -> None:
@@ -80,10 +97,7 @@ def reached(run: Session) -> None:
 def wound_down(run: Session, interface: ControllerInterface) -> None:
     """The relay said that it was latched and sent a ramp: until it ended the arm was in motion, then it rested."""
     reader = LogReader(run.log)
-    statuses = [m for _, _, m in reader.messages((schema.RELAY_STATUS,))]
-    if statuses[-2].latched or not statuses[-2].publishing:
-        pytest.skip("a stall of this machine had stopped the arm before the relay ended: nothing to wind down")
-    latched = [stamp_ns(m.stamp) for m in statuses if m.latched]
+    latched = [stamp_ns(m.stamp) for _, _, m in reader.messages((schema.RELAY_STATUS,)) if m.latched]
     commands = schema.Topic(interface.topic(), interface.message_type, schema.QosClass.STREAM)
     sent = [(published_ns, m) for _, published_ns, m in reader.messages((commands,))]
     ramp = [m for published_ns, m in sent if published_ns >= latched[-1]]

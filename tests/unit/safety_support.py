@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mbrl_control.cadence import VirtualClock
@@ -10,6 +12,7 @@ from mbrl_control.safety.config import GuardConfig, GuardLimits
 from mbrl_control.safety.guard_core import GuardCore
 from mbrl_control.safety.requests import Reply
 from mbrl_control.safety.state_machine import Event
+from mbrl_control.safety.verdicts import Verdict
 from mbrl_control.signals import Array, Plan, PlanOutcome, SafeCommand, SensorSample
 
 TICK_NS = 5_000_000
@@ -27,17 +30,17 @@ def limits(jerk: float = 5000.0, lag_s: float = 0.03) -> GuardLimits:
     )
 
 
-def plan(now_ns: int, sequence: int, **changes: object) -> Plan:
+def plan(now_ns: int, sequence: int, **changes: Any) -> Plan:
     """A plan at rest at zero that starts now and lasts 300 ms."""
     times = np.arange(16) * 0.02
     zeros = np.zeros((16, 3))
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "stamp_ns": now_ns, "start_ns": now_ns, "belief_stamp_ns": now_ns, "optimized_stamp_ns": now_ns,
         "epoch": 1, "sequence": sequence, "outcome": PlanOutcome.OPTIMIZED, "model_id": "test/1",
         "joint_names": NAMES, "times": times, "knots": zeros, "position": zeros, "velocity": zeros,
         "effort": zeros, "variance": np.zeros((16, 9)), "epistemic": np.zeros(16),
     }  # fmt: skip
-    return Plan(**(values | changes))  # type: ignore[arg-type]
+    return Plan(**(values | changes))
 
 
 class Rig:
@@ -82,12 +85,12 @@ class Rig:
             self.velocity = goal + (self.velocity - goal) * np.exp(-h / lag)
             self.position = self.position + h * self.velocity
 
-    def send(self, **changes: object) -> object:
+    def send(self, **changes: Any) -> Verdict:
         self.sequence += 1
         rows = {"position": np.tile(self.position, (16, 1))} | changes
         return self.core.receive_plan(plan(self.now, self.sequence, **rows), self.now)
 
-    def cycle(self, count: int = 1, **changes: object) -> SafeCommand:
+    def cycle(self, count: int = 1, **changes: Any) -> SafeCommand:
         """Plans every 20 ms, ticks every 5 ms; returns the last command."""
         for _ in range(count):
             self.send(**changes)
@@ -111,8 +114,8 @@ def constant(velocity: list[float]) -> Array:
     return np.tile(np.array(velocity, dtype=np.float64), (16, 1))
 
 
-def running(**keywords: object) -> Rig:
+def running(**keywords: Any) -> Rig:
     """A rig whose guard is running."""
-    rig = Rig(**keywords)  # type: ignore[arg-type]
+    rig = Rig(**keywords)
     rig.run()
     return rig

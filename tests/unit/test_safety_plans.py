@@ -59,7 +59,7 @@ def test_when_three_malformed_plans_expect_latch(name: str) -> None:
     for count in range(3):
         assert rig.core.state == OperatorState.RUNNING
         verdict = rig.send(**BAD_PLANS[name])
-        assert not verdict.ok  # type: ignore[attr-defined]
+        assert not verdict.ok
         rig.tick()
         assert rig.core.status().rejected_plans == count + 1
     assert rig.core.state == OperatorState.PROTECTIVE_STOP
@@ -68,13 +68,13 @@ def test_when_three_malformed_plans_expect_latch(name: str) -> None:
 @pytest.mark.parametrize("field", ["stamp_ns", "belief_stamp_ns", "optimized_stamp_ns"])
 def test_when_a_stamp_lies_in_the_future_expect_refusal(field: str) -> None:
     rig = running()
-    assert "future" in rig.send(**{field: rig.now + 6_000_000}).reason  # type: ignore[attr-defined]
+    assert "future" in rig.send(**{field: rig.now + 6_000_000}).reason
 
 
 @pytest.mark.parametrize("offset_ns", [-61_000_000, 101_000_000])
 def test_when_the_start_is_outside_the_window_expect_refusal(offset_ns: int) -> None:
     rig = running()
-    assert "window" in rig.send(start_ns=rig.now + offset_ns).reason  # type: ignore[attr-defined]
+    assert "window" in rig.send(start_ns=rig.now + offset_ns).reason
 
 
 def test_when_a_plan_is_replayed_expect_refusal_without_latch() -> None:
