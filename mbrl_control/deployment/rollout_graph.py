@@ -1,8 +1,9 @@
 """The two deployed graphs: one step of every member, and the planner's scored rollout. No randomness inside.
 
 The rollout propagates each member's own mean (trajectory sampling TS-infinity of PETS, Chua et al. 2018, without
-the sampling): disagreement of the members is the epistemic spread. The loop over the horizon holds fourteen
-operations a step; kinematics, spread and costs follow once, over all poses. Layout inside: [H, E, rows, B].
+the sampling): disagreement of the members is the epistemic spread. The loop over the horizon holds fourteen operations
+a step for velocities, twice as many for torques; kinematics, spread and costs follow once, over all poses.
+Layout inside: [H, E, rows, B].
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from mbrl_control.signals import Array
 
 _STEP_S = 0.01
 _STEPS = 40
-"""At most; braking ends when every joint is slow."""
+"""At most; braking ends when every joint is slow, or when nothing but decay is left."""
 _AMPLE = 0.8
 """Share of the cap on speed up to which nothing is looked ahead."""
 _ROUNDING_NM = 1e-9

@@ -66,7 +66,7 @@ class EffortLaw:
         return True
 
     def _terms(self, sample: SensorSample) -> Terms:
-        """Near the sample's state: the dear part of a tick is not done again for a thousandth of a radian."""
+        """Of a state near the sample's (`_SAME_RAD`, `_SAME_RAD_S`): they are the dear part of a tick."""
         if not self._near(sample):
             mass, bias = self._body.terms(sample.position[None], sample.velocity[None])
             self._terms_at = sample
