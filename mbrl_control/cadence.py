@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 ANCHOR_VARIABLE = "MBRL_CLOCK_ANCHOR_NS"
-"""Wall time minus monotonic time, set once for all processes of a graph by `mbrl-control up`."""
+"""What to add to the scaled monotonic time, set once for all processes of a graph by `mbrl-control up`."""
+FACTOR_VARIABLE = "MBRL_REAL_TIME_FACTOR"
+"""Graph seconds per real second, set beside the anchor; 1 unless the arm is simulated."""
 
 
 class Clock(Protocol):
@@ -21,29 +23,51 @@ class Clock(Protocol):
 
 
 class SteadyClock:
-    """CLOCK_MONOTONIC shifted by the graph's anchor: reads as wall time, never steps.
+    """CLOCK_MONOTONIC shifted by the graph's anchor: reads as wall time when the graph starts, never steps.
 
     A wall clock that is set while the graph runs changes nothing here, because the anchor is read
-    once per graph and handed to every process.
+    once per graph and handed to every process. With a ``factor`` below 1 the whole graph, its deadlines and its
+    simulated arm alike, runs slower than real time by that factor; a real arm does not, so there it is always 1.
     """
 
-    def __init__(self, anchor_ns: int | None = None) -> None:
+    def __init__(self, anchor_ns: int | None = None, factor: float | None = None) -> None:
+        self.factor = float(os.environ.get(FACTOR_VARIABLE) or 1.0) if factor is None else factor
+        if not 0.0 < self.factor <= 1.0:
+            raise ValueError(f"{FACTOR_VARIABLE}: {self.factor} graph seconds per real second; use one in (0, 1]")
+        # In parts per billion: a product with a float would lose nanoseconds of a monotonic clock after some days.
+        self._ppb = round(self.factor * 1_000_000_000)
         if anchor_ns is None:
             anchor = os.environ.get(ANCHOR_VARIABLE)
-            anchor_ns = int(anchor) if anchor else time.time_ns() - time.monotonic_ns()
+            anchor_ns = int(anchor) if anchor else time.time_ns() - self._scaled(time.monotonic_ns())
         self.anchor_ns = anchor_ns
 
     def now_ns(self) -> int:
-        return time.monotonic_ns() + self.anchor_ns
+        return self._scaled(time.monotonic_ns()) + self.anchor_ns
 
     def sleep_until_ns(self, deadline_ns: int) -> None:
         remaining = deadline_ns - self.now_ns()
         if remaining > 0:
-            time.sleep(remaining * 1e-9)
+            time.sleep(remaining * 1e-9 / self.factor)
+
+    def _scaled(self, real_ns: int) -> int:
+        return real_ns * self._ppb // 1_000_000_000
 
 
-def ahead_of_wall_ns(clock: Clock, wall_ns: Callable[[], int]) -> int:
-    """What to add to a time of the wall clock to get that of ``clock``, now.
+@dataclass(frozen=True, slots=True)
+class WallTimes:
+    """Maps recent times of the wall clock, which may step, to those of a graph's clock."""
+
+    wall_ns: int
+    graph_ns: int
+    """Of the same instant."""
+    factor: float
+
+    def graph_time(self, wall_ns: int) -> int:
+        return self.graph_ns + round((wall_ns - self.wall_ns) * self.factor)
+
+
+def wall_times(clock: Clock, wall_ns: Callable[[], int], factor: float = 1.0) -> WallTimes:
+    """How the two clocks stand to each other now; ``factor`` is that of ``clock``.
 
     The wall clock is read between two readings of the other; of a few tries the tightest counts, as the reader may be
     preempted in between.
@@ -51,8 +75,9 @@ def ahead_of_wall_ns(clock: Clock, wall_ns: Callable[[], int]) -> int:
     tries = []
     for _ in range(5):
         before, wall, after = clock.now_ns(), wall_ns(), clock.now_ns()
-        tries.append((after - before, (before + after) // 2 - wall))
-    return min(tries)[1]
+        tries.append((after - before, (before + after) // 2, wall))
+    _, graph, wall = min(tries)
+    return WallTimes(wall, graph, factor)
 
 
 class VirtualClock:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mbrl_control.cadence import ANCHOR_VARIABLE, SteadyClock
+from mbrl_control.cadence import ANCHOR_VARIABLE, FACTOR_VARIABLE, SteadyClock
 from mbrl_control.scheduling import Placement, divide_processors
 
 SIMULATED_NODES = frozenset(("sim_driver",))
@@ -109,10 +109,11 @@ def of_real_arm(specs: list[NodeSpec]) -> list[NodeSpec]:
     return [spec for spec in specs if spec.name not in SIMULATED_NODES]
 
 
-def shared_environment() -> dict[str, str]:
-    """What all processes of one graph have in common: one clock anchor, single-threaded math."""
+def shared_environment(real_time_factor: float = 1.0) -> dict[str, str]:
+    """What all processes of one graph have in common: one clock, single-threaded math."""
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    return {ANCHOR_VARIABLE: str(SteadyClock().anchor_ns)} | threads
+    clock = SteadyClock(factor=real_time_factor)
+    return {ANCHOR_VARIABLE: str(clock.anchor_ns), FACTOR_VARIABLE: str(clock.factor)} | threads
 
 
 def _node_spec(path: Path, name: str, row: Any) -> NodeSpec:

@@ -30,6 +30,7 @@ def collect(
     registry: options.RegistryOption = None,
     speed_scale: options.SpeedOption = 0.5,
     seed: options.SeedOption = 0,
+    real_time_factor: options.FactorOption = 1.0,
     real: options.RealOption = False,
     go_live: options.GoLiveOption = False,
     controller_interface: options.ControllerOption = None,
@@ -49,6 +50,7 @@ def collect(
     run = options.RunOptions(
         *(robot, sim, command, out, registry, speed_scale, seed, False, real, go_live),
         *(controller_interface, controller_name, namespace, params_file),
+        real_time_factor=real_time_factor,
     )
     session, _ = options.open_session(run, "collect")
     session.write(COLLECTED, {"command": _repeated(run, seconds)})
@@ -68,7 +70,8 @@ def _repeated(run: options.RunOptions, seconds: float) -> str:
     simulator = None if run.real else run.sim.value
     said = {"robot": own_or_shipped(run.robot), "sim": simulator, "command": run.command.value}
     rest = {"seconds": f"{seconds:g}", "speed-scale": run.speed_scale, "seed": run.seed}
-    return repeatable("collect", {**said, **rest})
+    slowed = {} if run.real_time_factor == 1.0 else {"real-time-factor": run.real_time_factor}
+    return repeatable("collect", {**said, **rest, **slowed})
 
 
 def _next_step(run: options.RunOptions, session: Session) -> str:

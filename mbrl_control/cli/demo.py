@@ -20,6 +20,7 @@ from mbrl_control.cli.demo_view import DemoView
 from mbrl_control.cli.interrupt import interruptible
 from mbrl_control.cli.locations import arm_file, launch_file
 from mbrl_control.cli.reference import run_references
+from mbrl_control.cli.run_options import FactorOption
 from mbrl_control.cli.session import Session, new_folder, run_verb
 from mbrl_control.cli.simulation import Simulator, load_filmed_arm
 from mbrl_control.cli.task_client import TaskClient
@@ -65,6 +66,7 @@ class DemoOptions:
     seed: int
     folder: Path
     targets: int
+    real_time_factor: float
 
 
 def demo(
@@ -75,6 +77,7 @@ def demo(
     ] = CommandInterface.VELOCITY,
     seed: Annotated[int, typer.Option(help="seed of everything random", min=0, max=2**31 - 1)] = 0,
     out: Annotated[Path | None, typer.Option(help="new folder of the run (default: out/demo-ROBOT-SEED-TIME)")] = None,
+    real_time_factor: FactorOption = 1.0,
     headless: Annotated[bool, typer.Option(help="plain lines instead of live progress bars")] = False,
     report: Annotated[Path | None, typer.Option(help="only recompute the figures of a finished run's folder")] = None,
 ) -> None:
@@ -90,7 +93,7 @@ def demo(
     view, begin = DemoView(headless), time.monotonic()
     try:
         with interruptible():
-            run_demo(DemoOptions(robot, sim.value, command, seed, folder, targets=15), arm, specs, view)
+            run_demo(DemoOptions(robot, sim.value, command, seed, folder, 15, real_time_factor), arm, specs, view)
             view.say("computing the report from the log and the truth file")
             make_report(folder)
     except KeyboardInterrupt:
@@ -106,6 +109,7 @@ def run_demo(options: DemoOptions, arm: Arm, specs: list[NodeSpec], view: DemoVi
     session = Session(
         *(options.folder, arm_file(options.robot), arm.name, options.seed, SPEED_SCALE, options.simulator),
         wiring=Wiring(command=options.command),
+        real_time_factor=options.real_time_factor,
     )
     task_of_phase = draw_task(arm, options, view)
     view.say("exporting the prior-only bundle (no learning): phase nominal")
@@ -120,7 +124,8 @@ def run_demo(options: DemoOptions, arm: Arm, specs: list[NodeSpec], view: DemoVi
             task.run(do="hold")
         measure_reference(session, graph, view)
     facts = {"robot": arm.name, "simulator": options.simulator, "arm": str(session.arm), "seed": options.seed}
-    session.write(RUN_FILE, facts | {"scheduling": scheduling, "processors_kept_awake": awake})
+    facts |= {"real_time_factor": options.real_time_factor, "processors_kept_awake": awake}
+    session.write(RUN_FILE, facts | {"scheduling": scheduling})
 
 
 def learn_and_relearn(session: Session, task: TaskClient, job: PhaseTask, prior: str, view: DemoView) -> None:

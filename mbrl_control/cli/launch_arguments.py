@@ -62,6 +62,7 @@ _GRAPH = (
 SIM = (
     *_GRAPH,
     Argument("sim", Simulator.MUJOCO.value, "simulator of the arm", tuple(Simulator)),
+    Argument("real_time_factor", "1.0", "simulated seconds per real second, 0.1 to 1, for a machine that is too slow"),
     Argument("namespace", "", "of all topics (default: the arm's name)"),
     Argument("dry_run", "false", "everything runs, the relay publishes nothing"),
     Argument("use_mock_hardware", "true", "has to stay true: the simulator stands for the robot"),

@@ -77,7 +77,7 @@ def begin(session: Session) -> Launch:
     session.write_settings()
     session.nodes.mkdir()
     starts = session.starts(specs)
-    shared = shared_environment()
+    shared = shared_environment(session.real_time_factor)
     nodes = [node_keywords(start, session.nodes, shared) for start in starts]
     return Launch(nodes, _message(session, model, starts[0].namespace, shared))
 
@@ -115,7 +115,7 @@ def _session(values: Values, real: bool) -> Session:
         command=CommandInterface(values["command_interface"]),
         out=_path(values, "out"),
         registry=_path(values, "models"),
-        speed_scale=_speed(values),
+        speed_scale=_within(values, "speed_scale", 0.05),
         seed=_seed(values),
         dry_run=dry_run,
         real=real,
@@ -125,6 +125,7 @@ def _session(values: Values, real: bool) -> Session:
         namespace=values["namespace"] or None,
         params_file=_path(values, "params_file"),
         log_level=values["log_level"],
+        real_time_factor=1.0 if real else _within(values, "real_time_factor", 0.1),
     )
     return checked_session(run, "real" if real else "sim")
 
@@ -177,7 +178,7 @@ def _refuse_sim_time(values: Values) -> None:
     if _flag(values, "use_sim_time"):
         raise UserError(
             "use_sim_time: not possible: deadlines, watchdogs and ages count on a steady clock, which simulated time "
-            "is not (it stops, jumps and changes speed); leave it false and let the simulator run in real time"
+            "is not (it stops, jumps and changes speed); leave it false; the simulator follows the graph's clock"
         )
 
 
@@ -205,11 +206,11 @@ def _number(values: Values, name: str) -> float:
     return number
 
 
-def _speed(values: Values) -> float:
-    scale = _number(values, "speed_scale")
-    if not 0.05 <= scale <= 1.0:
-        raise UserError(f"speed_scale: {scale}: give a number from 0.05 to 1")
-    return scale
+def _within(values: Values, name: str, least: float) -> float:
+    number = _number(values, name)
+    if not least <= number <= 1.0:
+        raise UserError(f"{name}: {number}: give a number from {least:g} to 1")
+    return number
 
 
 def _seed(values: Values) -> int:

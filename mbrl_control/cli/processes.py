@@ -54,9 +54,11 @@ def free_domain() -> int:
     raise GraphError("no free ROS domain between 1 and 100: end some ROS graphs of this machine")
 
 
-def graph_environment(folder: Path, domain: int | None, simulated: bool = True) -> dict[str, str]:
+def graph_environment(
+    folder: Path, domain: int | None, simulated: bool = True, real_time_factor: float = 1.0
+) -> dict[str, str]:
     """Environment of all processes of one graph; a simulated one stays on this machine unless told otherwise."""
-    environment = os.environ | shared_environment() | {"ROS_LOG_DIR": str(folder)}
+    environment = os.environ | shared_environment(real_time_factor) | {"ROS_LOG_DIR": str(folder)}
     if simulated:
         environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     if domain is not None:

@@ -57,7 +57,8 @@ def run_references(session: Session, graph: Graph, bundle: Path, seconds: float,
             children[kind] = spawn(command, graph.environment_of(replaced), log)
     begin = time.monotonic()
     while any(child.poll() is None for child in children.values()):
-        on_event({"event": "excited", "seconds": min(seconds, time.monotonic() - begin)})
+        done_s = (time.monotonic() - begin) * session.real_time_factor
+        on_event({"event": "excited", "seconds": min(seconds, done_s)})
         graph.check()
         time.sleep(0.2)
     for kind, child in children.items():

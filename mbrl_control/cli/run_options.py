@@ -33,6 +33,10 @@ RegistryOption = Annotated[
 ]
 SpeedOption = Annotated[float, typer.Option(help="cap on the rated speeds", min=0.05, max=1.0)]
 SeedOption = Annotated[int, typer.Option(help="seed of simulator and planner", min=0, max=2**31 - 1)]
+FactorOption = Annotated[
+    float,
+    typer.Option(help="simulated seconds per real second, for a machine that misses deadlines", min=0.1, max=1.0),
+]
 RealOption = Annotated[
     bool, typer.Option("--real", help="no simulator: the robot's driver runs already; dry-run without --go-live")
 ]
@@ -68,6 +72,7 @@ class RunOptions:
     namespace: str | None
     params_file: Path | None
     log_level: str = "info"
+    real_time_factor: float = 1.0
 
 
 def open_session(run: RunOptions, verb: str) -> tuple[Session, str]:
@@ -81,6 +86,8 @@ def checked_session(run: RunOptions, verb: str) -> Session:
     """Check everything, write nothing; without ``run.out`` the run's folder is named after ``verb``, arm and time."""
     if run.go_live and (run.dry_run or not run.real):
         raise UserError("--go-live: only with --real and without --dry-run; a simulated arm is live unless --dry-run")
+    if run.real and run.real_time_factor != 1.0:
+        raise UserError(f"--real-time-factor {run.real_time_factor:g}: a real arm runs in real time; drop it")
     path = arm_file(run.robot)
     arm = load_arm(path, run.command) if run.real else load_simulated_arm(path, run.sim, run.command)
     if run.go_live:
@@ -100,7 +107,8 @@ def checked_session(run: RunOptions, verb: str) -> Session:
         controller_name=run.controller_name,
     )
     folder = (run.out or Path("out") / f"{verb}-{arm.name}-{time.strftime('%Y%m%d-%H%M%S')}").resolve()
-    return Session(folder, path, arm.name, run.seed, run.speed_scale, run.sim.value, foreign, wiring)
+    own = (folder, path, arm.name, run.seed, run.speed_scale, run.sim.value, foreign, wiring)
+    return Session(*own, real_time_factor=run.real_time_factor)
 
 
 def _namespace(text: str | None, arm: str, real: bool) -> str:

@@ -46,6 +46,8 @@ class Session:
     foreign_registry: Path | None = None
     """A registry outside the folder (read by `up`); None: the run's own."""
     wiring: Wiring = SIMULATED
+    real_time_factor: float = 1.0
+    """Graph seconds per real second; below 1 only where the arm is simulated."""
 
     @property
     def log(self) -> Path:
@@ -104,7 +106,8 @@ class Session:
         self.write_settings()
         # The driver of a real arm is in a domain already; a simulated graph keeps to itself.
         alone = not self.wiring.real and "ROS_DOMAIN_ID" not in os.environ
-        environment = graph_environment(self.nodes, free_domain() if alone else None, not self.wiring.real)
+        domain = free_domain() if alone else None
+        environment = graph_environment(self.nodes, domain, not self.wiring.real, self.real_time_factor)
         return Graph(self.starts(specs), self.nodes, environment)
 
     def write_settings(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mbrl_control.cadence import ANCHOR_VARIABLE
+from mbrl_control.cadence import ANCHOR_VARIABLE, FACTOR_VARIABLE
 from mbrl_control.cli.errors import Refused
 from mbrl_control.cli.processes import Graph, GraphFailed
 from mbrl_control.cli.spawn import spawn
@@ -69,7 +69,7 @@ class TaskClient:
 
 def operator_command(graph: Graph, arm_file: Path) -> list[str]:
     """What to run in another terminal to operate the graph by hand: the same process, fed from the keyboard."""
-    names = (ANCHOR_VARIABLE, "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")
+    names = (ANCHOR_VARIABLE, FACTOR_VARIABLE, "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")
     settings = [f"{name}={graph.environment[name]}" for name in names if name in graph.environment]
     return ["env", *settings, sys.executable, *_node_arguments(graph, arm_file)]
 

@@ -30,6 +30,7 @@ def up(
     graph: Annotated[Path | None, typer.Option(help="graph description (default: launch/graph.yaml)")] = None,
     speed_scale: options.SpeedOption = 0.5,
     seed: options.SeedOption = 0,
+    real_time_factor: options.FactorOption = 1.0,
     dry_run: Annotated[bool, typer.Option(help="everything runs, the relay publishes nothing")] = False,
     real: options.RealOption = False,
     go_live: options.GoLiveOption = False,
@@ -46,6 +47,7 @@ def up(
     run = options.RunOptions(
         *(robot, sim, command, out, registry, speed_scale, seed, dry_run, real, go_live),
         *(controller_interface, controller_name, namespace, params_file),
+        real_time_factor=real_time_factor,
     )
     session, warning = options.open_session(run, "up")
     view = DemoView(headless=True)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbrl_control.cadence import ANCHOR_VARIABLE, Cadence, SteadyClock, Tick, VirtualClock, ahead_of_wall_ns, run_at
+from mbrl_control.cadence import (
+    ANCHOR_VARIABLE,
+    FACTOR_VARIABLE,
+    Cadence,
+    SteadyClock,
+    Tick,
+    VirtualClock,
+    run_at,
+    wall_times,
+)
 
 PERIOD = 5_000_000
 
@@ -112,4 +122,32 @@ def test_the_wall_clock_is_an_hour_behind_whenever_the_reader_is_preempted(stall
 
     clock = VirtualClock()
     clock.now_ns = read  # type: ignore[method-assign]
-    assert abs(ahead_of_wall_ns(clock, lambda: read() - hour) - hour) <= 2_000
+    times = wall_times(clock, lambda: read() - hour)
+    assert abs(times.graph_time(10**15) - 10**15 - hour) <= 2_000
+
+
+def test_a_slowed_graph_counts_and_sleeps_by_its_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real clock is one that a test advances: after 10 s of it a graph at a quarter has lived 2.5 s."""
+    real = VirtualClock(10**17 + 1)
+    monkeypatch.setattr(time, "monotonic_ns", real.now_ns)
+    monkeypatch.setattr(time, "sleep", lambda seconds: real.advance_ns(round(seconds * 1e9)))
+    monkeypatch.setattr(time, "time_ns", lambda: real.now_ns() + 7)
+    monkeypatch.setenv(FACTOR_VARIABLE, "0.25")
+    clock = SteadyClock()
+    begin = clock.now_ns()
+    assert begin == time.time_ns()
+    clock.sleep_until_ns(begin + 2_500_000_000)
+    assert real.now_ns() == 10**17 + 1 + 10_000_000_000
+    assert clock.now_ns() == begin + 2_500_000_000
+    published = time.time_ns()
+    real.advance_ns(8_000_000)
+    times = wall_times(clock, time.time_ns, clock.factor)
+    assert times.graph_time(published) == begin + 2_500_000_000
+    assert times.graph_time(time.time_ns()) == clock.now_ns()
+
+
+@pytest.mark.parametrize("factor", ["0", "-1", "1.5", "nan"])
+def test_a_factor_that_would_stop_turn_or_hurry_time_is_refused(factor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FACTOR_VARIABLE, factor)
+    with pytest.raises(ValueError, match=f"{FACTOR_VARIABLE}: .*use one in"):
+        SteadyClock()

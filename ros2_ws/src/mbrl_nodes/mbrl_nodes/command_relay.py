@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 from mbrl_msgs.msg import RelayStatus
 from mbrl_msgs.msg import SafeCommand as SafeCommandMsg
@@ -63,7 +61,7 @@ class CommandRelay(GraphNode):
         self._publish_status(self._state)
         while self._state.publishing:
             self._watch()
-            time.sleep(WATCH_NS * 1e-9)
+            self.graph_clock.sleep_until_ns(self.now_ns() + WATCH_NS)
 
     def trouble(self) -> str:
         return "" if self._listeners is None else self._listeners.look()

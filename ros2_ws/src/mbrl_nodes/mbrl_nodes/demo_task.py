@@ -97,9 +97,9 @@ class DemoTask(GraphNode):
             self.tell(event="excited", seconds=(self.now_ns() - start) * 1e-9)
 
     def _watch(self, seconds: float) -> int:
-        deadline = time.monotonic() + seconds
+        deadline_ns = self.now_ns() + round(seconds * 1e9)
         stops = 0
-        while time.monotonic() < deadline:
+        while self.now_ns() < deadline_ns:
             if self.operator.status.state == SafetyStatus.PROTECTIVE_STOP:
                 stops += 1
                 self.tell(event="stop", reasons=list(self.operator.status.reasons))
@@ -122,10 +122,10 @@ class DemoTask(GraphNode):
         self.phases.publish(String(data="excitation"))
         self._exchange(off="mpc_planner", on="collector")
         self.operator.run()
-        begin = time.monotonic()
-        while (elapsed := time.monotonic() - begin) < seconds:
+        begin = self.now_ns()
+        while (elapsed := (self.now_ns() - begin) * 1e-9) < seconds:
             self._watch(min(1.0, seconds - elapsed))
-            self.tell(event="excited", seconds=min(seconds, time.monotonic() - begin))
+            self.tell(event="excited", seconds=min(seconds, (self.now_ns() - begin) * 1e-9))
         self._exchange(off="collector", on="mpc_planner")
 
     def _exchange(self, off: str, on: str) -> None:

@@ -10,7 +10,7 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 
-from mbrl_control.cadence import SteadyClock, ahead_of_wall_ns
+from mbrl_control.cadence import SteadyClock, wall_times
 
 
 class _NeverExecuted(CallbackGroup):
@@ -57,11 +57,12 @@ class Polled:
 
     def drain_stamped(self, clock: SteadyClock) -> list[Stamped]:
         """``drain`` with the middleware's times."""
-        taken = self._take()
+        if not (taken := self._take()):
+            return []
         # The middleware stamps with the wall clock, which may step; the graph's clock does not.
-        shift = ahead_of_wall_ns(clock, time.time_ns) if taken else 0
+        times = wall_times(clock, time.time_ns, clock.factor)
         return [
-            Stamped(content, info["source_timestamp"] + shift, info["received_timestamp"] + shift)
+            Stamped(content, *(times.graph_time(info[name]) for name in ("source_timestamp", "received_timestamp")))
             for content, info in taken
         ]
 
