@@ -11,7 +11,7 @@ import pytest
 import typer.main
 import yaml
 
-from mbrl_control.cadence import ANCHOR_VARIABLE
+from mbrl_control.cadence import ANCHOR_VARIABLE, FACTOR_VARIABLE
 from mbrl_control.cli.locations import arm_file, launch_file
 from mbrl_control.cli.main import build_app
 from mbrl_control.cli.wiring import OWNED
@@ -147,10 +147,17 @@ def test_what_the_run_sets_no_parameter_file_may_set(tmp_path: Path) -> None:
     assert {"arm", "simulator", "seed"} <= seen <= OWNED
 
 
+def test_a_simulated_graph_is_slowed_as_a_whole_with_its_operator() -> None:
+    launched = run("sim.launch.py", {"real_time_factor": "0.25"})
+    assert {a.keywords["additional_env"][FACTOR_VARIABLE] for a in launched.of("Node")} == {"0.25"}
+    assert f"{FACTOR_VARIABLE}=0.25" in launched.of("LogInfo")[0].keywords["msg"]
+
+
 @pytest.mark.parametrize("file", GRAPHS)
 def test_all_nodes_share_one_clock_and_keep_their_placement(file: str) -> None:
     nodes = {action.keywords["executable"]: action.keywords for action in run(file, {}).of("Node")}
     assert len({row["additional_env"][ANCHOR_VARIABLE] for row in nodes.values()}) == 1
+    assert {row["additional_env"][FACTOR_VARIABLE] for row in nodes.values()} == {"1.0"}
     specs = {spec.name: spec for spec in load_graph(launch_file("graph.yaml"))}
     for name, row in nodes.items():
         assert row["additional_env"][PRIORITY_VARIABLE] == str(specs[name].priority)

@@ -20,6 +20,11 @@ REFUSED = {
     "unknown arm": (GRAPHS, {"robot_type": "r2d2"}, "unknown arm"),
     "own arm that is not there": (GRAPHS, {"arm": "cell.yaml"}, "cell.yaml: no such arm description"),
     "too fast": (GRAPHS, {"speed_scale": "2"}, "speed_scale: 2.0: give a number from 0.05 to 1"),
+    "faster than real time": (
+        ("sim.launch.py",),
+        {"real_time_factor": "2"},
+        "real_time_factor: 2.0: give a number from 0.1 to 1",
+    ),
     "no number": (GRAPHS, {"speed_scale": "fast"}, "speed_scale: 'fast': give a number"),
     "no seed": (GRAPHS, {"seed": "-1"}, "seed: -1: give a whole number"),
     "no whole seed": (GRAPHS, {"seed": "1.5"}, "seed: 1.5: give a whole number"),

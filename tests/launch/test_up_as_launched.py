@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from mbrl_control.cadence import ANCHOR_VARIABLE
+from mbrl_control.cadence import ANCHOR_VARIABLE, FACTOR_VARIABLE
 from mbrl_control.cli import up
+from mbrl_control.cli.locations import arm_file
 from mbrl_control.cli.main import build_app
 from mbrl_control.cli.processes import Graph
+from mbrl_control.cli.task_client import operator_command
 from mbrl_control.scheduling import PRIORITY_VARIABLE, PROCESSORS_VARIABLE
 from tests.launch.stand_ins import Recorded, run, values_of
 
@@ -55,6 +57,12 @@ def test_up_publishes_commands_to_a_real_arm_only_when_told_to(
     assert graph.namespace == ("" if "--real" in options else "panda")
     # A driver's domain and discovery are left alone; a simulated graph keeps to itself.
     assert ("ROS_DOMAIN_ID" in graph.environment) is ("--real" not in options)
+
+
+def test_up_slows_the_whole_graph_and_its_operator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    graph = started_by_up(["--out", str(tmp_path / "up"), "--real-time-factor", "0.25"], monkeypatch)
+    assert graph.environment[FACTOR_VARIABLE] == "0.25"
+    assert f"{FACTOR_VARIABLE}=0.25" in operator_command(graph, arm_file("panda"))
 
 
 def started_by_up(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Graph:

@@ -1,4 +1,4 @@
-"""The real graph under torques, planar arm: it is held, goes to a pose and follows a figure eight. About 25 s."""
+"""The real graph under torques, planar arm: it is held, goes to a pose and follows a figure eight. About 70 s."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from mbrl_control.report.run_data import RunData, read_run
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface
 from sim.truth_file import TruthLog, read_truth
+from tests.ros.slowed import REAL_TIME_FACTOR
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
 ARM = load_arm(arm_file("planar"), CommandInterface.EFFORT)
 WINDOW_S = 2.0
 TARGET = forward_kinematics(ARM, ARM.home + 0.2)
@@ -30,7 +31,7 @@ TARGET = forward_kinematics(ARM, ARM.home + 0.2)
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """A pose given twice (a stall of a busy machine may stop the arm once), then one lap, then held."""
     folder, wiring = tmp_path_factory.mktemp("effort"), Wiring(command=CommandInterface.EFFORT)
-    session = Session(folder, arm_file("planar"), ARM.name, seed=1, speed_scale=0.5, wiring=wiring)
+    session = Session(*(folder, arm_file("planar"), ARM.name, 1, 0.5), wiring=wiring, real_time_factor=REAL_TIME_FACTOR)
     run_verb(["models", "prior", *session.model_options])
     with session.graph(load_graph(launch_file("graph.yaml"))) as graph:
         graph.start()

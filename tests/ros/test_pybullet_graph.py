@@ -1,4 +1,4 @@
-"""The same graph over PyBullet: reaches a target, and the truth file says whose truth it is. About 20 s."""
+"""The same graph over PyBullet: reaches a target, and the truth file says whose truth it is. About 35 s."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mbrl_control.graph import load_graph
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import load_arm
 from sim.truth_file import read_truth
+from tests.ros.slowed import REAL_TIME_FACTOR
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
 ARM = load_arm(arm_file("planar"))
@@ -22,7 +23,7 @@ TARGET = forward_kinematics(ARM, ARM.home + 0.3)
 
 def test_the_arm_reaches_a_target_in_pybullet(tmp_path: Path) -> None:
     """The target is given twice: a stall of a busy machine may stop the arm once, and it is re-armed."""
-    session = Session(tmp_path, arm_file("planar"), ARM.name, seed=1, speed_scale=0.5, simulator="pybullet")
+    session = Session(*(tmp_path, arm_file("planar"), ARM.name, 1, 0.5, "pybullet"), real_time_factor=REAL_TIME_FACTOR)
     run_verb(["models", "prior", "--robot", str(session.arm), "--registry", str(session.registry)])
     with session.graph(load_graph(launch_file("graph.yaml"))) as graph:
         graph.start()

@@ -59,6 +59,7 @@ def test_bad_input_leaves_no_folder(tmp_path: Path) -> None:
         ["up", "--registry", str(tmp_path / "none")],
         ["up", "--go-live"],
         ["up", "--real", "--go-live", "--dry-run"],
+        ["up", "--real", "--real-time-factor", "0.5"],
         ["up", "--params-file", str(graph)],
         ["demo", "--robot", "no"],
         ["demo", "--sim", "pybullet", "--robot", str(unphysical(tmp_path))],
