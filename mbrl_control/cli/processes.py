@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mbrl_control.cadence import FACTOR_VARIABLE
 from mbrl_control.cli.awake import halts_are_dear, keep_awake, let_sleep
 from mbrl_control.cli.errors import Refused
 from mbrl_control.cli.spawn import spawn
@@ -102,8 +103,14 @@ class Graph:
                 raise GraphFailed(f"{node.spec.name}: could not start:\n{_tail(node.log)}")
             if on_ready is not None:
                 on_ready(node)
-        if halts_are_dear() and any(node.scheduling.startswith("SCHED_FIFO") for node in self.nodes.values()):
+        if self._wakes_must_be_prompt():
             self._awake = keep_awake(os.sched_getaffinity(0))
+
+    def _wakes_must_be_prompt(self) -> bool:
+        """A slowed graph has time for a processor that comes back late, and spinning may cost a guest its share."""
+        in_real_time = float(self.environment.get(FACTOR_VARIABLE, "1")) == 1.0
+        urgent = any(node.scheduling.startswith("SCHED_FIFO") for node in self.nodes.values())
+        return in_real_time and urgent and halts_are_dear()
 
     @property
     def kept_awake(self) -> bool:

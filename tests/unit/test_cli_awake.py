@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from mbrl_control.cadence import FACTOR_VARIABLE
+from mbrl_control.cli import processes
 from mbrl_control.cli.awake import halts_are_dear, keep_awake, let_sleep
+from mbrl_control.cli.processes import Graph, NodeProcess
+from mbrl_control.graph import NodeSpec, NodeStart
 
 
 def machine(root: Path, flags: str, driver: str | None) -> Path:
@@ -37,6 +41,30 @@ def test_only_a_guest_without_idle_states_is_kept_awake(
     tmp_path: Path, flags: str, driver: str | None, dear: bool
 ) -> None:
     assert halts_are_dear(machine(tmp_path, flags, driver)) is dear
+
+
+@pytest.mark.parametrize(
+    ("factor", "scheduling", "dear", "kept"),
+    [
+        ("1.0", "SCHED_FIFO 50", True, True),
+        ("0.25", "SCHED_FIFO 50", True, False),
+        ("1.0", "SCHED_OTHER", True, False),
+        ("1.0", "SCHED_FIFO 50", False, False),
+    ],
+)
+def test_a_graph_keeps_processors_awake_only_in_real_time_with_urgent_nodes_where_halts_are_dear(
+    factor: str, scheduling: str, dear: bool, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = NodeSpec(name="guard", priority=50, state="activate")
+    node = NodeProcess(spec, subprocess.Popen(["true"]), tmp_path / "log", state="active", scheduling=scheduling)
+    node.ready.set()
+    monkeypatch.setattr(processes, "halts_are_dear", lambda: dear)
+    monkeypatch.setattr(processes, "keep_awake", lambda _: [subprocess.Popen(["true"], stdout=subprocess.PIPE)])
+    monkeypatch.setattr(Graph, "_spawn", lambda *_: node)
+    monkeypatch.setattr(Graph, "check", lambda _: None)
+    with Graph([NodeStart(spec, "", {})], tmp_path, {FACTOR_VARIABLE: factor}) as graph:
+        graph.start()
+        assert graph.kept_awake is kept
 
 
 def test_each_processor_gets_one_that_gives_way_to_everything_and_they_end() -> None:
