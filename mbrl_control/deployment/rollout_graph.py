@@ -106,7 +106,8 @@ class _Folded(nn.Module):
 
     def noise(self, raw: torch.Tensor, mobility: torch.Tensor | None) -> torch.Tensor:
         """Raw outputs [..., 3J, B] (and inverse masses [..., J, J, B] without members) -> variances in SI."""
-        variance = torch.sigmoid(raw) * self.variance_scale + self.variance_floor
+        # Written out: ONNX Runtime's own sigmoid is off by 3e-5 of a small value, which an elite's variances are.
+        variance = self.variance_scale / (1.0 + torch.exp(-raw)) + self.variance_floor
         if mobility is None or not isinstance(self.prior, RigidBodyPrior):
             return variance
         moved, torque, effort = variance.chunk(3, dim=-2)
