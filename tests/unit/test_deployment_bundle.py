@@ -21,6 +21,7 @@ from mbrl_control.deployment.export import export_rollout, export_step
 from mbrl_control.deployment.parity import ParityError, check_parity
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph, StepGraph
+from mbrl_control.deployment.session import Session
 from mbrl_control.deployment.slot import ModelSlot
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
@@ -163,6 +164,20 @@ def test_an_export_that_computes_something_else_is_refused(graph: str, arm: Arm)
     exported[graph] = model.SerializeToString()
     with pytest.raises(ParityError, match="differs by"):
         check_parity(step, rollout, exported["model.onnx"], exported["rollout.onnx"], arm, rng)
+
+
+@pytest.mark.parametrize("raw", [-14.0, -11.0, -6.0, 0.0, 6.0])
+def test_small_variances_keep_float32s_accuracy_in_the_deployed_graph(raw: float, arm: Arm) -> None:
+    """ONNX Runtime's own sigmoid would be off by 3e-5 of them, more than parity allows where they are large in SI."""
+    shape = EnsembleShape(2, arm.joints, 3, 8)
+    graph = StepGraph(ProbabilisticEnsemble(shape, NominalPrior.of(arm, 0.02), torch.Generator().manual_seed(0)))
+    for weights in (graph.last, graph.direct, graph.variance_floor):
+        weights.zero_()
+    graph.direct[:, -3 * arm.joints :, -1] = raw
+    state, action = np.zeros((2, 1, 5 * arm.joints), np.float32), np.zeros((1, arm.joints), np.float32)
+    deployed = Session(export_step(graph), "model.onnx").run({"state": state, "action": action})["variance"]
+    exact = graph.variance_scale.double() * torch.sigmoid(torch.tensor(raw, dtype=torch.float64))
+    np.testing.assert_allclose(deployed[:, 0], np.tile(exact.numpy()[:, 0], (2, 1)), rtol=2e-6)
 
 
 def test_a_bundle_of_another_arm_is_refused(copy: Path) -> None:
