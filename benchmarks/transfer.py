@@ -10,8 +10,7 @@ Top-level keys are the worse direction's. Beside them, so that the ratios can be
 
 - `ratio_own`: the control. The same targets in the own simulator with ANOTHER seed's model: learned from other motion
   with other weights. What it differs from 1, and how far `ratio_own_seeds` spread, is the noise of every ratio here.
-- `ratio_own_again`: the control of `ratio_after`, whose model was trained twice: the own model retrained once more in
-  the own simulator, on a second excitation. What is below 1 there is what more training gives, and no transfer.
+  `after` has no such control: it was trained twice, `own` once, so `ratio_after` also holds what more training gives.
 - `nominal_mm` (other simulator) and `nominal_home_mm`: the servo-lag prior without learning, the simplest baseline.
 - `scratch_mm`: a model from the other simulator's record alone, without the parent: what the transfer saves, or not.
 - `randomized`: the same where the other simulator runs a plant drawn from the arm's ranges (`sim/randomization.py`,

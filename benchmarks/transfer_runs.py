@@ -30,8 +30,6 @@ from sim.randomization import SimParameters, randomized_plant
 
 MIN_DISTANCE_M = 0.25
 """Between consecutive targets, as in the demo."""
-SECOND_RECORD = 1000
-"""Added to a seed for the second excitation at home."""
 OTHER = {Simulator.MUJOCO: Simulator.PYBULLET, Simulator.PYBULLET: Simulator.MUJOCO}
 
 
@@ -78,11 +76,9 @@ def measure(experiment: Experiment, own: Simulator) -> list[Row]:
     rows = []
     for index, seed in enumerate(experiment.seeds):
         model, another = models[index], models[index - 1]
-        said(f"seed {seed}: one retraining and reaching in {own.value}")
+        said(f"seed {seed}: reaching in {own.value}")
         nominal = nominal_model(arm, arm.command_delay_s)
-        again = train(experiment, arm, record(experiment, home, seed + SECOND_RECORD), seed, model.parent)
         at_home = {
-            "again": reach_errors(experiment, home, again.planning, seed),
             "nominal_home": reach_errors(experiment, home, nominal, seed),
             "own": reach_errors(experiment, home, model.planning, seed),
             "control": reach_errors(experiment, home, another.planning, seed),
