@@ -63,7 +63,7 @@ def _start(processor: int, seconds: float) -> subprocess.Popen[str]:
 
 def _lateness_ms(seconds: float) -> Array:
     take_placement()
-    clock, late = SteadyClock(), []
+    clock, late = SteadyClock(factor=1.0), []
     end_ns = clock.now_ns() + round(seconds * 1e9)
 
     def step(tick: Any) -> None:

@@ -86,8 +86,6 @@ def checked_session(run: RunOptions, verb: str) -> Session:
     """Check everything, write nothing; without ``run.out`` the run's folder is named after ``verb``, arm and time."""
     if run.go_live and (run.dry_run or not run.real):
         raise UserError("--go-live: only with --real and without --dry-run; a simulated arm is live unless --dry-run")
-    if run.real and run.real_time_factor != 1.0:
-        raise UserError(f"--real-time-factor {run.real_time_factor:g}: a real arm runs in real time; drop it")
     path = arm_file(run.robot)
     arm = load_arm(path, run.command) if run.real else load_simulated_arm(path, run.sim, run.command)
     if run.go_live:

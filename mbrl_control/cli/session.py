@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from mbrl_control.cli.errors import UserError
 from mbrl_control.cli.processes import Graph, GraphFailed, free_domain, graph_environment
 from mbrl_control.cli.spawn import spawn
 from mbrl_control.cli.wiring import SIMULATED, Wiring
@@ -48,6 +49,11 @@ class Session:
     wiring: Wiring = SIMULATED
     real_time_factor: float = 1.0
     """Graph seconds per real second; below 1 only where the arm is simulated."""
+
+    def __post_init__(self) -> None:
+        """UserError where a real arm's watchdogs and deadlines would be stretched."""
+        if self.wiring.real and self.real_time_factor != 1.0:
+            raise UserError(f"--real-time-factor {self.real_time_factor:g}: a real arm runs in real time; drop it")
 
     @property
     def log(self) -> Path:

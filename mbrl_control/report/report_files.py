@@ -82,6 +82,7 @@ def _markdown(result: dict[str, Any]) -> str:
         "",
         _verdict(result),
         "",
+        *_pace(result),
         "Missed: " + ("; ".join(result["misses"]) or "nothing") + ".",
         "",
         f"## {kind}, mm (simulator truth)",
@@ -111,6 +112,13 @@ def _markdown(result: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _pace(result: dict[str, Any]) -> list[str]:
+    factor = result.get("real_time_factor", 1.0)
+    if factor == 1.0:
+        return []
+    return [f"It ran at {factor:g} of real time: rates and lateness are of the graph's own, slower clock.", ""]
 
 
 def _verdict(result: dict[str, Any]) -> str:

@@ -20,6 +20,10 @@ REACH, TRACK = ("reach_mm", "median"), ("track_mm", "rms")
 """Prefix of a run's figures, and the number that stands for a phase: at rest at targets, or in motion along a path."""
 
 
+def _shown(value: float | None) -> str:
+    return "missing" if value is None else f"{value:.5g}"
+
+
 def judged_by(result: dict[str, Any]) -> tuple[str, str]:
     """Which of them a report's figures are of."""
     return TRACK if f"{TRACK[0]}_fresh" in result else REACH
@@ -46,7 +50,9 @@ def misses(result: dict[str, Any]) -> list[str]:
         rows.append((f"{prefix}fresh", phase["fresh"], min(FRESH_MM, phase["nominal"] + FRESH_OVER_NOMINAL_MM)))
         most = RELEARNED_OVER_PAYLOAD_NOMINAL * phase["payload_nominal"]
         rows.append((f"{prefix}relearned (payload_nominal)", phase["relearned"], most))
-    found = [f"{name} {value} above {limit:g}" for name, value, limit in rows if value is None or not value <= limit]
+    beyond = [row for row in rows if row[1] is None or not row[1] <= row[2]]
+    found = [f"{name} {_shown(value)} above {limit:g}" for name, value, limit in beyond]
     floors = [("plan_rate_hz", PLAN_RATE_HZ), ("guard_rate_hz", GUARD_RATE_HZ)]
-    found += [f"{name} {result[name]} below {limit:g}" for name, limit in floors if not (result[name] or 0.0) >= limit]
+    short = [(name, limit) for name, limit in floors if not (result[name] or 0.0) >= limit]
+    found += [f"{name} {_shown(result[name])} below {limit:g}" for name, limit in short]
     return found + [f"not valid: {reason}" for reason in result["invalid_reasons"]]

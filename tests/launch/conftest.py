@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mbrl_control.cadence import ANCHOR_VARIABLE
+from mbrl_control.cadence import ANCHOR_VARIABLE, FACTOR_VARIABLE
 from mbrl_control.cli import launching
 
 
@@ -15,5 +15,5 @@ def quick_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No bundle is exported (its export has its own tests), and relative paths end in the test's folder."""
     monkeypatch.setattr(launching, "prepare", lambda _: "")
     monkeypatch.chdir(tmp_path)
-    for name in (ANCHOR_VARIABLE, "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
+    for name in (ANCHOR_VARIABLE, FACTOR_VARIABLE, "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
         monkeypatch.delenv(name, raising=False)

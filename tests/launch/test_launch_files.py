@@ -154,6 +154,14 @@ def test_a_simulated_graph_is_slowed_as_a_whole_with_its_operator() -> None:
 
 
 @pytest.mark.parametrize("file", GRAPHS)
+def test_an_exported_factor_slows_no_graph_that_was_not_told_to_be_slow(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FACTOR_VARIABLE, "0.25")
+    assert {a.keywords["additional_env"][FACTOR_VARIABLE] for a in run(file, {}).of("Node")} == {"1.0"}
+
+
+@pytest.mark.parametrize("file", GRAPHS)
 def test_all_nodes_share_one_clock_and_keep_their_placement(file: str) -> None:
     nodes = {action.keywords["executable"]: action.keywords for action in run(file, {}).of("Node")}
     assert len({row["additional_env"][ANCHOR_VARIABLE] for row in nodes.values()}) == 1

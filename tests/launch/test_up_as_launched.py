@@ -10,10 +10,13 @@ import yaml
 
 from mbrl_control.cadence import ANCHOR_VARIABLE, FACTOR_VARIABLE
 from mbrl_control.cli import up
+from mbrl_control.cli.errors import UserError
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.cli.main import build_app
 from mbrl_control.cli.processes import Graph
+from mbrl_control.cli.session import Session
 from mbrl_control.cli.task_client import operator_command
+from mbrl_control.cli.wiring import Wiring
 from mbrl_control.scheduling import PRIORITY_VARIABLE, PROCESSORS_VARIABLE
 from tests.launch.stand_ins import Recorded, run, values_of
 
@@ -63,6 +66,20 @@ def test_up_slows_the_whole_graph_and_its_operator(monkeypatch: pytest.MonkeyPat
     graph = started_by_up(["--out", str(tmp_path / "up"), "--real-time-factor", "0.25"], monkeypatch)
     assert graph.environment[FACTOR_VARIABLE] == "0.25"
     assert f"{FACTOR_VARIABLE}=0.25" in operator_command(graph, arm_file("panda"))
+
+
+@pytest.mark.parametrize("options", [(), ("--real",), ("--real", "--go-live")], ids=" ".join)
+def test_an_exported_factor_slows_no_graph_that_was_not_told_to_be_slow(
+    options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(FACTOR_VARIABLE, "0.25")
+    graph = started_by_up(["--out", str(tmp_path / "up"), *options], monkeypatch)
+    assert graph.environment[FACTOR_VARIABLE] == "1.0"
+
+
+def test_a_real_arm_is_never_slowed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"real-time-factor 0\.25: a real arm runs in real time"):
+        Session(tmp_path, arm_file("panda"), "panda", 0, 0.5, wiring=Wiring(real=True), real_time_factor=0.25)
 
 
 def started_by_up(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Graph:

@@ -18,7 +18,7 @@ def main() -> None:
     """Take the placement that the parent wants, wake at absolute deadlines, say how late."""
     wanted = round(float(sys.argv[1]) * 1e9) // PERIOD_NS
     scheduling = take_placement()
-    cadence = Cadence(PERIOD_NS, SteadyClock())
+    cadence = Cadence(PERIOD_NS, SteadyClock(factor=1.0))
     ticks = [cadence.wait() for _ in range(_SETTLING + wanted)][_SETTLING:]
     late_ms = sorted(tick.lateness_ns / 1e6 for tick in ticks)
     report = {

@@ -38,6 +38,10 @@ class OperatorClient:
             name: node.create_client(ChangeState, f"{name}/change_state") for name in ("mpc_planner", "collector")
         }
 
+    def _seconds(self) -> float:
+        """What the graph does takes the graph's time; only for services and their answers is real time waited."""
+        return self._node.now_ns() * 1e-9
+
     def _on_status(self, status: SafetyStatus) -> None:
         self.status = status
 
@@ -48,7 +52,7 @@ class OperatorClient:
 
     def run(self, timeout_s: float = 12.0) -> bool:
         """Bring the arm to RUNNING from whatever state; True when a stop had to be reset on the way."""
-        deadline = time.monotonic() + timeout_s
+        deadline = self._seconds() + timeout_s
         was_stopped = self.status.state == SafetyStatus.PROTECTIVE_STOP
         message = ""
         while not self.running:
@@ -56,7 +60,7 @@ class OperatorClient:
             name = {SafetyStatus.IDLE: "arm", SafetyStatus.PROTECTIVE_STOP: "reset"}.get(state, "start")
             reply = self._ask(name)
             message = reply.message
-            if time.monotonic() > deadline:
+            if self._seconds() > deadline:
                 raise OperatorError(f"guard/{name} refused for {timeout_s:.0f} s in state {state}: {message}")
             if not reply.success:
                 time.sleep(0.1)
@@ -76,10 +80,10 @@ class OperatorClient:
 
     def payload(self, mass: float) -> None:
         """Declare to the guard, then fix to the simulated tool."""
-        deadline = time.monotonic() + 2.0
+        deadline = self._seconds() + 2.0
         while not (reply := self._declared(mass)).success:
             # The challenge may have changed since the status that was last read.
-            if time.monotonic() > deadline:
+            if self._seconds() > deadline:
                 raise OperatorError(f"payload of {mass} kg refused: {reply.message}")
             time.sleep(0.1)
         reply = self.call(self._attach, AttachPayload.Request(mass=mass))
@@ -107,11 +111,11 @@ class OperatorClient:
             raise OperatorError(f"{client.srv_name}: no answer within {timeout_s:.0f} s")
         return future.result()
 
-    @staticmethod
-    def wait(condition: Callable[[], bool], timeout_s: float, message: str, required: bool = True) -> bool:
-        deadline = time.monotonic() + timeout_s
+    def wait(self, condition: Callable[[], bool], timeout_s: float, message: str, required: bool = True) -> bool:
+        """Whether ``condition`` came true within ``timeout_s``, graph time; OperatorError where ``required``."""
+        deadline = self._seconds() + timeout_s
         while not condition():
-            if time.monotonic() > deadline:
+            if self._seconds() > deadline:
                 if required:
                     raise OperatorError(f"{message} within {timeout_s:.0f} s")
                 return False
