@@ -42,7 +42,8 @@ REFERENCE_S = 60.0
 
 
 AMPLITUDE_M = 0.12
-LAPS = 10
+LAPS = 14
+"""Two phases of them with the load are what a retraining needs (64 s of motion) and some more."""
 PERIODS_S = (2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 TRACK_SPEED = 0.6
 """Of the cap on speed, what the path itself may take."""

@@ -49,7 +49,9 @@ ROWS: dict[str, Callable[[Report], str]] = {
 SLOWED = ("ur5e", "pybullet", "effort")
 TABLES = {
     "| tool error, mm: median (p95) | seed 0 | seed 1 | seed 2 |": [f"demo-seed{seed}" for seed in SEEDS],
-    "| tool error, mm | `--robot ur5e` | `--sim pybullet` | `--command effort` |": [f"slowed-{n}" for n in SLOWED],
+    "| tool error, mm: median (p95), by torques RMS (p95) | `--robot ur5e` | `--sim pybullet` | `--command effort` |": [
+        f"slowed-{name}" for name in SLOWED
+    ],
 }
 """The README's tables of demo runs: their heads and the folders of their columns."""
 
