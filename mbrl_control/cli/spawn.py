@@ -21,6 +21,8 @@ def spawn(
     libc = ctypes.CDLL(None, use_errno=True)
 
     def prepare() -> None:
+        # A shell's background job ignores SIGINT, and so would its children: this one could then not be told to end.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
         resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, resource.getrlimit(resource.RLIMIT_STACK)[1]))
 

@@ -83,12 +83,15 @@ def test_each_processor_gets_one_that_gives_way_to_everything_and_they_end() -> 
     assert all(child.returncode is not None for child in children)
 
 
-def test_they_end_with_a_parent_that_is_killed() -> None:
+@pytest.mark.parametrize("disposition", ["SIG_DFL", "SIG_IGN"])
+def test_they_end_with_a_parent_that_is_killed(disposition: str) -> None:
+    """Also where the parent is a shell's background job, which ignores SIGINT."""
     parent = subprocess.Popen(
         [
             sys.executable,
             "-c",
-            "import sys, time; from mbrl_control.cli.awake import keep_awake\n"
+            "import signal, sys, time; from mbrl_control.cli.awake import keep_awake\n"
+            f"signal.signal(signal.SIGINT, signal.{disposition})\n"
             "print(*(child.pid for child in keep_awake({int(sys.argv[1])})), flush=True); time.sleep(60)",
             str(min(os.sched_getaffinity(0))),
         ],
