@@ -60,7 +60,7 @@ TABLES = {
 def test_a_table_of_runs_says_what_their_reports_say(head: str) -> None:
     reports = [_report(folder) for folder in TABLES[head]]
     rows = [f"| {name} | " + " | ".join(map(row, reports)) + " |" for name, row in ROWS.items()]
-    assert "\n".join([head, "|---|---|---|---|", *rows]) in (ROOT / "README.md").read_text()
+    assert (ROOT / "README.md").read_text().count("\n".join([head, "|---|---|---|---|", *rows])) == 1
 
 
 def _report(folder: str) -> Report:
