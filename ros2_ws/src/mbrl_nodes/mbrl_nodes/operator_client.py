@@ -20,6 +20,10 @@ class OperatorError(RuntimeError):
     """The graph did not do what the operator asked within the time allowed."""
 
 
+class NoAnswer(OperatorError):
+    """A service took the request, or it was lost, or its answer was."""
+
+
 class OperatorClient:
     """Speaks to the guard, the simulator and the lifecycle of planner and collector."""
 
@@ -58,19 +62,26 @@ class OperatorClient:
         while not self.running:
             state = self.status.state
             name = {SafetyStatus.IDLE: "arm", SafetyStatus.PROTECTIVE_STOP: "reset"}.get(state, "start")
-            reply = self._ask(name)
-            message = reply.message
+            success, message = self._ask(name)
             if self._seconds() > deadline:
                 raise OperatorError(f"guard/{name} refused for {timeout_s:.0f} s in state {state}: {message}")
-            if not reply.success:
+            if not success:
                 time.sleep(0.1)
                 continue
             self.wait(lambda before=state: self.status.state != before, 0.5, "", required=False)
         return was_stopped
 
-    def _ask(self, name: str) -> Any:
+    def _ask(self, name: str) -> tuple[bool, str]:
+        """Whether it was granted, and the guard's words. Where no answer came, the state says whether to ask again.
+
+        A server that has not discovered the client's reader yet drops its answer: the first request of a busy machine.
+        """
         request = OperatorRequest.Request(operator_id=self._operator_id, challenge=self.status.challenge)
-        return self.call(self._requests[name], request)
+        try:
+            reply = self.call(self._requests[name], request)
+        except NoAnswer as error:
+            return False, str(error)
+        return reply.success, reply.message
 
     def hold(self) -> None:
         """Brake and hold (OPERATOR_HOLD), and wait for it."""
@@ -108,7 +119,7 @@ class OperatorClient:
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())
         if not done.wait(timeout_s):
-            raise OperatorError(f"{client.srv_name}: no answer within {timeout_s:.0f} s")
+            raise NoAnswer(f"{client.srv_name}: no answer within {timeout_s:.0f} s")
         return future.result()
 
     def wait(self, condition: Callable[[], bool], timeout_s: float, message: str, required: bool = True) -> bool:
