@@ -59,6 +59,8 @@ class PlannerConfig(BaseModel):
     """Penalty on torque knots' differences in the correction, in dt^2 (times the inertia)."""
     correction_smoothness: float = Field(1.0, gt=0.0, le=100.0)
     """Penalty on knot differences in the correction of proposals, in steps of dt."""
+    disturbance_settle_s: float = Field(0.15, ge=0.0, le=10.0)
+    """Time constant of the estimate of what the model does not predict, for torques; 0: none is estimated."""
     posture_pull: float = Field(0.05, ge=0.0, le=1.0)
     """Null-space share towards the preferred posture, per iteration of the inverse kinematics."""
     risk: RiskName = "mean"

@@ -1,6 +1,6 @@
 """One planner cycle: roll forward -> optimize -> plan; or the last plan, shifted; or a named failure.
 
-All state between cycles lives in `Planner`: warm start, plans in force, posture guess, epoch, sequence.
+All state between cycles lives in `Planner`: warm start, plans in force, posture guess, disturbance, epoch, sequence.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
+from mbrl_control.planning.disturbance import DisturbanceObserver
 from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.goals import PLANNED_KINDS
 from mbrl_control.planning.icem import AllScoresInvalid, Best, Problem, Result, Settings, optimize
@@ -21,7 +22,7 @@ from mbrl_control.planning.shifted import shifted_plan
 from mbrl_control.planning.tracks import proposer_for
 from mbrl_control.rewards.names import TERM_NAMES, default_weights
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan, PlanOutcome, PlanReport
+from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan, PlanOutcome, PlanReport
 
 
 class UnsupportedGoal(ValueError):
@@ -76,6 +77,8 @@ class Planner:
         )
         self._model: PlanningModel | None = None
         self._iteration_ns = 0
+        self._observer = DisturbanceObserver(arm, config.disturbance_settle_s) if observes(arm, config) else None
+        self._seen: tuple[BeliefState, CommandHistory] | None = None
         self.activate()
 
     def activate(self) -> None:
@@ -87,6 +90,7 @@ class Planner:
         self._last: Array | None = None
         self._elites_start_ns = 0
         self._in_force: tuple[Plan, ...] = ()
+        self._forget()
         if self._model is not None:
             self._goal.forget()
 
@@ -105,6 +109,7 @@ class Planner:
         self._proposer = proposer_for(self._arm, self._config, horizon, model.dt_s)
         self._goal = GoalTarget(self._arm, self._config.posture_pull, horizon, model.dt_s)
         self._best = self._last = None
+        self._forget()
         self._grid = TimeGrid(
             dt_ns=round(model.dt_s * 1e9),
             delay_ns=round(model.delay_s * 1e9),
@@ -132,8 +137,9 @@ class Planner:
             raise ValueError("no model yet: call use() before plan()")
         begun = self._clock.now_ns()
         plans = self._in_force if following else ()
+        self._see(belief, history, following)
         try:
-            start = roll_forward(belief, history, plans, deadline_ns, self._grid, self._model.step)
+            start = roll_forward(belief, history, plans, deadline_ns, self._grid, self._model.step, self.disturbance)
             rolled = self._clock.now_ns()
             result = self._optimize(start, goal, deadline_ns)
             reason = "the budget ended before the first iteration"
@@ -155,9 +161,28 @@ class Planner:
         if self._model is None:
             return
         self._goal.refine()
+        if self._observer is not None and self._seen is not None:
+            self._observer.observe(*self._seen, self._grid, self._model.step)
+            self._seen = None
         if self._best is not None:
             start, best = self._best
             self._last = self._proposer.remember(self._pose(start), start.first_knot, best)
+
+    @property
+    def disturbance(self) -> Array:
+        """[J] N m that the model does not predict, as estimated; zero for an arm that takes velocities."""
+        return np.zeros(self._arm.joints) if self._observer is None else self._observer.torque
+
+    def _see(self, belief: BeliefState, history: CommandHistory, following: bool) -> None:
+        """What `prepare` takes in; an arm that follows no plan may be held by brakes, which is no disturbance."""
+        if not following:
+            self._forget()
+        self._seen = (belief, history) if following else None
+
+    def _forget(self) -> None:
+        self._seen = None
+        if self._observer is not None:
+            self._observer.forget()
 
     def _optimize(self, start: StartState, goal: Goal, deadline_ns: int) -> Result | None:
         assert self._model is not None
@@ -217,7 +242,7 @@ class Planner:
     def _assemble(self, belief: BeliefState, start: StartState, result: Result) -> Plan:
         assert self._model is not None
         joints = len(self._arm.joint_names)
-        best, state = result.best, start.state
+        best, state, pushed, bound = result.best, start.state, self.disturbance, self._proposer.limits.bound
         self._sequence += 1
         complete = result.iterations == self._settings.iterations
         plan = Plan(
@@ -231,10 +256,10 @@ class Planner:
             model_id=self._model.model_id,
             joint_names=self._arm.joint_names,
             times=np.arange(len(best.knots) + 1, dtype=np.float64) * self._model.dt_s,
-            knots=np.vstack([start.first_knot, best.knots]),
+            knots=np.vstack([start.first_knot - pushed, np.clip(best.knots - pushed, -bound, bound)]),
             position=np.vstack([state[:joints], best.position]),
             velocity=np.vstack([state[joints : 2 * joints], best.velocity]),
-            effort=np.vstack([best.effort[:1], best.effort]),
+            effort=np.vstack([best.effort[:1], best.effort]) - pushed,
             variance=np.vstack([_start_variance(belief, best), best.variance]),
             epistemic=np.concatenate([[0.0], best.epistemic]),
             interface=self._arm.interface,
@@ -289,6 +314,11 @@ class Planner:
             raise PlannerConfigError(f"planner settings: weights {unknown} name no term; known: {', '.join(names)}")
         weights = dict(zip(TERM_NAMES, default_weights(kind).tolist(), strict=True)) | chosen
         return np.array([weights.get(name, 0.0) for name in names])
+
+
+def observes(arm: Arm, config: PlannerConfig) -> bool:
+    """A servo takes care of what pushes an arm that is given velocities."""
+    return arm.interface is CommandInterface.EFFORT and config.disturbance_settle_s > 0.0
 
 
 def _start_variance(belief: BeliefState, best: Best) -> Array:

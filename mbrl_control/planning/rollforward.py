@@ -57,17 +57,19 @@ def roll_forward(
     deadline_ns: int,
     grid: TimeGrid,
     model: StepModel,
+    disturbance: float | Array = 0.0,
 ) -> StartState:
     """Roll the belief to the first grid time whose command can still be chosen at ``deadline_ns``.
 
     ``in_force`` are the plans that the guard follows now and next, by rising start (none: it follows no plan,
-    and the newest applied command holds). Raises StaleBelief.
+    and the newest applied command holds). ``disturbance`` [J] acts besides the commands; the start's commands contain
+    it. Raises StaleBelief.
     """
     steps = _steps_to(deadline_ns, belief.stamp_ns, grid)
     first_edge = belief.stamp_ns - grid.delay_ns - grid.past * grid.dt_ns
     last = history.last_stamp_ns
     known_ns = None if last is None or not in_force else last + grid.command_period_ns
-    commands = _mean_commands(first_edge, grid.past + steps, history, in_force, known_ns, grid)
+    commands = _mean_commands(first_edge, grid.past + steps, history, in_force, known_ns, grid) + disturbance
     state = np.concatenate([belief.position, belief.velocity, commands[: grid.past].ravel()])
     size = len(state)
     for action in commands[grid.past :]:
@@ -77,7 +79,7 @@ def roll_forward(
     start = belief.stamp_ns + steps * grid.dt_ns - grid.delay_ns
     planned = known_ns is not None and start >= known_ns
     first_knot = planned_commands(in_force, start, np.zeros(1))[0] if planned else history.last_velocity
-    return StartState(start, state, first_knot, steps)
+    return StartState(start, state, first_knot + disturbance, steps)
 
 
 def planned_commands(plans: Sequence[Plan], origin_ns: int, seconds: Array) -> Array:

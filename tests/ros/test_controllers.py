@@ -76,7 +76,7 @@ def move_and_end_the_relay(run: Session) -> None:
 
 
 def moved_until_the_relay_ended(run: Session) -> bool:
-    """A stop, or a target just reached or turned back from, leaves nothing to wind down: a ramp of 20 steps is asked."""
+    """A stop, or a target just reached or turned back from, leaves nothing to wind down: 20 steps are asked for."""
     before_the_last, last = [m for _, _, m in LogReader(run.log).messages((schema.RELAY_STATUS,))][-2:]
     fast = (np.abs(last.last_sent) > 20 * WATCH_S * limits_of(ARM).command_rate).any()
     return before_the_last.publishing and not before_the_last.latched and bool(fast)
