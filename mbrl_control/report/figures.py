@@ -67,6 +67,7 @@ def figures(folder: Path, run: RunData, truth: TruthLog, arm: Arm) -> dict[str, 
         "limit_violations": sum(violations.values()),
         "limit_violations_by_kind": violations,
         "guard_stops": protective_stops(run.ticks),
+        "stops": run.stops,
         "valid": not reasons,
         "invalid_reasons": reasons,
     }

@@ -16,13 +16,16 @@ from mbrl_control.episode_log.schema import (
     GOAL,
     JOINT_STATES,
     MODEL_STATUS,
+    PHASE,
     PLAN,
     PLANNER_REPORT,
     SAFE_COMMAND,
+    SAFETY_STATUS,
     Topic,
 )
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.report.errors import ReportError
+from mbrl_control.report.stops import stops_of
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, GoalKind, PlanOutcome
 
@@ -111,17 +114,20 @@ class RunData:
     """[B, J] rad/s."""
     delay_s: dict[str, float]
     """Command delay by model id."""
+    stops: dict[str, list[str]]
+    """Reasons of the guard's stops by phase."""
 
 
 def read_run(path: Path, arm: Arm) -> RunData:
     """Read the log of a run of ``arm`` once. ReportError when a needed topic is empty, LogError when it is no log."""
-    topics = (BELIEF, GOAL, JOINT_STATES, MODEL_STATUS, PLAN, PLANNER_REPORT, SAFE_COMMAND)
+    needed = (BELIEF, GOAL, JOINT_STATES, PLAN, PLANNER_REPORT, SAFE_COMMAND)
+    topics = (*needed, MODEL_STATUS, PHASE, SAFETY_STATUS)
     found: dict[Topic, list[Any]] = {topic: [] for topic in topics}
     published: dict[Topic, list[int]] = {topic: [] for topic in topics}
     for topic, publish_ns, message in LogReader(path).messages(topics):
         found[topic].append(message)
         published[topic].append(publish_ns)
-    for topic in (BELIEF, GOAL, JOINT_STATES, PLAN, PLANNER_REPORT, SAFE_COMMAND):
+    for topic in needed:
         if not found[topic]:
             raise ReportError(f"{path}: {topic.name}: holds no message; give the log of a whole run")
     beliefs = found[BELIEF]
@@ -134,6 +140,7 @@ def read_run(path: Path, arm: Arm) -> RunData:
         belief_ns=_stamps(beliefs),
         belief_velocity=np.array([m.velocity for m in beliefs], dtype=np.float64),
         delay_s={m.model_id: float(m.delay) for m in found[MODEL_STATUS]},
+        stops=stops_of(found[SAFETY_STATUS], list(zip(published[PHASE], [m.data for m in found[PHASE]], strict=True))),
     )
 
 

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, arm: Arm) -> Path:
     folder = tmp_path_factory.mktemp("run")
     targets = [(p, i, np.array([0.4, 0.1 * i, 0.5])) for p in PHASES for i in range(2)]
     _write_truth(folder / "truth.bin", arm, targets)
-    rows = _goals(targets) + _planner(arm) + _guard(arm) + _sensors(arm)
+    rows = _goals(targets) + _planner(arm) + _guard(arm) + _sensors(arm) + _stops()
     write_rows(folder / "log.mcap", sorted(rows, key=lambda row: row[0]))
     for name, counts in (("planner", {"cycles": 3000, "late": 0}), ("guard", {"cycles": 12000, "late": 3})):
         (folder / f"reference_{name}.json").write_text(json.dumps(counts))
@@ -116,6 +116,17 @@ def _guard(arm: Arm) -> list[tuple[int, schema.Topic, bytes]]:
     return rows
 
 
+def _stops() -> list[tuple[int, schema.Topic, bytes]]:
+    """One before any phase; two in the second phase, of which the second says its state twice."""
+    told = [(-3, 5, "a"), (-2, 2, ""), (7, 5, "b"), (8, 2, ""), (9, 5, "c"), (9.5, 5, "d"), (10, 2, "")]
+    rows = [(T0_NS + n * 6000 * MS, schema.PHASE, message(schema.PHASE, data=p)) for n, p in enumerate(PHASES)]
+    for second, state, reason in told:
+        ns = T0_NS + round(second * 1000) * MS
+        reasons = [reason, "too"] if reason else []
+        rows.append((ns, schema.SAFETY_STATUS, message(schema.SAFETY_STATUS, stamp=ns, state=state, reasons=reasons)))
+    return rows
+
+
 def _sensors(arm: Arm) -> list[tuple[int, schema.Topic, bytes]]:
     from tests.unit.synthetic_log import STORE, fill, time_message
 
@@ -159,6 +170,11 @@ def test_counts_are_the_ones_put_in(report: dict[str, Any]) -> None:
     assert report["plan_rate_hz"] == pytest.approx(50.0, rel=2e-3)
     assert report["guard_rate_hz"] == pytest.approx(200.0, rel=2e-3)
     assert report["valid"], report["invalid_reasons"]
+
+
+def test_stops_are_told_with_phase_and_reasons(folder: Path, report: dict[str, Any]) -> None:
+    assert report["stops"] == {"": ["a; too"], PHASES[1]: ["b; too", "c; too"]}
+    assert f"Stopped in {PHASES[1]}: b; too, c; too." in (folder / "report.md").read_text()
 
 
 def test_the_report_says_which_simulator_it_was(folder: Path, report: dict[str, Any]) -> None:
