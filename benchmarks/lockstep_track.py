@@ -60,6 +60,12 @@ def main() -> None:
     parser.add_argument(
         "--iterations", type=int, default=1, help="of the planner; the demo's budget is good for 1 or 2"
     )
+    parser.add_argument(
+        "--settle",
+        type=float,
+        default=PlannerConfig().disturbance_settle_s,
+        help="s, the planner's disturbance_settle_s; 0: it estimates no disturbance",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file for the same figures")
     options = parser.parse_args()
@@ -122,9 +128,9 @@ class _Bench:
 
     def by_plans(self, model: PlanningModel) -> float:
         """RMS mm."""
-        lockstep, seed = self._planned, self._options.seed
-        config = PlannerConfig(iterations=self._options.iterations)
-        planner = Planner(lockstep.arm, config, lockstep.clock, np.random.default_rng(seed))
+        lockstep, options = self._planned, self._options
+        config = PlannerConfig(iterations=options.iterations, disturbance_settle_s=options.settle)
+        planner = Planner(lockstep.arm, config, lockstep.clock, np.random.default_rng(options.seed))
         planner.use(model)
         goal = Goal(lockstep.clock.now_ns(), GoalKind.JOINT, np.zeros(3), lockstep.arm.home, 1)
 
