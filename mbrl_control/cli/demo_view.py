@@ -58,11 +58,12 @@ class DemoView:
         """The figures a reader looks for first."""
         prefix, number = judged_by(figures)
         table = Table(title=f"{prefix[:5]} error of the tool (mm, simulator truth)")
-        for column in ("phase", number, "p95", "max"):
+        columns = tuple(dict.fromkeys((number, "median", "p95", "max")))
+        for column in ("phase", *columns):
             table.add_column(column, justify="left" if column == "phase" else "right")
         for phase in PHASES:
             error = figures[f"{prefix}_{phase}"]
-            shown = ("-" if error[key] is None else f"{error[key]:.2f}" for key in (number, "p95", "max"))
+            shown = ("-" if error[key] is None else f"{error[key]:.2f}" for key in columns)
             table.add_row(phase, *shown)
         self._console.print(table)
         for key in (

@@ -88,10 +88,11 @@ def _markdown(result: dict[str, Any]) -> str:
         f"## {kind}, mm (simulator truth)",
         "",
     ]
-    lines += [f"| phase | {number} | p95 | max | targets |", "|---|---|---|---|---|"]
+    columns = tuple(dict.fromkeys((number, "median", "p95", "max", "targets")))
+    lines += [f"| phase | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     for phase in PHASES:
         error = result[f"{prefix}_{phase}"]
-        lines.append(f"| {phase} | " + " | ".join(_number(error[k]) for k in (number, "p95", "max", "targets")) + " |")
+        lines.append(f"| {phase} | " + " | ".join(_number(error[k]) for k in columns) + " |")
     lines += ["", "## Timing and limits", "", "| figure | value |", "|---|---|"]
     shown = (
         "plan_rate_hz guard_rate_hz late_raw planner_cycles excess_late late_whole_log planner_cycles_whole_log "

@@ -48,6 +48,7 @@ def test_the_rms_is_over_the_whole_motion_and_nothing_before_it(tmp_path: Any) -
     found = track_summary((goal,), truth(tmp_path, goal, 4.0), "nominal")
     assert found["rms"] == pytest.approx(np.sqrt((9.0 + 25.0) / 2.0), rel=2e-3)
     assert found["max"] == pytest.approx(5.0, abs=1e-6)
+    assert found["median"] == pytest.approx(4.0, abs=1e-6)
     assert found["targets"] == 1
 
 
@@ -55,7 +56,7 @@ def test_a_motion_that_the_truth_does_not_cover_has_no_figure(tmp_path: Any) -> 
     goal = moving("nominal", 1.0)
     log = truth(tmp_path, goal, 2.9)
     assert track_summary((goal,), log, "nominal")["rms"] is None
-    assert track_summary((goal,), log, "fresh") == {"rms": None, "p95": None, "max": None, "targets": 0}
+    assert track_summary((goal,), log, "fresh") == dict.fromkeys(("rms", "median", "p95", "max")) | {"targets": 0}
 
 
 def test_a_run_is_judged_by_tracking_as_soon_as_a_goal_moves(tmp_path: Any) -> None:
