@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mbrl_control.signals import Goal, GoalKind
@@ -19,6 +21,13 @@ def goal_refusal(goal: Goal, now_ns: int) -> str:
     if not (np.isfinite(goal.position).all() and np.isfinite(goal.joint).all()):
         return "goal: not finite; send finite numbers"
     return _trajectory_refusal(goal) if goal.kind is GoalKind.TRAJECTORY else ""
+
+
+def renewed(goal: Goal, now_ns: int, sequence: int) -> Goal:
+    """The same goal, asked for again: an arming discards every goal stamped earlier. A trajectory stays in its time."""
+    elapsed_s = (now_ns - goal.stamp_ns) * 1e-9
+    times = None if goal.times is None else goal.times - elapsed_s
+    return replace(goal, stamp_ns=now_ns, sequence=sequence, times=times)
 
 
 def _trajectory_refusal(goal: Goal) -> str:

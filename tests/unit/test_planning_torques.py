@@ -8,6 +8,7 @@ import pytest
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.figure_eight import STEP_S, figure_eight
 from mbrl_control.planning.goal_target import GoalTarget
+from mbrl_control.planning.goals import goal_refusal, renewed
 from mbrl_control.planning.limits import KnotLimits, mean_actions
 from mbrl_control.planning.proposals import Target
 from mbrl_control.planning.torque_tracks import (
@@ -150,3 +151,23 @@ def test_a_moving_goal_is_read_at_the_time_of_each_step(arm: Arm) -> None:
         held = target.ahead(stamp + late)
         np.testing.assert_allclose(held.joint, np.tile(way[0 if late < 0 else -1], (10, 1)))
         assert not held.target.velocity.any()
+
+
+@pytest.mark.parametrize("kind", [GoalKind.TRAJECTORY, GoalKind.JOINT])
+def test_a_goal_asked_for_again_after_an_arming_asks_the_same_of_the_same_times(kind: GoalKind) -> None:
+    arm = load_arm(ROBOTS / "panda.yaml", CommandInterface.EFFORT)
+    times, rows = figure_eight(arm, 0.12, 4.0, 2, 0.5)
+    moving = (times, rows) if kind is GoalKind.TRAJECTORY else (None, None)
+    first = Goal(10**18, kind, np.zeros(3), arm.home + 0.1, 1, *moving)
+    again = renewed(first, 10**18 + 3_100_000_000, 2)
+    assert (again.stamp_ns, again.sequence) == (10**18 + 3_100_000_000, 2)
+    assert goal_refusal(again, again.stamp_ns) == ""
+    asked = []
+    for goal in (first, again):
+        target = GoalTarget(arm, 0.05, 12, DT)
+        target.take(goal, arm.home)
+        asked.append([target.ahead(10**18 + ns) for ns in (3_100_000_000, 5_000_000_000, 9_000_000_000)])
+    for one, other in zip(*asked, strict=True):
+        np.testing.assert_allclose(one.joint, other.joint, atol=1e-9)
+        np.testing.assert_allclose(one.tool, other.tool, atol=1e-9)
+        np.testing.assert_allclose(one.target.velocity, other.target.velocity, atol=1e-6)

@@ -20,6 +20,7 @@ from mbrl_msgs.msg import PlannerReport, SafetyStatus
 from std_msgs.msg import String
 
 from mbrl_control.planning.figure_eight import figure_eight
+from mbrl_control.planning.goals import renewed
 from mbrl_control.signals import Goal, GoalKind
 from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import goal_to_msg
@@ -39,6 +40,8 @@ class DemoTask(GraphNode):
         self.arm = arm_of(self)
         self.operator = OperatorClient(self, "operator")
         self.sequence = 0
+        self._goal: Goal | None = None
+        """To be asked for again after a stop."""
         self.model_id = ""
         self.goals = self.create_publisher(GoalMsg, "goal", LATCHED_QOS)
         self.phases = self.create_publisher(String, "phase", LATCHED_QOS)
@@ -73,7 +76,7 @@ class DemoTask(GraphNode):
         print(json.dumps(event), flush=True)
 
     def reach(self, phase: str, targets: list[list[float]], window: float) -> None:
-        """One window per target, whatever happens in it: a stopped arm is re-armed and the target counts."""
+        """One window per target, whatever happens in it: a stopped arm is re-armed, sent on, and the target counts."""
         self.phases.publish(String(data=phase))
         self.operator.run()
         for index, target in enumerate(targets):
@@ -104,23 +107,31 @@ class DemoTask(GraphNode):
                 stops += 1
                 self.tell(event="stop", reasons=list(self.operator.status.reasons))
                 self.operator.run()
+                self._send_again()
             time.sleep(0.02)
         return stops
 
     def publish_goal(self, target: list[float], label: str) -> None:
         self._send(Goal(self.now_ns(), GoalKind.POSE, np.array(target), self.arm.home, self._next()), label)
 
+    def _send_again(self) -> None:
+        """An arming discards the goal. Without a label: what is judged is the goal as it was first sent."""
+        if self._goal is not None:
+            self._send(renewed(self._goal, self.now_ns(), self._next()), "")
+
     def _next(self) -> int:
         self.sequence += 1
         return self.sequence
 
     def _send(self, goal: Goal, label: str) -> None:
+        self._goal = goal
         self.goals.publish(goal_to_msg(goal, self.arm.joint_names, self.arm.base_frame, label))
 
     def excite(self, seconds: float) -> None:
         """Planner and collector never publish beside each other: hold, exchange, start; reversed afterwards."""
         self.phases.publish(String(data="excitation"))
         self._exchange(off="mpc_planner", on="collector")
+        self._goal = None
         self.operator.run()
         begin = self.now_ns()
         while (elapsed := (self.now_ns() - begin) * 1e-9) < seconds:
