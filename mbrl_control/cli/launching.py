@@ -124,6 +124,7 @@ def _session(values: Values, real: bool) -> Session:
         controller_name=values["initial_joint_controller"],
         namespace=values["namespace"] or None,
         params_file=_path(values, "params_file"),
+        planner_settings=_path(values, "planner_settings"),
         log_level=values["log_level"],
         real_time_factor=1.0 if real else _within(values, "real_time_factor", 0.1),
     )

@@ -6,7 +6,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,7 @@ from mbrl_control.cli.wiring import Wiring, checked_params_file, shipped_params_
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.registry import Registry
+from mbrl_control.planning.config import read_config
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.safety.controllers import ControllerInterface
 from mbrl_control.signals import CommandInterface
@@ -51,6 +52,9 @@ NamespaceOption = Annotated[
     str | None, typer.Option(help="of all topics (default: the arm's name; with --real the root)")
 ]
 ParamsOption = Annotated[Path | None, typer.Option(help="ROS parameter file (default: a shipped one that fits)")]
+PlannerSettingsOption = Annotated[
+    Path | None, typer.Option(help="YAML file of planner settings (see docs/architecture.md, Planner)")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class RunOptions:
     params_file: Path | None
     log_level: str = "info"
     real_time_factor: float = 1.0
+    planner_settings: Path | None = None
 
 
 def open_session(run: RunOptions, verb: str) -> tuple[Session, str]:
@@ -106,7 +111,15 @@ def checked_session(run: RunOptions, verb: str) -> Session:
     )
     folder = (run.out or Path("out") / f"{verb}-{arm.name}-{time.strftime('%Y%m%d-%H%M%S')}").resolve()
     own = (folder, path, arm.name, run.seed, run.speed_scale, run.sim.value, foreign, wiring)
-    return Session(*own, real_time_factor=run.real_time_factor)
+    return Session(*own, run.real_time_factor, checked_settings(run.planner_settings))
+
+
+def checked_settings(path: Path | None) -> dict[str, Any]:
+    """What the file sets of the planner's settings; PlannerConfigError, or UserError for what an option says."""
+    given = {} if path is None else read_config(path).model_dump(mode="json", exclude_unset=True)
+    if "speed_scale" in given:
+        raise UserError(f"{path}: field 'speed_scale': the guard's cap too; give --speed-scale, launch: speed_scale:=")
+    return given
 
 
 def _namespace(text: str | None, arm: str, real: bool) -> str:

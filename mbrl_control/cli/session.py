@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ class Session:
     wiring: Wiring = SIMULATED
     real_time_factor: float = 1.0
     """Graph seconds per real second; below 1 only where the arm is simulated."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of the planner, beside the cap on speed."""
 
     def __post_init__(self) -> None:
         """UserError where a real arm's watchdogs and deadlines would be stretched."""
@@ -118,7 +120,7 @@ class Session:
 
     def write_settings(self) -> None:
         """The planner's settings file, which the nodes' parameters name."""
-        self.planner_settings.write_text(yaml.safe_dump({"speed_scale": self.speed_scale}))
+        self.planner_settings.write_text(yaml.safe_dump({"speed_scale": self.speed_scale} | self.settings))
 
     def await_log(self, timeout_s: float = 20.0) -> None:
         """Until the logger hears every node that speaks by itself: DDS may take seconds to introduce them."""

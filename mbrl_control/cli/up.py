@@ -38,6 +38,7 @@ def up(
     controller_name: options.ControllerNameOption = "",
     namespace: options.NamespaceOption = None,
     params_file: options.ParamsOption = None,
+    planner_settings: options.PlannerSettingsOption = None,
 ) -> None:
     """Start the graph as separate processes; Ctrl-C stops everything cleanly.
 
@@ -48,6 +49,7 @@ def up(
         *(robot, sim, command, out, registry, speed_scale, seed, dry_run, real, go_live),
         *(controller_interface, controller_name, namespace, params_file),
         real_time_factor=real_time_factor,
+        planner_settings=planner_settings,
     )
     session, warning = options.open_session(run, "up")
     view = DemoView(headless=True)

@@ -17,8 +17,10 @@ from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState
 
-SHARE = 0.3
-"""Of each joint's torque limit, at most: what a blocked arm can wind up."""
+LARGEST_SHARE = 0.3
+"""Of each joint's torque limit: what a blocked arm can wind up."""
+FORGET_NS = 1_000_000_000
+"""An estimate outlives the guard's short holds, with the load that it is of; longer without a plan, and it is old."""
 
 
 class DisturbanceObserver:
@@ -27,7 +29,7 @@ class DisturbanceObserver:
     def __init__(self, arm: Arm, settle_s: float) -> None:
         self._body = RigidBody(arm)
         self._settle_s = settle_s
-        self._limit = SHARE * arm.effort
+        self._limit = LARGEST_SHARE * arm.effort
         self.forget()
 
     @property
@@ -36,14 +38,24 @@ class DisturbanceObserver:
         return self._torque
 
     def forget(self) -> None:
-        """Nothing is known: another model, another epoch, or the arm follows no plan."""
+        """Nothing is known: another model, another epoch, or a long time without a plan."""
         self._torque = np.zeros(self._body.joints)
         self._before: BeliefState | None = None
+        self._followed_ns: int | None = None
+
+    def pause(self, now_ns: int) -> bool:
+        """The arm follows no plan, and may be held by brakes; True: for so long that all is to be forgotten."""
+        self._before = None
+        return self._followed_ns is not None and now_ns - self._followed_ns > FORGET_NS
 
     def observe(self, belief: BeliefState, history: CommandHistory, grid: TimeGrid, model: StepModel) -> None:
-        """Take in what the arm did since the belief before; beliefs that lie no step apart say nothing."""
-        before, self._before = self._before, belief
-        if before is None or not 0.5 <= (belief.stamp_ns - before.stamp_ns) / grid.dt_ns <= 1.5:
+        """Take in what the arm did since a belief about one step before; a planner may ask twice within a step."""
+        before, self._followed_ns = self._before, belief.stamp_ns
+        steps = 0.0 if before is None else (belief.stamp_ns - before.stamp_ns) / grid.dt_ns
+        if before is not None and 0.0 <= steps < 0.75:
+            return
+        self._before = belief
+        if before is None or not 0.0 < steps < 1.5:
             return
         elapsed_s = (belief.stamp_ns - before.stamp_ns) * 1e-9
         lacking = (belief.velocity - before.velocity) / elapsed_s - self._expected(before, history, grid, model)

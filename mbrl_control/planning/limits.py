@@ -17,6 +17,8 @@ class KnotLimits:
     """[J] rad/s, speed cap included; or N m."""
     step: Array
     """[J] rad/s or N m, largest change from knot to knot (acceleration, or torque rate, times dt)."""
+    middle: float | Array = 0.0
+    """[J] what the bound lies about: a torque that acts besides the command, where knots are the sum of both."""
 
 
 TORQUE_SPEED_SHARE = 0.8
@@ -29,7 +31,7 @@ def project(knots: Array, first: Array, limits: KnotLimits) -> Array:
     The change per knot is always kept; the bound is kept too, once knot 0 lies inside it (from
     outside, the knots come back at the acceleration limit).
     """
-    wanted = np.clip(knots, -limits.bound, limits.bound)
+    wanted = np.clip(knots, limits.middle - limits.bound, limits.middle + limits.bound)
     feasible = np.empty_like(wanted)
     previous = np.broadcast_to(first, wanted[:, 0].shape)
     for k in range(wanted.shape[1]):

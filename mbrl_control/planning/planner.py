@@ -5,7 +5,7 @@ All state between cycles lives in `Planner`: warm start, plans in force, posture
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -175,13 +175,16 @@ class Planner:
 
     def _see(self, belief: BeliefState, history: CommandHistory, following: bool) -> None:
         """What `prepare` takes in; an arm that follows no plan may be held by brakes, which is no disturbance."""
-        if not following:
-            self._forget()
         self._seen = (belief, history) if following else None
+        if not following and self._observer is not None and self._observer.pause(belief.stamp_ns):
+            self._forget()
 
     def _forget(self) -> None:
         self._seen = None
         if self._observer is not None:
+            if len(self._elites):
+                # They are sums of command and disturbance; the commands are what stays a guess.
+                self._elites = self._elites - self._observer.torque
             self._observer.forget()
 
     def _optimize(self, start: StartState, goal: Goal, deadline_ns: int) -> Result | None:
@@ -200,7 +203,7 @@ class Planner:
             ahead.tool,
             ahead.joint,
             self._weights[goal.kind],
-            self._proposer.limits,
+            replace(self._proposer.limits, middle=self.disturbance),
             *self._proposer.spread(pose[0], ahead.target),
         )
         warm = self._warm_start(start)
@@ -242,7 +245,7 @@ class Planner:
     def _assemble(self, belief: BeliefState, start: StartState, result: Result) -> Plan:
         assert self._model is not None
         joints = len(self._arm.joint_names)
-        best, state, pushed, bound = result.best, start.state, self.disturbance, self._proposer.limits.bound
+        best, state, pushed = result.best, start.state, self.disturbance
         self._sequence += 1
         complete = result.iterations == self._settings.iterations
         plan = Plan(
@@ -256,7 +259,7 @@ class Planner:
             model_id=self._model.model_id,
             joint_names=self._arm.joint_names,
             times=np.arange(len(best.knots) + 1, dtype=np.float64) * self._model.dt_s,
-            knots=np.vstack([start.first_knot - pushed, np.clip(best.knots - pushed, -bound, bound)]),
+            knots=np.vstack([start.first_knot, best.knots]) - pushed,
             position=np.vstack([state[:joints], best.position]),
             velocity=np.vstack([state[joints : 2 * joints], best.velocity]),
             effort=np.vstack([best.effort[:1], best.effort]) - pushed,

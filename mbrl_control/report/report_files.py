@@ -99,7 +99,7 @@ def _markdown(result: dict[str, Any]) -> str:
         "missed_raw guard_ticks excess_missed stalls swaps swap_missed_ticks limit_violations guard_stops"
     )
     lines += [f"| {key} | {_number(result[key])} |" for key in shown.split()]
-    lines += ["", *(f"Stopped in {name or 'no phase'}: {', '.join(why)}." for name, why in result["stops"].items())]
+    lines += ["", *(f"- Stopped in {name or 'no phase'}: {', '.join(why)}." for name, why in result["stops"].items())]
     lines += ["", "| reference | late | cycles | 95 % bound, scaled |", "|---|---|---|---|"]
     for name in ("reference_planner", "reference_guard"):
         reference = result[name] or {"reference_late": None, "reference_cycles": None, "bound": None}

@@ -83,13 +83,13 @@ TRACKED = {
     "planner, learned without the load": ("fresh", "payload"),
     "planner, relearned with the load": (None, "relearned"),
 }
-ESTIMATED = (*TRACKED,)[2:]
-"""Rows that stand there a second time, of runs whose planner estimates no disturbance."""
 """Rows of the table of torques: figure without load, figure with it."""
+UNESTIMATED = (*TRACKED,)[2:]
+"""Rows that stand there a second time, of runs whose planner estimates no disturbance."""
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [(name, "") for name in TRACKED] + [(name, "-unestimated") for name in ESTIMATED]
+    ("name", "kind"), [(name, "") for name in TRACKED] + [(name, "-unestimated") for name in UNESTIMATED]
 )
 def test_the_table_of_torques_says_what_the_committed_figures_say(name: str, kind: str) -> None:
     folder = ROOT / "benchmarks" / "results" / "track"

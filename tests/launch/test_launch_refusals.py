@@ -10,6 +10,7 @@ import yaml
 from mbrl_control.cli.errors import UserError
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.graph import GraphError
+from mbrl_control.planning.config import PlannerConfigError
 from mbrl_control.robot import ArmError
 from tests.launch.stand_ins import GRAPHS, run
 
@@ -30,6 +31,7 @@ REFUSED = {
     "no whole seed": (GRAPHS, {"seed": "1.5"}, "seed: 1.5: give a whole number"),
     "no namespace": (GRAPHS, {"namespace": "my arm"}, "namespace: 'my arm'"),
     "no parameter file": (GRAPHS, {"params_file": "none.yaml"}, "none.yaml: not a parameter file"),
+    "no planner settings": (GRAPHS, {"planner_settings": "none.yaml"}, "none.yaml: cannot be read as YAML"),
     "a controller of another kind": (
         GRAPHS,
         {"initial_joint_controller": "forward_position_controller", "controller_interface": "velocity"},
@@ -66,7 +68,7 @@ REFUSED = {
 def test_bad_arguments_are_refused_with_name_and_remedy_before_anything_is_written(name: str, tmp_path: Path) -> None:
     files, arguments, words = REFUSED[name]
     for file in files:
-        with pytest.raises((UserError, GraphError, ArmError, BundleError), match=words):
+        with pytest.raises((UserError, GraphError, ArmError, BundleError, PlannerConfigError), match=words):
             run(file, arguments)
     assert list(tmp_path.iterdir()) == []
 

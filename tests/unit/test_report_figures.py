@@ -174,7 +174,7 @@ def test_counts_are_the_ones_put_in(report: dict[str, Any]) -> None:
 
 def test_stops_are_told_with_phase_and_reasons(folder: Path, report: dict[str, Any]) -> None:
     assert report["stops"] == {"": ["a; too"], PHASES[1]: ["b; too", "c; too"]}
-    assert f"Stopped in {PHASES[1]}: b; too, c; too." in (folder / "report.md").read_text()
+    assert f"- Stopped in {PHASES[1]}: b; too, c; too." in (folder / "report.md").read_text()
 
 
 def test_the_report_says_which_simulator_it_was(folder: Path, report: dict[str, Any]) -> None:

@@ -15,13 +15,16 @@ from std_srvs.srv import Trigger
 
 from mbrl_nodes.runtime import LATCHED_QOS, GraphNode
 
+ANSWER_S = 5.0
+"""Real time, for a service to be there and to answer."""
+
 
 class OperatorError(RuntimeError):
     """The graph did not do what the operator asked within the time allowed."""
 
 
 class NoAnswer(OperatorError):
-    """A service took the request, or it was lost, or its answer was."""
+    """No answer came in time. The request may have been granted all the same: its answer can be what was lost."""
 
 
 class OperatorClient:
@@ -62,6 +65,7 @@ class OperatorClient:
         while not self.running:
             state = self.status.state
             name = {SafetyStatus.IDLE: "arm", SafetyStatus.PROTECTIVE_STOP: "reset"}.get(state, "start")
+            was_stopped |= name == "reset"
             success, message = self._ask(name)
             if self._seconds() > deadline:
                 raise OperatorError(f"guard/{name} refused for {timeout_s:.0f} s in state {state}: {message}")
@@ -112,13 +116,16 @@ class OperatorClient:
         if not self.call(self._lifecycle[name], request).success:
             raise OperatorError(f"{name} refused to {'activate' if active else 'deactivate'}; see its log")
 
-    def call(self, client: Any, request: Any, timeout_s: float = 5.0) -> Any:
+    def call(self, client: Any, request: Any) -> Any:
+        """The answer; OperatorError where there is no such service, NoAnswer where it does not answer in time."""
+        timeout_s = ANSWER_S
         if not client.wait_for_service(timeout_s):
             raise OperatorError(f"{client.srv_name}: no such service after {timeout_s:.0f} s; is the node running?")
         done = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())
         if not done.wait(timeout_s):
+            client.remove_pending_request(future)
             raise NoAnswer(f"{client.srv_name}: no answer within {timeout_s:.0f} s")
         return future.result()
 
