@@ -32,7 +32,7 @@ from mbrl_control.signals import CommandInterface
 
 GRAPH = GraphShape(batch=32, horizon=22, refresh=3)
 """0.44 s: a swing takes longer; the energy term is what sees beyond. An elbow at 17 rad/s wants its mass anew."""
-FIT = FitSettings(width=24, trained_members=4, elites=3)
+FIT = FitSettings(width=24, trained_members=4, elites=3, max_seconds=600.0)
 """Small: two joints, and every step of the rollout pays for it."""
 CONFIG = PlannerConfig(
     iterations=1,
