@@ -28,7 +28,7 @@ from sim.truth_file import read_truth
 from tests.ros.slowed import REAL_TIME_FACTOR, pause
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(400)]
-ATTEMPTS = 3
+ATTEMPTS = 5
 WATCH_S = 0.002
 """The relay's period: a step of its ramp."""
 ARM = load_arm(arm_file("planar"))
@@ -76,9 +76,9 @@ def move_and_end_the_relay(run: Session) -> None:
 
 
 def moved_until_the_relay_ended(run: Session) -> bool:
-    """A stop, or a target just reached or turned back from, leaves nothing to wind down: 20 steps are asked for."""
+    """A stop, or a target just reached or turned back from, leaves nothing to wind down: 8 steps are asked for."""
     before_the_last, last = [m for _, _, m in LogReader(run.log).messages((schema.RELAY_STATUS,))][-2:]
-    fast = (np.abs(last.last_sent) > 20 * WATCH_S * limits_of(ARM).command_rate).any()
+    fast = (np.abs(last.last_sent) > 8 * WATCH_S * limits_of(ARM).command_rate).any()
     return before_the_last.publishing and not before_the_last.latched and bool(fast)
 
 
