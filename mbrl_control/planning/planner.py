@@ -108,7 +108,6 @@ class Planner:
         horizon = model.evaluator.horizon
         self._proposer = proposer_for(self._arm, self._config, horizon, model.dt_s)
         self._goal = GoalTarget(self._arm, self._config.posture_pull, horizon, model.dt_s)
-        self._best = self._last = None
         self._forget()
         self._grid = TimeGrid(
             dt_ns=round(model.dt_s * 1e9),
@@ -180,7 +179,8 @@ class Planner:
             self._forget()
 
     def _forget(self) -> None:
-        self._seen = None
+        """The disturbance, and what was planned with it."""
+        self._seen = self._best = self._last = None
         if self._observer is not None:
             if len(self._elites):
                 # They are sums of command and disturbance; the commands are what stays a guess.
