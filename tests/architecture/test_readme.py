@@ -76,6 +76,17 @@ def test_what_ran_slower_than_real_time_is_said_to(name: str) -> None:
     assert report["valid"]
 
 
+def test_live_tracking_by_torques_is_what_the_readme_says() -> None:
+    report = _report("slowed-effort")
+    nominal, fresh, payload, relearned = (
+        report[f"track_mm_{phase}"]["rms"] for phase in ("nominal", "fresh", "payload", "relearned")
+    )
+    assert (fresh / nominal, relearned / payload) == pytest.approx((0.31, 0.29), abs=0.005)
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    said = "RMS {:.2f} with the prior, {:.2f} learned (0.31 of it), under the load {:.2f} and, relearned, {:.2f} (0.29 of it)"
+    assert said.format(nominal, fresh, payload, relearned) in readme
+
+
 TRACKED = {
     "computed torque, critically damped, 200 Hz": ("computed_torque", "payload_computed_torque"),
     "the same with an integral": ("computed_torque_integral", "payload_computed_torque_integral"),
