@@ -39,10 +39,10 @@ class GoalTarget:
         self._posture = arm.home
         self._path = np.zeros((0, 3))
 
-    @property
-    def sequence(self) -> int | None:
-        """Of the goal in force; None before the first."""
-        return None if self._goal is None else self._goal.sequence
+    def holds(self, goal: Goal) -> bool:
+        """Whether ``goal`` is the one in force. Every sender counts from 1, so a sequence alone is no name."""
+        known = self._goal
+        return known is not None and (known.stamp_ns, known.sequence) == (goal.stamp_ns, goal.sequence)
 
     def forget(self) -> None:
         """No goal is in force."""

@@ -192,7 +192,7 @@ class Planner:
         if goal.kind not in self._weights:
             raise UnsupportedGoal(f"goals of kind {goal.kind.name} are not planned")
         pose = self._pose(start)
-        if goal.sequence != self._goal.sequence:
+        if not self._goal.holds(goal):
             self._goal.take(goal, pose[0])
         ahead = self._goal.ahead(start.start_ns + self._grid.delay_ns)
         propose = self._proposer.begin(pose, start.first_knot, ahead.target, self._shifted_last(start))

@@ -1,4 +1,7 @@
-"""Watchdog of the command relay: when the guard falls silent, ramp to zero, go silent, latch."""
+"""The command relay's own judgement: when the guard falls silent or the drives go off, ramp to zero, go silent.
+
+A forward controller keeps the last command it got for ever, so nothing may end on another command than zero.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,8 @@ def receive(
     if state.latched and not armed:
         return heard, ramp
     if not command.drives_enabled:
-        return replace(heard, publishing=False, last=None), None
+        # No fault of the guard's, so no latch; its next arming counts once the ramp has ended.
+        return watch(replace(heard, ramping=state.publishing, ramped_ns=state.heard_ns), limits, now_ns)
     return replace(heard, publishing=True, latched=False, last=command.applied), command.applied
 
 

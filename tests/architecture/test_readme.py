@@ -83,8 +83,8 @@ def test_live_tracking_by_torques_is_what_the_readme_says() -> None:
     )
     assert (fresh / nominal, relearned / payload) == pytest.approx((0.31, 0.29), abs=0.005)
     readme = " ".join((ROOT / "README.md").read_text().split())
-    said = "RMS {:.2f} with the prior, {:.2f} learned (0.31 of it), under the load {:.2f} and, relearned, {:.2f} (0.29 of it)"
-    assert said.format(nominal, fresh, payload, relearned) in readme
+    assert f"RMS {nominal:.2f} with the prior, {fresh:.2f} learned (0.31 of it)" in readme
+    assert f"under the load {payload:.2f} and, relearned, {relearned:.2f} (0.29 of it)" in readme
 
 
 TRACKED = {

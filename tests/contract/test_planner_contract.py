@@ -327,3 +327,18 @@ def test_a_trajectory_is_followed_in_time(arm: Arm) -> None:
     seconds = (plan.start_ns + 8 * MS - goal.stamp_ns) * 1e-9 + plan.times
     wanted = np.stack([np.interp(seconds, times, column) for column in way.T], axis=1)
     np.testing.assert_allclose(plan.position[8:], wanted[8:], atol=0.004)
+
+
+def test_another_senders_goal_of_the_same_number_is_planned_for(arm: Arm) -> None:
+    """Every sender counts from 1, and a hold after an arming is always 0: the stamp tells goals apart."""
+    for sequence in (0, 1):
+        bench, aside = Bench(arm), 0.2 * np.ones(arm.joints)
+        ends = []
+        for at_ms, sign in ((0, 1.0), (20, -1.0)):
+            wanted = arm.home + sign * aside
+            goal = Goal(T0 + at_ms * MS, GoalKind.JOINT, forward_kinematics(arm, wanted), wanted, sequence)
+            plan = bench.cycle(goal, at_ms).plan
+            assert plan is not None
+            ends.append(plan.position[-1] - plan.position[0])
+        assert ((ends[0] - ends[1]) @ aside) > 0.0
+        assert ends[1] @ aside < 0.0, "the arm still goes to the first goal"

@@ -101,11 +101,55 @@ def test_when_commands_keep_coming_expect_no_trip() -> None:
     assert state.trips == 0
 
 
-def test_when_drives_are_off_expect_silence_and_no_trip() -> None:
-    state, sent = receive(fed(), command(2, enabled=False), LIMITS, T0 + 5_000_000)
-    assert (sent, state.publishing) == (None, False)
-    state, sent = watch(state, LIMITS, T0 + 10**9)
+def test_when_drives_go_off_expect_the_ramp_to_zero_then_silence_and_no_trip() -> None:
+    """The guard is silent about motion from then on; the controller would keep what it got last."""
+    state, now, outputs = fed(), T0, []
+    for sequence in range(2, 200):
+        now += 5_000_000
+        state, sent = receive(state, command(sequence, enabled=False), LIMITS, now)
+        if sent is None:
+            break
+        outputs.append(sent)
+    rates = np.abs(np.diff([SPEED, *outputs], axis=0)) / 5e-3
+    assert (rates <= LIMITS.acceleration + 1e-6).all()
+    assert not outputs[-1].any()
+    assert len(outputs) == pytest.approx(np.max(np.abs(SPEED) / LIMITS.acceleration) / 5e-3, abs=1.1)
+    assert (state.publishing, state.latched, state.trips) == (False, False, 0)
+    state, sent = watch(state, LIMITS, now + 10**9)
     assert (sent, state.latched) == (None, False)
+
+
+def test_when_drives_go_off_and_the_guard_dies_expect_the_ramp_to_be_finished() -> None:
+    state, now = fed(), T0 + 5_000_000
+    state, sent = receive(state, command(2, enabled=False), LIMITS, now)
+    last = sent
+    while state.publishing:
+        now += 2_000_000
+        last = sent if sent is not None else last
+        state, sent = watch(state, LIMITS, now)
+    assert last is not None
+    assert not last.any()
+
+
+def test_when_drives_come_on_within_the_ramp_expect_it_to_end_first() -> None:
+    state, now = fed(), T0 + 5_000_000
+    state, _ = receive(state, command(2, enabled=False), LIMITS, now)
+    sent, before = None, SPEED
+    for sequence in range(3, 200):
+        now += 5_000_000
+        state, sent = receive(state, command(sequence, epoch=2), LIMITS, now)
+        if not state.ramping:
+            break
+        assert sent is not None
+        assert (np.abs(sent) <= np.abs(before)).all()
+        before = sent
+    assert not before.any()
+    np.testing.assert_array_equal(sent, SPEED)
+
+
+def test_when_the_drives_were_never_on_expect_silence() -> None:
+    state, sent = receive(RelayState(), command(1, enabled=False), LIMITS, T0)
+    assert (sent, state.publishing, state.ramping) == (None, False, False)
 
 
 def test_when_a_command_is_broken_or_old_expect_it_neither_sent_nor_fed_to_the_watchdog() -> None:

@@ -25,12 +25,13 @@ STATUS_TICKS = 25
 
 
 class CommandRelay(GraphNode):
-    """Silence of the guard, and the end of this node, is a ramp to zero, then silence towards the controller."""
+    """Silence of the guard, drives off, and the end of this node are a ramp to zero, then silence to the controller."""
 
     def __init__(self) -> None:
         super().__init__("command_relay")
         declare_arm(self)
-        self.declare("dry_run", False, "never publish a command; everything else as usual")
+        # On, because who starts a node by hand has not said that an arm may move.
+        self.declare("dry_run", True, "never publish a command; everything else as usual")
         declare_controller(self)
         self.declare("state_topic", "joint_states", "measured positions, for position and joint_trajectory controllers")
         self._state = RelayState()
