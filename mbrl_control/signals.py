@@ -167,6 +167,8 @@ class PlanReport:
     best_cost: float
     terms: tuple[tuple[str, float], ...]
     """Named cost terms of the chosen plan (already weighted)."""
+    disturbance: Array | None
+    """[J] N m that the plan was made with and the model does not predict; None for an arm that takes velocities."""
 
 
 @dataclass(frozen=True, slots=True)

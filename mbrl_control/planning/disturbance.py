@@ -37,6 +37,11 @@ class DisturbanceObserver:
         """[J] N m, acts on the joints besides the command."""
         return self._torque
 
+    @property
+    def saturated(self) -> tuple[bool, ...]:
+        """[J]: the estimate of this joint is at its bound, so it may be more than is planned with."""
+        return tuple((np.abs(self._torque) >= self._limit).tolist())
+
     def forget(self) -> None:
         """Nothing is known: another model, another epoch, or a long time without a plan."""
         self._torque = np.zeros(self._body.joints)

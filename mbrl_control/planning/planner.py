@@ -6,6 +6,7 @@ All state between cycles lives in `Planner`: warm start, plans in force, posture
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 
@@ -172,6 +173,13 @@ class Planner:
         """[J] N m that the model does not predict, as estimated; zero for an arm that takes velocities."""
         return np.zeros(self._arm.joints) if self._observer is None else self._observer.torque
 
+    @property
+    def overloaded(self) -> tuple[str, ...]:
+        """Joints whose estimate is at its bound: blocked, or loaded beyond what can be planned with."""
+        if self._observer is None:
+            return ()
+        return tuple(compress(self._arm.joint_names, self._observer.saturated))
+
     def _see(self, belief: BeliefState, history: CommandHistory, following: bool) -> None:
         """What `prepare` takes in; an arm that follows no plan may be held by brakes, which is no disturbance."""
         self._seen = (belief, history) if following else None
@@ -303,6 +311,7 @@ class Planner:
             slack_s=(deadline_ns - now) * 1e-9,
             best_cost=float("nan") if result is None else result.best.cost,
             terms=() if result is None else result.best.terms,
+            disturbance=None if self._observer is None else self._observer.torque,
         )
 
     def _weight_vector(self, kind: GoalKind, names: tuple[str, ...]) -> Array:

@@ -162,8 +162,11 @@ def test_a_disturbance_is_planned_with_and_commands_keep_their_limits() -> None:
     plans = []
     for acting in (push, 0.0 * push):
         bench, goal = disturbed(weak, acting)
-        plan = bench.cycle(goal, 40).plan
+        cycle = bench.cycle(goal, 40)
+        plan = cycle.plan
         assert plan is not None
+        np.testing.assert_allclose(cycle.report.disturbance, acting, rtol=1e-4, atol=1e-6)
+        assert bench.planner.overloaded == ()
         bound, step = knot_limits(weak)
         assert (np.abs(plan.knots) <= bound + 1e-9).all()
         assert (np.abs(np.diff(plan.knots, axis=0)) <= step + 1e-9).all()

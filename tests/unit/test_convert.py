@@ -12,13 +12,14 @@ pytest.importorskip("rclpy")
 from sensor_msgs.msg import JointState
 
 from mbrl_control.planning.goals import goal_refusal
-from mbrl_control.signals import CommandInterface, Goal, GoalKind, Plan, PlanOutcome
+from mbrl_control.signals import Array, CommandInterface, Goal, GoalKind, Plan, PlanOutcome, PlanReport
 from mbrl_nodes.convert import (
     JointNameError,
     goal_from_msg,
     goal_to_msg,
     plan_from_msg,
     plan_to_msg,
+    report_to_msg,
     sample_from_joint_state,
 )
 
@@ -86,3 +87,10 @@ def test_the_interface_goes_there_and_back_and_an_unknown_number_is_refused(inte
     msg.interface = 2
     with pytest.raises(ValueError, match=r"interface: 2 is unknown; send VELOCITY or EFFORT"):
         plan_from_msg(msg)
+
+
+@pytest.mark.parametrize("disturbance", [np.array([1.5, -2.0]), None])
+def test_a_report_tells_the_torque_that_a_plan_was_made_with(disturbance: Array | None) -> None:
+    report = PlanReport(3, 10**18, PlanOutcome.OPTIMIZED, "m/1", 1, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, (), disturbance)
+    message = report_to_msg(report, None, 10**18)
+    assert list(message.disturbance) == ([] if disturbance is None else [1.5, -2.0])

@@ -78,7 +78,9 @@ def test_the_estimate_is_bounded_and_a_blocked_arm_winds_up_no_more(arm: Arm) ->
     for n in range(4):
         history.append(T0 + n * DT_NS, weight + share * arm.effort)
         observer.observe(belief(T0 + n * DT_NS, arm.home, rest), history, GRID, model)
+        assert not any(observer.saturated[1:])
     np.testing.assert_allclose(observer.torque, -np.minimum(share, LARGEST_SHARE) * arm.effort, rtol=1e-6)
+    assert observer.saturated[0]
 
 
 @pytest.mark.parametrize("moved_ns", [-6_000_000, 11_000_000, -30_000_000])

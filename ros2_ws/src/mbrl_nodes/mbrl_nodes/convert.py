@@ -226,6 +226,7 @@ def report_to_msg(
     )
     msg.term_names = [name for name, _ in report.terms]
     msg.terms = doubles(np.array([value for _, value in report.terms]))
+    msg.disturbance = doubles(np.zeros(0) if report.disturbance is None else report.disturbance)
     return msg
 
 

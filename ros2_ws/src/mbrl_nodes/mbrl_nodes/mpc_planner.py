@@ -59,6 +59,13 @@ class MpcPlanner(GraphNode):
             name: str(value) for name, value in self._counts.items()
         }
 
+    def trouble(self) -> str:
+        joints = ", ".join(self._planner.overloaded)
+        return joints and (
+            f"{joints}: more torque acts there than the planner may make up for: blocked, or a load that nobody "
+            "declared; stop and look"
+        )
+
     def _tick(self, tick: Tick) -> None:
         belief = self._inputs.take()
         self._counts["skipped"] += tick.skipped
