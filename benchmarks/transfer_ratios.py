@@ -21,9 +21,16 @@ class Condition(StrEnum):
     """A plant that the model never saw."""
 
 
-ERRORS = ("nominal_home", "own", "control", "nominal", "before", "after", "scratch")
-"""In the own simulator: prior, model, another seed's model. In the other: prior, model, retrained, from scratch."""
-RATIOS = {"ratio_before": "before", "ratio_after": "after", "ratio_scratch": "scratch", "ratio_own": "control"}
+ERRORS = ("nominal_home", "own", "control", "again", "nominal", "before", "after", "scratch")
+"""In the own simulator: prior, model, another seed's model, retrained there. In the other: prior, model, retrained,
+from scratch."""
+RATIOS = {
+    "ratio_before": "before",
+    "ratio_after": "after",
+    "ratio_scratch": "scratch",
+    "ratio_own": "control",
+    "ratio_own_again": "again",
+}
 """Each is the median of these errors over the median of ``own``."""
 
 

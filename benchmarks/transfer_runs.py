@@ -69,16 +69,19 @@ def measure(experiment: Experiment, own: Simulator) -> list[Row]:
     """All rows of the direction ``own`` -> the other simulator, by seed and condition."""
     arm, said = load_arm(experiment.arm_path), _Progress(own)
     home, away = Plant(own), Plant(OTHER[own])
-    models = []
+    models, records = [], []
     for seed in experiment.seeds:
         said(f"seed {seed}: learning in {own.value}")
-        models.append(train(experiment, arm, record(experiment, home, seed), seed))
+        records.append(record(experiment, home, seed))
+        models.append(train(experiment, arm, records[-1], seed))
     rows = []
     for index, seed in enumerate(experiment.seeds):
         model, another = models[index], models[index - 1]
-        said(f"seed {seed}: reaching in {own.value}")
+        said(f"seed {seed}: one retraining and reaching in {own.value}")
         nominal = nominal_model(arm, arm.command_delay_s)
+        again = train(experiment, arm, records[index], seed, model.parent)
         at_home = {
+            "again": reach_errors(experiment, home, again.planning, seed),
             "nominal_home": reach_errors(experiment, home, nominal, seed),
             "own": reach_errors(experiment, home, model.planning, seed),
             "control": reach_errors(experiment, home, another.planning, seed),

@@ -114,6 +114,26 @@ def _rms(run: Report, phase: str | None) -> str:
     return "-" if phase is None else f"{run[f'track_mm_{phase}_rms']:.2f}"
 
 
+SWUNG = {
+    "planner, rigid-body prior without friction": "nominal",
+    "planner, model learned from 50 s near hanging": "fitted",
+    "energy pumping of Astrom and Furuta, computed torque at the top": "energy_pumping",
+    "computed torque to upright": "computed_torque",
+}
+
+
+@pytest.mark.parametrize("name", SWUNG)
+def test_the_table_of_swing_ups_says_what_the_committed_figures_say(name: str) -> None:
+    folder = ROOT / "benchmarks" / "results" / "swing_up"
+    runs = [json.loads((folder / f"seed{seed}.json").read_text())[SWUNG[name]] for seed in (100, 0)]
+    assert f"| {name} | {' | '.join(map(_swung, runs))} |" in (ROOT / "README.md").read_text().splitlines()
+
+
+def _swung(run: Report) -> str:
+    times = "" if run["median_s"] is None else f", {run['median_s']:.2f} ({run['max_s']:.2f})"
+    return f"{run['successes']} of {len(run['seconds'])}{times}"
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_committed_report_is_of_its_seed_and_of_this_program(seed: int) -> None:
     report = _report(f"demo-seed{seed}")

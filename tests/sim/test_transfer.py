@@ -40,6 +40,8 @@ def test_a_direction_gives_a_plain_and_a_randomized_row() -> None:
     # One seed: its control is itself, with the same draws. Lockstep and planner must not add a difference of their own.
     assert np.array_equal(plain.mm["own"], plain.mm["control"])
     assert np.array_equal(plain.mm["own"], randomized.mm["own"])
+    # The other engine, and the other plant, were really there.
+    assert not np.array_equal(plain.mm["own"], plain.mm["before"])
     assert not np.array_equal(plain.mm["before"], randomized.mm["before"])
     assert not np.array_equal(plain.mm["before"], plain.mm["after"])
 

@@ -113,7 +113,7 @@ def test_the_readme_says_what_the_committed_errors_say() -> None:
     }.items():
         for own, found in directions.items():
             cells = [found[f"{name}_mm"]["median"] for name in columns]
-            cells += [found[name] for name in ("ratio_before", "ratio_after", "ratio_own")]
+            cells += [found[name] for name in ("ratio_before", "ratio_after", "ratio_own", "ratio_own_again")]
             # 4 decimals in the CSV: the third of a median may be rounded the other way.
             line = next(line for line in readme if line.startswith(f"| {own}, {condition} |"))
             said = [float(cell) for cell in line.split("|")[2:-1]]
