@@ -9,6 +9,8 @@ from mbrl_control.cli.simulation import Simulator
 from mbrl_control.safety.controllers import ControllerInterface
 from mbrl_control.signals import CommandInterface
 
+DEFAULT_ROBOT = "panda"
+"""Not declared as a default: where an own arm is given, the driver must not be told a type that nobody named."""
 DRIVERS_OWN = ("robot_ip", "controllers_file")
 """Of no use to this graph: handed to the driver's launch file."""
 
@@ -29,7 +31,7 @@ class Argument:
 
 
 _ROBOT = (
-    Argument("robot_type", "panda", "a shipped arm (panda, planar, ...); also told to the robot's driver"),
+    Argument("robot_type", "", f"a shipped arm (default: {DEFAULT_ROBOT}); also told to the robot's driver"),
     Argument("arm", "", "arm description YAML of an own arm (default: the shipped one of robot_type)"),
 )
 _COMMAND = Argument("command_interface", "velocity", "what plans and safe commands are", tuple(CommandInterface))
@@ -75,7 +77,11 @@ REAL = (
     *_GRAPH,
     Argument("namespace", "", "of all topics, also told to the driver (default: the root, as drivers do)"),
     Argument("dry_run", "true", "everything runs, the relay publishes nothing; false lets commands through"),
-    Argument("driver", "", "launch file of the robot's driver to include, PACKAGE/FILE (default: it runs already)"),
+    Argument(
+        "driver",
+        "",
+        "the driver's launch file to include, PACKAGE/FILE (default: it runs already); beside arm give robot_type too",
+    ),
     Argument("use_mock_hardware", "true", "told to the driver: no robot is spoken to; false needs robot_ip"),
     Argument("use_fake_hardware", "", "older name of use_mock_hardware, told to the driver too; empty: the same"),
     Argument("robot_ip", "", "address of the robot, told to the driver"),

@@ -17,13 +17,14 @@ from typing import Any
 
 from mbrl_control.cli.errors import UserError
 from mbrl_control.cli.guesses import guesses_told
-from mbrl_control.cli.launch_arguments import DRIVERS_OWN
+from mbrl_control.cli.launch_arguments import DEFAULT_ROBOT, DRIVERS_OWN
 from mbrl_control.cli.locations import launch_file
 from mbrl_control.cli.run_options import RunOptions, checked_session
 from mbrl_control.cli.session import Session, new_folder
 from mbrl_control.cli.shipped import prepare
 from mbrl_control.cli.simulation import Simulator
 from mbrl_control.cli.spawn import STACK_BYTES
+from mbrl_control.cli.task_client import operator_command
 from mbrl_control.graph import NodeStart, load_graph, shared_environment
 from mbrl_control.robot import load_arm
 from mbrl_control.safety.controllers import ControllerInterface
@@ -79,7 +80,8 @@ def begin(session: Session) -> Launch:
     starts = session.starts(specs)
     shared = shared_environment(session.real_time_factor)
     nodes = [node_keywords(start, session.nodes, shared) for start in starts]
-    return Launch(nodes, _message(session, model, starts[0].namespace, shared))
+    operator = operator_command(starts, os.environ | shared, session.arm, ("ros2", "run", "mbrl_nodes", "demo_task"))
+    return Launch(nodes, _message(session, model, shlex.join(operator)))
 
 
 def node_keywords(start: NodeStart, folder: Path, shared: Mapping[str, str]) -> dict[str, Any]:
@@ -102,15 +104,19 @@ def retrain_arguments(values: Values) -> list[str]:
     if not values["log"]:
         raise UserError("log: name the MCAP file to learn from: log:=out/.../log.mcap")
     chosen = {"--log": values["log"], "--registry": values["models"], "--seed": values["seed"]}
-    arguments = ["retrain", "--robot", values["arm"] or values["robot_type"], "--command", values["command_interface"]]
+    arguments = ["retrain", "--robot", _robot(values), "--command", values["command_interface"]]
     arguments += [word for pair in chosen.items() for word in pair]
     return arguments + (["--phase", values["phase"]] if values["phase"] else [])
+
+
+def _robot(values: Values) -> str:
+    return values["arm"] or values["robot_type"] or DEFAULT_ROBOT
 
 
 def _session(values: Values, real: bool) -> Session:
     dry_run = _flag(values, "dry_run")
     run = RunOptions(
-        robot=values["arm"] or values["robot_type"],
+        robot=_robot(values),
         sim=Simulator(values.get("sim", Simulator.MUJOCO)),
         command=CommandInterface(values["command_interface"]),
         out=_path(values, "out"),
@@ -147,11 +153,17 @@ def _driver(values: Values, interface: ControllerInterface | None) -> Driver | N
         raise UserError(f"driver: {values['driver']!r}: write PACKAGE/FILE, as in ur_robot_driver/ur_control.launch.py")
     if not mock and not values["robot_ip"]:
         raise UserError("robot_ip: a real robot needs its address; give it, or use_mock_hardware:=true")
+    if values["arm"] and not values["robot_type"]:
+        raise UserError(
+            f"robot_type: {values['driver']} has to be told which robot it drives, and arm:= only names a "
+            "description of it; give robot_type:= as the driver names it (ur10e, fr3)"
+        )
+    robot_type = values["robot_type"] or DEFAULT_ROBOT
     usual = (interface or ControllerInterface.VELOCITY).default_name
     arguments = {
         "robot_ip": values["robot_ip"] or "0.0.0.0",
-        "robot_type": values["robot_type"],
-        "ur_type": values["robot_type"],
+        "robot_type": robot_type,
+        "ur_type": robot_type,
         "namespace": values["namespace"],
         "controllers_file": values["controllers_file"],
         "initial_joint_controller": values["initial_joint_controller"] or usual,
@@ -162,16 +174,13 @@ def _driver(values: Values, interface: ControllerInterface | None) -> Driver | N
     return Driver(match[1], match[2], {k: v for k, v in arguments.items() if v or k not in optional})
 
 
-def _message(session: Session, model: str, namespace: str, shared: Mapping[str, str]) -> str:
-    settings = [f"{name}={value}" for name, value in shared.items() if name.startswith("MBRL")]
-    operator = ["env", *settings, "ros2", "run", "mbrl_nodes", "demo_task", "--ros-args"]
-    operator += ["-r", f"__ns:=/{namespace}", "-p", f"arm:={session.arm}"]
+def _message(session: Session, model: str, operator: str) -> str:
     dry = "DRY RUN, no command is published; " if session.wiring.dry_run else ""
     guesses = guesses_told(session.arm, load_arm(session.arm)) if session.wiring.real else ""
     told = "".join(f"{text}; " for text in (guesses, model) if text)
     return (
         f"{dry}{told}the arm stays IDLE until an operator arms it; run folder {session.folder}; an operator for "
-        f"another terminal (one JSON command a line): {shlex.join(operator)}"
+        f"another terminal (one JSON command a line): {operator}"
     )
 
 

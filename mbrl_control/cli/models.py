@@ -142,7 +142,9 @@ def _arm(robot: str, command: CommandInterface) -> Arm:
 def _registry(models: Path, robot: str, command: CommandInterface) -> Registry:
     from mbrl_control.deployment.registry import Registry
 
-    return Registry(models, _arm(robot, command).model_name)
+    bundles = Registry(models, _arm(robot, command).model_name)
+    bundles.check_models()
+    return bundles
 
 
 def _chosen(bundles: Registry, version: int | None) -> int:

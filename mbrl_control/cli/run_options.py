@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from mbrl_control.cli.guesses import guesses_told, refuse_guesses
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.cli.session import Session, new_folder
 from mbrl_control.cli.simulation import Simulator, load_simulated_arm
-from mbrl_control.cli.wiring import Wiring, checked_params_file, shipped_params_file
+from mbrl_control.cli.wiring import NAME_RULE, Wiring, checked_params_file, is_ros_name, shipped_params_file
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.registry import Registry
@@ -91,6 +90,8 @@ def checked_session(run: RunOptions, verb: str) -> Session:
     """Check everything, write nothing; without ``run.out`` the run's folder is named after ``verb``, arm and time."""
     if run.go_live and (run.dry_run or not run.real):
         raise UserError("--go-live: only with --real and without --dry-run; a simulated arm is live unless --dry-run")
+    if run.real and run.sim is not Simulator.MUJOCO:
+        raise UserError(f"--sim {run.sim}: a real arm has no simulator; drop it, or drop --real to simulate")
     path = arm_file(run.robot)
     arm = load_arm(path, run.command) if run.real else load_simulated_arm(path, run.sim, run.command)
     if run.go_live:
@@ -127,13 +128,14 @@ def _namespace(text: str | None, arm: str, real: bool) -> str:
     if text is None:
         return "" if real else arm
     namespace = text.strip("/")
-    if namespace and not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", namespace, re.ASCII):
-        raise UserError(f"namespace: {text!r}: letters, digits and _ only, parts divided by /")
+    if namespace and not is_ros_name(namespace):
+        raise UserError(f"namespace: {text!r}: {NAME_RULE}")
     return namespace
 
 
 def check_active_bundle(registry: Registry, arm: Arm) -> None:
     """BundleError when the planner would find nothing it may use: better here than in a node's log."""
+    registry.check_models()
     version = registry.active()
     if version is None:
         raise BundleError(

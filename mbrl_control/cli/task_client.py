@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from mbrl_control.cadence import ANCHOR_VARIABLE, FACTOR_VARIABLE
 from mbrl_control.cli.errors import Refused
 from mbrl_control.cli.processes import Graph, GraphFailed
 from mbrl_control.cli.spawn import spawn
+from mbrl_control.graph import NodeStart
 
 Event = dict[str, Any]
+WITHOUT_ROS2_RUN = (sys.executable, "-m", "mbrl_nodes.demo_task")
+"""The program where there may be no `ros2` command."""
 
 
 class TaskError(Refused):
@@ -26,7 +29,7 @@ class TaskClient:
     """The demo's operator, in its own process beside the graph. A context manager."""
 
     def __init__(self, graph: Graph, arm_file: Path) -> None:
-        command = [sys.executable, *_node_arguments(graph, arm_file)]
+        command = [*WITHOUT_ROS2_RUN, *_node_arguments(graph.starts, arm_file)]
         self._graph = graph
         self._log = graph.folder / "demo_task.log"
         with self._log.open("w") as log:
@@ -67,14 +70,17 @@ class TaskClient:
                 yield json.loads(line)
 
 
-def operator_command(graph: Graph, arm_file: Path) -> list[str]:
+def operator_command(
+    starts: Sequence[NodeStart], environment: Mapping[str, str], arm_file: Path, program: Sequence[str]
+) -> list[str]:
     """What to run in another terminal to operate the graph by hand: the same process, fed from the keyboard."""
     names = (ANCHOR_VARIABLE, FACTOR_VARIABLE, "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")
-    settings = [f"{name}={graph.environment[name]}" for name in names if name in graph.environment]
-    return ["env", *settings, sys.executable, *_node_arguments(graph, arm_file)]
+    settings = [f"{name}={environment[name]}" for name in names if name in environment]
+    return ["env", *settings, *program, *_node_arguments(starts, arm_file)]
 
 
-def _node_arguments(graph: Graph, arm_file: Path) -> list[str]:
-    command = next(start.parameters["command_interface"] for start in graph.starts if start.name == "guard")
+def _node_arguments(starts: Sequence[NodeStart], arm_file: Path) -> list[str]:
+    guard = next(start for start in starts if start.name == "guard")
+    command = guard.parameters["command_interface"]
     parameters = ("-p", f"arm:={arm_file}", "-p", f"command_interface:={command}")
-    return ["-m", "mbrl_nodes.demo_task", "--ros-args", "-r", f"__ns:=/{graph.namespace}", *parameters]
+    return ["--ros-args", "-r", f"__ns:=/{guard.namespace}", *parameters]

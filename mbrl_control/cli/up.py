@@ -16,7 +16,7 @@ from mbrl_control.cli.locations import launch_file
 from mbrl_control.cli.session import Session
 from mbrl_control.cli.shipped import prepare
 from mbrl_control.cli.simulation import Simulator
-from mbrl_control.cli.task_client import operator_command
+from mbrl_control.cli.task_client import WITHOUT_ROS2_RUN, operator_command
 from mbrl_control.graph import NodeSpec, load_graph
 from mbrl_control.signals import CommandInterface
 
@@ -77,7 +77,8 @@ def keep_up(session: Session, specs: list[NodeSpec], view: DemoView) -> None:
             view.say(f"no driver, no controller: ERROR on /diagnostics after 10 s, and in {session.nodes}")
             view.say("whether the controller that listens is active, only `ros2 control list_controllers` tells")
         view.say("an operator for another terminal (one JSON command a line, see README, section Operating):")
-        view.say("  " + shlex.join(operator_command(running, session.arm)))
+        operator = operator_command(running.starts, running.environment, session.arm, WITHOUT_ROS2_RUN)
+        view.say("  " + shlex.join(operator))
         while True:
             time.sleep(0.2)
             running.check()

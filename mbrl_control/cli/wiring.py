@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ OWNED = frozenset(
     )
 )
 """Set by the run in every case: in a parameter file they would silently do nothing."""
+ROS_NAMES = frozenset(("controller_name", "speed_scaling_topic", "state_topic"))
+"""Parameters that become a topic; absolute with a leading slash, unset where empty."""
+_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+NAME_RULE = "letters, digits and _ only, no digit first, parts divided by /"
+
+
+def is_ros_name(text: str) -> bool:
+    """Whether a node or topic may have that name, :data:`NAME_RULE`."""
+    return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,10 @@ class Wiring:
     """Empty: the usual name of ``controller_interface`` where that is given, else as the parameter file says."""
 
     def __post_init__(self) -> None:
-        """UserError where the controller would be sent what it does not take, or might be."""
+        """UserError where the controller's name is none, or it would be sent what it does not take, or might be."""
+        if self.controller_name and not is_ros_name(self.controller_name):
+            options = "initial_joint_controller:=; --controller-name"
+            raise UserError(f"controller_name: {self.controller_name!r}: no ROS name: {NAME_RULE} ({options})")
         if fault := controller_fault(self.command, self.controller_interface, self.controller_name):
             options = "controller_interface:=, initial_joint_controller:=; --controller-interface, --controller-name"
             raise UserError(f"controller_interface: {fault} ({options})")
@@ -96,6 +109,8 @@ def checked_params_file(path: Path) -> Path:
     Node names are given as `/**/guard` (or fully); a name that no node of the graph has would silently do nothing.
     The nodes themselves refuse parameters they do not declare.
     """
+    if not path.exists():
+        raise GraphError(f"{path}: no such file; check --params-file (params_file:=), or drop it for a shipped one")
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -115,4 +130,7 @@ def checked_params_file(path: Path) -> Path:
         if owned:
             reason = "set by the run itself; give the launch argument or option instead"
             raise GraphError(f"{path}: {pattern}: {', '.join(owned)}: {reason}")
+        for key in sorted(ROS_NAMES & set(values)):
+            if values[key] and not is_ros_name(str(values[key]).removeprefix("/")):
+                raise GraphError(f"{path}: {pattern}: {key}: {values[key]!r}: no ROS name: {NAME_RULE}")
     return path.resolve()

@@ -32,8 +32,17 @@ class Registry:
     """The bundles of one robot below one ``models`` folder; one writer at a time."""
 
     def __init__(self, models: Path, robot: str) -> None:
+        self.models = models
         self.folder = models / robot
         self.robot = robot
+
+    def check_models(self) -> None:
+        """BundleError where the ``models`` folder is not there: to a reader it would look like an empty registry."""
+        if not self.models.is_dir():
+            raise BundleError(
+                f"{self.models}: no such folder; check --registry (models:=), or make one: "
+                f"mbrl-control models prior --robot ARM --registry {self.models}"
+            )
 
     def path(self, version: int) -> Path:
         """Folder of a version, existing or not."""

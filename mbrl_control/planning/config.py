@@ -91,6 +91,8 @@ def load_config(values: dict[str, Any], source: str = "planner settings") -> Pla
 
 def read_config(path: Path) -> PlannerConfig:
     """Checked settings from a YAML file; raises PlannerConfigError."""
+    if not path.exists():
+        raise PlannerConfigError(f"{path}: no such file; check --planner-settings (planner_settings:=), or drop it")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -214,6 +214,13 @@ def test_the_robots_driver_is_included_with_its_arguments() -> None:
     assert run("real.launch.py", {"out": "without"}).of("IncludeLaunchDescription") == []
 
 
+def test_the_driver_is_told_the_type_that_was_given_beside_an_own_arm() -> None:
+    own = {"arm": str(arm_file("planar")), "driver": "ur_robot_driver/ur_control.launch.py", "robot_type": "ur10e"}
+    (included,) = run("real.launch.py", own).of("IncludeLaunchDescription")
+    arguments = dict(included.keywords["launch_arguments"])
+    assert arguments["ur_type"] == arguments["robot_type"] == "ur10e"
+
+
 def test_the_operators_command_of_the_message_names_clock_namespace_and_arm() -> None:
     launched = run("sim.launch.py", {})
     (message,) = (action.keywords["msg"] for action in launched.of("LogInfo"))

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from mbrl_control.cli.errors import UserError
+from mbrl_control.cli.locations import arm_file
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.graph import GraphError
 from mbrl_control.planning.config import PlannerConfigError
@@ -30,8 +31,8 @@ REFUSED = {
     "no seed": (GRAPHS, {"seed": "-1"}, "seed: -1: give a whole number"),
     "no whole seed": (GRAPHS, {"seed": "1.5"}, "seed: 1.5: give a whole number"),
     "no namespace": (GRAPHS, {"namespace": "my arm"}, "namespace: 'my arm'"),
-    "no parameter file": (GRAPHS, {"params_file": "none.yaml"}, "none.yaml: not a parameter file"),
-    "no planner settings": (GRAPHS, {"planner_settings": "none.yaml"}, "none.yaml: cannot be read as YAML"),
+    "no parameter file": (GRAPHS, {"params_file": "none.yaml"}, "none.yaml: no such file; .*params_file:="),
+    "no planner settings": (GRAPHS, {"planner_settings": "none.yaml"}, "none.yaml: no such file; .*planner_settings:="),
     "a controller of another kind": (
         GRAPHS,
         {"initial_joint_controller": "forward_position_controller", "controller_interface": "velocity"},
@@ -49,7 +50,13 @@ REFUSED = {
         {"initial_joint_controller": "arm"},
         "arm does not tell what it takes.*give one of",
     ),
-    "no registry": (GRAPHS, {"models": "nowhere"}, "names no bundle"),
+    "no controller's name": (
+        GRAPHS,
+        {"initial_joint_controller": "my ctl", "controller_interface": "velocity"},
+        "controller_name: 'my ctl': no ROS name",
+    ),
+    "no registry": (GRAPHS, {"models": "nowhere"}, "nowhere: no such folder; .*models:="),
+    "an empty registry": (GRAPHS, {"models": "."}, "panda: active.json: names no bundle"),
     "an address in simulation": (("sim.launch.py",), {"robot_ip": "192.0.2.1"}, "robot_ip: the arm is simulated"),
     "controllers in simulation": (("sim.launch.py",), {"controllers_file": "c.yaml"}, "controllers_file: the arm is"),
     "hardware in simulation": (("sim.launch.py",), {"use_mock_hardware": "false"}, "use_mock_hardware: the arm is"),
@@ -59,6 +66,11 @@ REFUSED = {
         ("real.launch.py",),
         {"use_mock_hardware": "false", "driver": "ur_robot_driver/ur_control.launch.py"},
         "robot_ip: a real robot needs its address",
+    ),
+    "an own arm to a driver of robots": (
+        ("real.launch.py",),
+        {"arm": str(arm_file("planar")), "driver": "ur_robot_driver/ur_control.launch.py"},
+        "robot_type: ur_robot_driver/ur_control.launch.py has to be told.*give robot_type:=",
     ),
     "no driver's name": (("real.launch.py",), {"driver": "ur_control.launch.py"}, "driver: .*write PACKAGE/FILE"),
 }
@@ -81,6 +93,14 @@ BROKEN = {
         "dry_run: set by the run itself",
     ),
     "simulated time": ({"/**/guard": {"ros__parameters": {"use_sim_time": True}}}, "use_sim_time: set by the run"),
+    "no topic": (
+        {"/**/guard": {"ros__parameters": {"state_topic": "my topic"}}},
+        "state_topic: 'my topic': no ROS name",
+    ),
+    "no controller": (
+        {"/**/command_relay": {"ros__parameters": {"controller_name": "my ctl"}}},
+        "controller_name: 'my ctl': no ROS name",
+    ),
     "empty": ({}, "has to be a mapping"),
 }
 
@@ -93,6 +113,13 @@ def test_a_parameter_file_that_would_silently_do_nothing_is_refused(name: str, t
     with pytest.raises(GraphError, match=words) as caught:
         run("real.launch.py", {"params_file": str(path)})
     assert str(path) in str(caught.value)
+
+
+def test_a_topic_of_a_parameter_file_may_be_absolute_or_unset(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    values = {"state_topic": "/franka/joint_states", "speed_scaling_topic": ""}
+    path.write_text(yaml.safe_dump({"/**/guard": {"ros__parameters": values}}))
+    assert run("real.launch.py", {"params_file": str(path)}).of("Node")
 
 
 def test_retraining_without_a_log_is_refused() -> None:

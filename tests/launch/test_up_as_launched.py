@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from mbrl_control.cadence import ANCHOR_VARIABLE, FACTOR_VARIABLE
 from mbrl_control.cli import up
 from mbrl_control.cli.errors import UserError
 from mbrl_control.cli.locations import arm_file
-from mbrl_control.cli.main import build_app
+from mbrl_control.cli.main import build_app, main
 from mbrl_control.cli.processes import Graph
 from mbrl_control.cli.session import Session
-from mbrl_control.cli.task_client import operator_command
+from mbrl_control.cli.task_client import WITHOUT_ROS2_RUN, operator_command
 from mbrl_control.cli.wiring import Wiring
 from mbrl_control.scheduling import PRIORITY_VARIABLE, PROCESSORS_VARIABLE
 from tests.launch.stand_ins import Recorded, run, values_of
@@ -65,7 +66,41 @@ def test_up_publishes_commands_to_a_real_arm_only_when_told_to(
 def test_up_slows_the_whole_graph_and_its_operator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     graph = started_by_up(["--out", str(tmp_path / "up"), "--real-time-factor", "0.25"], monkeypatch)
     assert graph.environment[FACTOR_VARIABLE] == "0.25"
-    assert f"{FACTOR_VARIABLE}=0.25" in operator_command(graph, arm_file("panda"))
+    assert f"{FACTOR_VARIABLE}=0.25" in operator_of(graph, arm_file("panda"))
+
+
+@pytest.mark.parametrize("command", ["velocity", "effort"])
+@pytest.mark.parametrize("domain", ["", "17"])
+def test_the_operators_command_is_the_same_word_by_word(
+    domain: str, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """But for the program, and for the clock, which begins with each graph."""
+    if domain:
+        monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    graph = started_by_up(["--real", "--command", command, "--out", str(tmp_path / "up")], monkeypatch)
+    launched = run("real.launch.py", {"command_interface": command, "out": str(tmp_path / "launched")})
+    (message,) = (action.keywords["msg"] for action in launched.of("LogInfo"))
+    told = shlex.split(message.partition("command a line): ")[2])
+    wanted = operator_of(graph, arm_file("panda"), "ros2", "run", "mbrl_nodes", "demo_task")
+    assert f"command_interface:={command}" in told
+    assert (f"ROS_DOMAIN_ID={domain}" in told) is bool(domain)
+    assert [w for w in told if ANCHOR_VARIABLE not in w] == [w for w in wanted if ANCHOR_VARIABLE not in w]
+
+
+def operator_of(graph: Graph, arm: Path, *program: str) -> list[str]:
+    return operator_command(graph.starts, graph.environment, arm, program or WITHOUT_ROS2_RUN)
+
+
+@pytest.mark.parametrize("command", ["up", "collect"])
+def test_a_simulator_is_refused_where_the_arm_is_real(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live = ["--real", "--go-live", "--sim", "pybullet", "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as ended:
+        main([command, *live])
+    assert ended.value.code == 2
+    assert "--sim pybullet: a real arm has no simulator; drop it" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("options", [(), ("--real",), ("--real", "--go-live")], ids=" ".join)

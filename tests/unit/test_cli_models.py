@@ -45,6 +45,19 @@ def test_list_verify_roll_back_and_forth(registry: Path, capsys: pytest.CaptureF
     assert "* planar/2" in run(capsys, "models", "list", *where)[1]
 
 
+@pytest.mark.parametrize("verb", ["list", "show", "verify", "rollback"])
+def test_a_registry_that_is_not_there_is_no_empty_one(
+    verb: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    absent = tmp_path / "absent"
+    status, out, err = run(capsys, "models", verb, "--robot", "planar", "--registry", str(absent))
+    assert (status, out) == (2, "")
+    assert f"{absent}: no such folder; check --registry" in err
+    assert "models prior" in err
+    assert not absent.exists()
+    assert run(capsys, "models", "list", "--robot", "planar", "--registry", str(tmp_path))[0] == 0
+
+
 def test_a_damaged_bundle_is_refused_by_file(
     registry: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

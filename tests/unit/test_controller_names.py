@@ -62,9 +62,25 @@ def test_the_refusal_names_the_options_and_the_remedy(
         assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["my ctl", "2nd_arm", "cell//arm", "arm/", "{node}", "arm-1", "ärm"])
+def test_a_name_that_ros_refuses_is_refused_with_the_rule(name: str) -> None:
+    with pytest.raises(UserError, match=r"^controller_name: '.*no ROS name: letters, digits and _ only") as caught:
+        Wiring(controller_interface=ControllerInterface.VELOCITY, controller_name=name)
+    for words in (name, "initial_joint_controller:=", "--controller-name"):
+        assert words in str(caught.value)
+
+
+def test_a_name_may_have_parts() -> None:
+    assert Wiring(controller_interface=ControllerInterface.VELOCITY, controller_name="cell_2/arm").controller_name
+
+
 @pytest.mark.parametrize(
     "options",
-    [("--controller-interface", "effort"), ("--real", "--controller-name", "arm_controller")],
+    [
+        ("--controller-interface", "effort"),
+        ("--real", "--controller-name", "arm_controller"),
+        ("--real", "--controller-name", "my ctl", "--controller-interface", "velocity"),
+    ],
     ids=" ".join,
 )
 def test_up_refuses_it_in_one_line_before_anything_is_written(
@@ -74,5 +90,5 @@ def test_up_refuses_it_in_one_line_before_anything_is_written(
         cli.main(["up", "--robot", "planar", "--out", str(tmp_path / "out"), *options])
     (line,) = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2
-    assert "controller_interface: " in line
+    assert ("controller_name: " if "my ctl" in options else "controller_interface: ") in line
     assert not (tmp_path / "out").exists()

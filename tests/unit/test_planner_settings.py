@@ -34,6 +34,12 @@ def test_what_the_file_says_reaches_the_node_beside_the_cap_on_speed(tmp_path: P
     assert config.model_fields_set == {"disturbance_settle_s", "effort_approach_gains", "speed_scale"}
 
 
+def test_a_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
+    absent = tmp_path / "absent.yaml"
+    with pytest.raises(PlannerConfigError, match=r"absent\.yaml: no such file; check --planner-settings"):
+        checked_session(replace(RUN, planner_settings=absent), "up")
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "words"),
     [

@@ -52,6 +52,8 @@ def test_it_is_whole_meets_its_golden_outputs_and_beats_the_prior(name: str) -> 
     card = bundle.content[CARD].decode()
     assert f"`mbrl-control bench make_bundle --robot {arm.name} --command {interface.value} " in card
     assert "/" not in card.partition("made by:")[2].splitlines()[0], "no path of one machine"
+    if not card.partition("made by:")[2].splitlines()[0].endswith(" --seed 0`"):
+        assert f"`{name}`, which has seed" in (shipped_models() / "README.md").read_text(), "who chose a seed says why"
     assert sum(path.stat().st_size for path in bundle.path.iterdir()) <= LARGEST_BYTES
 
 

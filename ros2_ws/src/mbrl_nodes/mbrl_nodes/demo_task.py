@@ -2,16 +2,16 @@
 
 Commands: {"do": "reach", "phase", "targets" [N][3], "window"} · {"do": "excite", "seconds"} · {"do": "hold"} ·
 {"do": "track", "phase", "amplitude", "period", "laps"} · {"do": "payload", "mass"} ·
-{"do": "await_model", "model_id"}. Every command ends with {"event": "done"} or {"event": "error", "reason"}. Standard
-input ending ends the node.
+{"do": "await_model", "model_id"}. Every line ends with {"event": "done"} or {"event": "error", "reason"}, also one
+that is no command. Standard input ending ends the node with {"event": "closed", "reason"}; it moves and stops nothing.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,28 @@ from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS, GraphNode, run
 
 SETTLE_S = 2.0
 """To go home before a motion that counts."""
+CLOSED = (
+    "standard input has ended: this operator leaves, the arm goes on as it was; to stop it, call the service guard/hold"
+)
+
+
+class CommandError(ValueError):
+    """A line that is no command; says what one looks like."""
+
+
+def read_command(line: bytes, known: Collection[str]) -> tuple[str, dict[str, Any]]:
+    """What one line asks to do, and with which arguments."""
+    try:
+        command = json.loads(line)
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested without end
+        command = None
+    remedy = f'write {{"do": NAME, ...}} with one of {", ".join(known)}'
+    if not isinstance(command, dict):
+        raise CommandError(f"{line.decode(errors='replace').strip()[:80]!r} is no JSON object; {remedy}")
+    name = command.pop("do", None)
+    if not isinstance(name, str) or name not in known:
+        raise CommandError(f"do: {name!r}: no such command; {remedy}")
+    return name, command
 
 
 class DemoTask(GraphNode):
@@ -46,7 +68,7 @@ class DemoTask(GraphNode):
         self.goals = self.create_publisher(GoalMsg, "goal", LATCHED_QOS)
         self.phases = self.create_publisher(String, "phase", LATCHED_QOS)
         self.create_subscription(PlannerReport, "planner_report", self._on_report, STATE_QOS)
-        self.commands = {
+        self.commands: dict[str, Callable[..., None]] = {
             "reach": self.reach,
             "track": self.track,
             "excite": self.excite,
@@ -62,14 +84,23 @@ class DemoTask(GraphNode):
         self.model_id = report.model_id
 
     def _serve(self) -> None:
-        for line in sys.stdin:
-            command: dict[str, Any] = json.loads(line)
-            try:
-                self.commands[command.pop("do")](**command)
-                self.tell(event="done")
-            except Exception as error:  # a thread has no caller: whatever failed must reach the reader of the events
-                self.tell(event="error", reason=f"{type(error).__name__}: {error}")
-        self.finish()
+        try:
+            # Not sys.stdin: Python closes that at its end, and aborts where this thread is reading it.
+            with open(0, "rb", closefd=False) as lines:
+                for line in lines:
+                    self._do(line)
+            self.tell(event="closed", reason=CLOSED)
+        finally:  # also when nobody reads the events any more: a process that obeys nobody must not look alive
+            self.finish()
+
+    def _do(self, line: bytes) -> None:
+        try:
+            name, arguments = read_command(line, self.commands)
+            self.commands[name](**arguments)
+        except Exception as error:  # a thread has no caller: whatever failed must reach the reader of the events
+            self.tell(event="error", reason=f"{type(error).__name__}: {error}")
+        else:
+            self.tell(event="done")
 
     @staticmethod
     def tell(**event: Any) -> None:
