@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mbrl_control.robot_file import ArmError, YamlFile
+from mbrl_control.signals import Array
 
 if TYPE_CHECKING:
     from mbrl_control.robot import Arm
@@ -27,6 +28,11 @@ def contradictions(arm: Arm, source: YamlFile, known: frozenset[str]) -> Iterato
     for index, row in enumerate(source.tree["joints"]):
         for key in sorted(set(row) - JOINT_FIELDS):
             yield source.error(f"joints[{index}].{key}", "unknown field", f"known: {', '.join(sorted(JOINT_FIELDS))}")
+    guessable = sorted(set(source.tree) - {"unconfirmed"})
+    for name in arm.unconfirmed:
+        if name not in guessable:
+            remedy = f"name the guess that is left, one of {', '.join(guessable)}"
+            yield source.error("unconfirmed", f"{name!r} is no field of the file", remedy)
     yield from _limit_faults(arm, source)
     yield from _place_faults(arm, source)
     yield from _sign_faults(arm, source)
@@ -47,12 +53,23 @@ def _limit_faults(arm: Arm, source: YamlFile) -> Iterator[ArmError]:
 
 
 def _place_faults(arm: Arm, source: YamlFile) -> Iterator[ArmError]:
-    if not ((arm.lower <= arm.home) & (arm.home <= arm.upper)).all():
-        yield source.error("home", "outside the joint limits", "move it inside `lower`..`upper`")
+    if out := _outside(arm, arm.home, arm.home):
+        yield source.error("home", f"outside the joint limits: {out}", "move it inside `lower`..`upper`")
     if not (arm.box_lower < arm.box_upper).all():
         yield source.error("work_box.lower", "not below `work_box.upper`", "swap or correct the box")
-    if not ((arm.lower <= arm.box_lower) & (arm.box_upper <= arm.upper)).all():
-        yield source.error("work_box", "outside the joint limits", "shrink it to `lower`..`upper`")
+    if out := _outside(arm, arm.box_lower, arm.box_upper):
+        yield source.error("work_box", f"outside the joint limits: {out}", "shrink it to `lower`..`upper`")
+
+
+def _outside(arm: Arm, low: Array, high: Array) -> str:
+    """The joints of which ``low`` or ``high`` [J] rad leaves the limits, with all numbers; empty where none does."""
+    rows = zip(arm.joint_names, low, high, arm.lower, arm.upper, strict=True)
+    found = []
+    for name, first, last, lower, upper in rows:
+        if not (lower <= first and last <= upper):
+            said = f"{first:g}" if first == last else f"{first:g}..{last:g}"
+            found.append(f"{name} {said}, not in {lower:g}..{upper:g} rad")
+    return "; ".join(found)
 
 
 def _sign_faults(arm: Arm, source: YamlFile) -> Iterator[ArmError]:

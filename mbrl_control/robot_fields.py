@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -24,7 +24,7 @@ def readers(source: YamlFile, urdf: UrdfFile) -> dict[str, Callable[[], Any]]:
 
     @cache
     def chain() -> _Chain:
-        return _chain(urdf, source.text("base_frame"), source.text("tool_frame"), names)
+        return _chain(source, urdf, names)
 
     @cache
     def stated() -> dict[str, Inertial]:
@@ -110,11 +110,13 @@ class _Chain:
     """[J+1] base first."""
 
 
-def _chain(urdf: UrdfFile, base: str, tool: str, names: tuple[str, ...]) -> _Chain:
+def _chain(source: YamlFile, urdf: UrdfFile, names: tuple[str, ...]) -> _Chain:
     """Joint frames from base to tool with fixed joints folded in, the tool frame, and the links."""
+    base, tool = source.text("base_frame"), source.text("tool_frame")
     for fault in chain_faults(urdf, base, tool):
         raise fault
     moving = moving_joints(urdf, base, tool)
+    _refuse_strangers(source, names, moving)
     if tuple(moving) != names:
         raise urdf.error("joint", f"revolute joints from {base} to {tool} are {moving}", f"YAML `joints` names {names}")
     rotation, translation = np.eye(3), np.zeros(3)
@@ -128,6 +130,14 @@ def _chain(urdf: UrdfFile, base: str, tool: str, names: tuple[str, ...]) -> _Cha
             rotation, translation = np.eye(3), np.zeros(3)
             links.append(joint.child)
     return _Chain(tuple(frames), JointFrame(rotation, translation, np.zeros(3)), tuple(links))
+
+
+def _refuse_strangers(source: YamlFile, names: tuple[str, ...], known: Sequence[str]) -> None:
+    """A name in `joints` that is none of ``known`` is a slip of the YAML, not a fault of the URDF."""
+    for index, name in enumerate(names):
+        if name not in known:
+            fault = f"{name!r} is no joint of the chain"
+            raise source.error(f"joints[{index}].name", fault, f"use one of {', '.join(known)}")
 
 
 def _body(urdf: UrdfFile, link: str, chain: list[str], stated: dict[str, Inertial]) -> Inertial:
@@ -159,14 +169,14 @@ def _limit(source: YamlFile, urdf: UrdfFile, names: tuple[str, ...], key: str) -
 
     Where both give one, a velocity or effort in the YAML may be stricter; a position limit must be the same.
     """
+    _refuse_strangers(source, names, urdf.joint_names())
     values = np.empty(len(names))
     for index, (name, row) in enumerate(zip(names, source.rows("joints"), strict=True)):
         given, place = urdf.limit(name, key), f"joints[{index}].{key}"
         stated = float(source.finite(row[key], place, ())) if isinstance(row, dict) and key in row else None
         if given is None and stated is None:
             remedy = f"add it to <limit>, or `{key}` to joints[{index}] of the YAML"
-            fault = "missing: the joint is continuous" if urdf.kind(name) == "continuous" else "missing"
-            raise urdf.error(f"joint {name}: limit {key}", fault, remedy)
+            raise urdf.error(f"joint {name}: limit {key}", urdf.gap_of_limit(name, key), remedy)
         stricter = key in MAY_BE_STRICTER and stated is not None and given is not None and stated <= given
         if given is not None and stated is not None and given != stated and not stricter:
             raise source.error(place, f"{stated}, but {urdf.path.name} says {given}", "make both files agree")

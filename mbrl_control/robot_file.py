@@ -127,12 +127,33 @@ def _content(path: Path) -> bytes:
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(content)
+        loader = yaml.SafeLoader(content)
+        document = loader.get_single_node()
+        if document is not None:
+            _refuse_repeats(path, document, "")
+        tree = None if document is None else loader.construct_document(document)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArmError(f"{path}: not YAML ({error}); correct the syntax") from error
     if not isinstance(tree, dict):
         raise ArmError(f"{path}: not a mapping; write `name: ...` and the other fields at the top level")
     return tree
+
+
+def _refuse_repeats(path: Path, node: yaml.Node, place: str) -> None:
+    """YAML has each key once in a mapping; the parser lets the last of several win, silently."""
+    if isinstance(node, yaml.SequenceNode):
+        for index, entry in enumerate(node.value):
+            _refuse_repeats(path, entry, f"{place}[{index}]")
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        inside, line = f"{place}.{key.value}".lstrip("."), key.start_mark.line + 1
+        if inside in lines:
+            fault = f"given twice, in line {lines[inside]} and in line {line}"
+            raise ArmError.at(path, inside, fault, "keep one: the parser would take the last")
+        lines[inside] = line
+        _refuse_repeats(path, value, inside)
 
 
 def _named(rows: Any) -> bool:

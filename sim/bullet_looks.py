@@ -10,6 +10,7 @@ import trimesh
 
 from mbrl_control.inertial import NOTHING
 from mbrl_control.robot import Arm, ArmError, Capsule
+from mbrl_control.urdf_file import find_mesh
 from sim.bullet_urdf import end_of, row, set_inertial, subtree
 from sim.render import ARM_COLOR
 
@@ -40,17 +41,11 @@ def visual_urdf(urdf: Path, arm: Arm, folder: Path) -> str:
 
 
 def _mesh_file(urdf: Path, link: str, name: str) -> Path:
-    """Of a path relative to the URDF, or of `package://...`, looked for in the URDF's folder and those around it."""
-    relative = name.removeprefix("file://").removeprefix("package://")
-    folders = list(urdf.resolve().parents) if name.startswith("package://") else [urdf.resolve().parent]
-    # The package's own folder may be the one that the URDF lies in: its name is then no part of the way.
-    tails = [relative, relative.partition("/")[2]] if name.startswith("package://") else [relative]
-    for file in (folder / tail for folder in folders for tail in tails):
-        if file.is_file():
-            return file
-    raise ArmError(
-        f"{urdf}: link {link}: visual: mesh {name}: no such file; put it beside the URDF, or remove <visual>"
-    )
+    file = find_mesh(name, urdf)
+    if file is None:
+        remedy = "put it beside the URDF, name its package's folder in ROS_PACKAGE_PATH, or remove <visual>"
+        raise ArmError.at(urdf, f"link {link}: visual", f"mesh {name}: no such file", remedy)
+    return file
 
 
 def _capsule_visual(capsule: Capsule, file: Path) -> ElementTree.Element:

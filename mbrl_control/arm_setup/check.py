@@ -12,7 +12,7 @@ from mbrl_control.arm_setup.arm_check import arm_findings
 from mbrl_control.arm_setup.chain_choice import choose_chain
 from mbrl_control.arm_setup.findings import Finding, Severity, stop
 from mbrl_control.arm_setup.proposals import Draft, propose
-from mbrl_control.arm_setup.shapes import read_shapes
+from mbrl_control.arm_setup.shapes import LinkShapes, bare_links, read_shapes
 from mbrl_control.arm_setup.urdf_check import faults_of_chain, faults_of_urdf, gaps, suspicions
 from mbrl_control.robot import FIELDS, Arm, ArmError
 from mbrl_control.robot_faults import contradictions
@@ -58,7 +58,7 @@ def check_urdf(path: Path, base: str | None = None, tool: str | None = None) -> 
     except ArmError as error:
         report.add([stop(error)])
         return report
-    report.add(_urdf_details(urdf, names, (choice.base, choice.tool), stated=False))
+    report.add(_urdf_details(urdf, names, (choice.base, choice.tool), None))
     return report
 
 
@@ -88,7 +88,8 @@ def check_yaml(path: Path) -> Report:
     _judge_whole(report, source, values, failed, draft)
     if "link_names" in values:
         names = list(values["joint_names"])
-        report.add(_urdf_details(urdf, names, (values["base_frame"], values["tool_frame"]), stated=True))
+        covered = {values["link_names"][capsule.link_index] for capsule in values.get("capsules", ())}
+        report.add(_urdf_details(urdf, names, (values["base_frame"], values["tool_frame"]), covered))
     return report
 
 
@@ -106,16 +107,23 @@ def _judge_whole(report: Report, source: YamlFile, values: dict[str, Any], faile
     report.arm = None if report.stops else arm
 
 
-def _urdf_details(urdf: UrdfFile, names: list[str], ends: tuple[str, str], stated: bool) -> Iterator[Finding]:
-    """Gaps count where no YAML fills them (``stated``: the readers have said so)."""
+def _urdf_details(
+    urdf: UrdfFile, names: list[str], ends: tuple[str, str], covered: set[str] | None
+) -> Iterator[Finding]:
+    """``covered``: links with a capsule in the YAML; None without a YAML. Gaps count where no YAML fills them."""
+    shapes = LinkShapes()
     try:
-        if not stated:
-            yield from gaps(urdf, names)
-        yield from suspicions(urdf, names, *ends)
-        links = [urdf.ends(name)[1] for name in names]
-        yield from read_shapes(urdf, links, names).findings
+        shapes = read_shapes(urdf, [ends[0], *(urdf.ends(name)[1] for name in names)], names)
     except ArmError as error:
         yield stop(error)
+    try:
+        if covered is None:
+            yield from gaps(urdf, names, shapes)
+        yield from suspicions(urdf, names, ends, shapes)
+    except ArmError as error:
+        yield stop(error)
+    yield from shapes.findings
+    yield from bare_links(urdf, shapes, covered or ())
 
 
 def _single_fields(source: YamlFile) -> Iterator[Finding]:

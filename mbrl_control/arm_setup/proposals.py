@@ -17,7 +17,7 @@ from mbrl_control.arm_setup.chain_choice import ChainChoice
 from mbrl_control.arm_setup.dynamics_guesses import Value
 from mbrl_control.arm_setup.findings import Finding
 from mbrl_control.arm_setup.pose_search import WorkPlace, box_poses, find_work_place, placed
-from mbrl_control.arm_setup.shapes import LinkShapes, read_shapes
+from mbrl_control.arm_setup.shapes import LinkShapes, bare_links, read_shapes
 from mbrl_control.inertial import Inertial
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import Arm, Capsule, SensorNoise
@@ -81,7 +81,7 @@ def propose(urdf: UrdfFile, choice: ChainChoice) -> Draft:
     if stated:
         values["links"] = Value(_link_rows(stated), guesses.INERTIAS, guess=True)
     values["camera"] = Value(_camera(arm), guesses.CAMERA)
-    return Draft(arm, values, shapes.findings)
+    return Draft(arm, values, [*shapes.findings, *bare_links(urdf, shapes)])
 
 
 def arm_name(urdf: UrdfFile) -> str:
@@ -112,7 +112,7 @@ def _inertials(urdf: UrdfFile, links: Sequence[str], shapes: LinkShapes) -> dict
         if given is not None and given.mass > 0.0 and given.fault() is not None:
             stated[link] = _rounded(given.repaired())
         elif given is None and link in links:
-            stated[link] = _from_shape(shapes.meshes[link])
+            stated[link] = inertial_of_shape(shapes.meshes[link])
     return stated
 
 
@@ -124,8 +124,8 @@ def _hanging_links(urdf: UrdfFile, links: Sequence[str]) -> list[str]:
     return found
 
 
-def _from_shape(meshes: Sequence[trimesh.Trimesh]) -> Inertial:
-    """Of the convex hull, or of a fist-sized ball where there is no shape."""
+def inertial_of_shape(meshes: Sequence[trimesh.Trimesh]) -> Inertial:
+    """A guess in the meshes' frame: of their convex hull, or of a fist-sized ball where there is no shape."""
     hull = trimesh.util.concatenate(list(meshes)).convex_hull if meshes else trimesh.creation.icosphere(radius=THIN_M)
     hull.density = DENSITY
     properties = hull.mass_properties

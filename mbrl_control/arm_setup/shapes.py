@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import trimesh
 
 from mbrl_control.arm_setup.findings import Finding, warn
-from mbrl_control.arm_setup.mesh_files import find_mesh, mesh_places
 from mbrl_control.signals import Array
-from mbrl_control.urdf_file import UrdfFile
+from mbrl_control.urdf_file import UrdfFile, find_mesh, mesh_places
 
 LARGEST_M = 5.0
 """A link beyond this is drawn in millimetres."""
@@ -46,12 +45,35 @@ def _hanging(urdf: UrdfFile, link: str, chain: Sequence[str], pose: Array, shape
 def _own(urdf: UrdfFile, link: str, shapes: LinkShapes) -> list[trimesh.Trimesh]:
     """Of one link, in its frame."""
     element = urdf.links.get(link)
+    shapes.findings += [] if element is None else _lost_meshes(urdf, element)
     for kind in ("collision", "visual"):
         parts = [] if element is None else element.findall(kind)
         found = [mesh for part in parts if (mesh := _shape(urdf, link, kind, part, shapes)) is not None]
         if found:
             return found
     return []
+
+
+def _lost_meshes(urdf: UrdfFile, element: ElementTree.Element) -> Iterator[Finding]:
+    """Every mesh file that is not there: of the visuals too, where a collision shape gives the capsules."""
+    uses = {"collision": "", "visual": "; `--sim pybullet` needs it: it does not start without"}
+    for kind, use in uses.items():
+        named = [mesh.get("filename", "") for mesh in element.iterfind(f"{kind}/geometry/mesh")]
+        for name in dict.fromkeys(named):
+            if find_mesh(name, urdf.path) is None:
+                looked = ", ".join(str(where) for where in mesh_places(name, urdf.path)[:2])
+                remedy = f"looked in {looked}, ...; put it there, or name its package's folder in ROS_PACKAGE_PATH"
+                place = f"link {element.get('name')}: {kind}"
+                yield warn(urdf.path, place, f"mesh {name!r} not found{use}", remedy)
+
+
+def bare_links(urdf: UrdfFile, shapes: LinkShapes, covered: Collection[str] = ()) -> Iterator[Finding]:
+    """Links of the chain that no shape was read of, and that have no capsule (``covered``) either."""
+    for link, meshes in shapes.meshes.items():
+        if not meshes and link not in covered:
+            fault = "no shape of it or of what hangs on it: `robot new` takes a bar of 4 cm to the next joint"
+            remedy = "add <collision>, or measure the link and correct its `capsules` in the YAML"
+            yield warn(urdf.path, f"link {link}", fault, remedy)
 
 
 def _shape(
@@ -83,12 +105,8 @@ def _primitive(urdf: UrdfFile, place: str, shape: ElementTree.Element) -> trimes
 
 
 def _mesh(urdf: UrdfFile, place: str, shape: ElementTree.Element, shapes: LinkShapes) -> trimesh.Trimesh | None:
-    name = shape.get("filename", "")
-    path = find_mesh(name, urdf.path)
-    if path is None:
-        looked = ", ".join(str(where) for where in mesh_places(name, urdf.path)[:2])
-        remedy = f"looked in {looked}, ...; put it there, or name its package's folder in ROS_PACKAGE_PATH"
-        shapes.findings.append(warn(urdf.path, place, f"mesh {name!r} not found", remedy))
+    path = find_mesh(shape.get("filename", ""), urdf.path)
+    if path is None:  # named among the lost ones
         return None
     try:
         mesh = trimesh.load(path, force="mesh", skip_materials=True)

@@ -9,6 +9,8 @@ import numpy as np
 
 from mbrl_control.arm_setup.dynamics_guesses import FAST, LIMITS
 from mbrl_control.arm_setup.findings import Finding, stop, warn
+from mbrl_control.arm_setup.proposals import inertial_of_shape
+from mbrl_control.arm_setup.shapes import LinkShapes
 from mbrl_control.inertial import Inertial
 from mbrl_control.robot_file import ArmError
 from mbrl_control.signals import Array
@@ -23,6 +25,11 @@ FAR_M = 10.0
 WEAK, STRONG = 1.0, 1000.0
 """N m: efforts at or beyond these are placeholders."""
 ODD_GYRATION_M = (0.001, 1.0)
+ENDLESS_RAD = 1e4
+"""Beyond this a position limit is no number of degrees either: an exporter's infinity."""
+STEEL = 7850.0
+"""kg/m^3"""
+INERTIAL_OF_SHAPE = "of its shape's convex hull at 1500 kg/m^3, or of a ball of 4 cm where it has none"
 
 
 def faults_of_urdf(urdf: UrdfFile) -> list[Finding]:
@@ -46,16 +53,13 @@ def faults_of_chain(urdf: UrdfFile, base: str, tool: str) -> list[Finding]:
     return [stop(fault) for fault in chain_faults(urdf, base, tool)]
 
 
-def gaps(urdf: UrdfFile, names: Sequence[str]) -> list[Finding]:
+def gaps(urdf: UrdfFile, names: Sequence[str], shapes: LinkShapes) -> list[Finding]:
     """What is missing and `robot new` writes into the YAML: limits and inertias of the chain."""
     found = []
     for name in names:
         for key in ("lower", "upper", "velocity", "effort"):
             if urdf.limit(name, key) is None:
-                what = (
-                    "the joint is continuous" if urdf.kind(name) == "continuous" and key in ("lower", "upper") else ""
-                )
-                found.append(_missing_limit(urdf, name, key, what))
+                found.append(_missing_limit(urdf, name, key))
     for link in _moved(urdf, names):
         body = urdf.inertial(link)
         fault = None if body is None else body.fault()
@@ -63,13 +67,16 @@ def gaps(urdf: UrdfFile, names: Sequence[str]) -> list[Finding]:
             remedy = "correct it, or let `robot new` put a corrected one into `links` of the YAML"
             error = urdf.error(f"link {link}: inertial", fault, remedy)
             found.append(stop(error).with_proposal(_inertia_text(body.repaired()), "the least added to the diagonal"))
-    return found + list(_massless(urdf, names))
+    return found + list(_massless(urdf, names, shapes))
 
 
-def suspicions(urdf: UrdfFile, names: Sequence[str], base: str, tool: str) -> list[Finding]:
-    """What can be so and seldom is."""
+def suspicions(urdf: UrdfFile, names: Sequence[str], ends: tuple[str, str], shapes: LinkShapes) -> list[Finding]:
+    """What can be so and seldom is, in the chain between the links ``ends``."""
+    base, tool = ends
     return [
         *_placeholders(urdf, names),
+        *_soft_limits(urdf, names),
+        *_too_heavy(urdf, names, shapes),
         *_inertia_suspicions(urdf, names),
         *_still(urdf, urdf.names_between(base, tool)),
         *_toolless(urdf, names, tool),
@@ -91,7 +98,10 @@ def _joint_faults(urdf: UrdfFile, name: str) -> Iterator[Finding]:
     lower, upper, velocity = limits["lower"], limits["upper"], limits["velocity"]
     if joint.kind == "revolute":
         for key, value in (("lower", lower), ("upper", upper)):
-            if value is not None and abs(value) > TURNS_RAD:
+            if value is not None and abs(value) >= ENDLESS_RAD:
+                remedy = f'give type="continuous" without {key}, or the limit of the data sheet in rad'
+                yield stop(urdf.error(f"{place}: limit {key}", f"{value:g} rad: a continuous joint's export?", remedy))
+            elif value is not None and abs(value) > TURNS_RAD:
                 yield _degrees(urdf, f"{place}: limit {key}", value, "rad")
     if joint.kind in ROTARY and velocity is not None and velocity > DEGREES_PER_S:
         yield _degrees(urdf, f"{place}: limit velocity", velocity, "rad/s")
@@ -118,19 +128,23 @@ def _millimetres(urdf: UrdfFile, field: str, value: Array) -> Finding:
     return stop(error).with_proposal(metres, "taken as millimetres")
 
 
-def _missing_limit(urdf: UrdfFile, name: str, key: str, what: str) -> Finding:
-    kind = f'give type="revolute" and <limit {key}="..."/>' if what else f"add {key} to <limit>"
+def _missing_limit(urdf: UrdfFile, name: str, key: str) -> Finding:
+    endless = urdf.kind(name) == "continuous" and key in ("lower", "upper")
+    kind = f'give type="revolute" and <limit {key}="..."/>' if endless else f"write {key} in <limit>"
     remedy = f"{kind}, or let `robot new` put `{key}` into the YAML"
-    error = urdf.error(f"joint {name}: limit {key}", f"missing{': ' if what else ''}{what}", remedy)
+    error = urdf.error(f"joint {name}: limit {key}", urdf.gap_of_limit(name, key), remedy)
     return stop(error).with_proposal(LIMITS[key].value, LIMITS[key].reason)
 
 
-def _massless(urdf: UrdfFile, names: Sequence[str]) -> Iterator[Finding]:
+def _massless(urdf: UrdfFile, names: Sequence[str], shapes: LinkShapes) -> Iterator[Finding]:
     for name in names:
         link = urdf.ends(name)[1]
         if not _mass_of(urdf, link, names) > 0.0:
             remedy = "add <inertial>, or let `robot new` put one into `links` of the YAML"
-            yield stop(urdf.error(f"link {link}: inertial", "missing: a moving link without mass", remedy))
+            finding = stop(urdf.error(f"link {link}: inertial", "missing: a moving link without mass", remedy))
+            if (meshes := shapes.meshes.get(link)) is not None:
+                finding = finding.with_proposal(_inertial_text(inertial_of_shape(meshes)), INERTIAL_OF_SHAPE)
+            yield finding
 
 
 def _mass_of(urdf: UrdfFile, link: str, names: Collection[str]) -> float:
@@ -161,6 +175,40 @@ def _placeholders(urdf: UrdfFile, names: Sequence[str]) -> Iterator[Finding]:
     if fast:
         remedy = "take the rated speed from the data sheet; a `velocity` in the YAML's `joints` may be stricter"
         yield warn(urdf.path, "limit velocity", f"{', '.join(fast)} rad/s: a placeholder?", remedy)
+
+
+def _soft_limits(urdf: UrdfFile, names: Sequence[str]) -> Iterator[Finding]:
+    """The arm's own controller stops at its soft limits; only those in <limit> are planned with."""
+    for name in names:
+        for key, sign in (("lower", 1.0), ("upper", -1.0)):
+            soft, hard = urdf.soft_limit(name, key), urdf.limit(name, key)
+            if soft is not None and (hard is None or sign * soft > sign * hard):
+                limit = f'<limit {key}="{hard:g}">' if hard is not None else "no limit"
+                fault = f"soft_{key}_limit {soft:g} rad is stricter than {limit}, and is not read"
+                # Where URDF and YAML both give a position limit, they must agree.
+                remedy = f"write it as {key} in <limit>" + (f", or in the YAML's row of {name}" if hard is None else "")
+                finding = warn(urdf.path, f"joint {name}: safety_controller", fault, remedy)
+                yield finding.with_proposal({key: soft}, "where the arm's controller stops")
+
+
+def _too_heavy(urdf: UrdfFile, names: Sequence[str], shapes: LinkShapes) -> Iterator[Finding]:
+    """A mass in grams is 1000 times too large.
+
+    The bound is a solid ball of steel around the link's shape: an arm's link fills it with some 50 to 300 kg/m^3, so
+    none in kilograms reaches 7850, and all in grams do.
+    """
+    for link in [urdf.ends(name)[1] for name in names]:
+        meshes, mass = shapes.meshes.get(link), _mass_of(urdf, link, names)
+        if not meshes:
+            continue
+        corners = np.concatenate([mesh.bounds for mesh in meshes])
+        across = float(np.linalg.norm(corners.max(axis=0) - corners.min(axis=0)))
+        ball = STEEL * np.pi / 6.0 * across**3
+        if mass > ball:
+            fault = f"{mass:g} kg? grams? A ball of steel around its shape ({across:.2g} m) has {ball:.3g} kg"
+            remedy = "a URDF is in kg and kg m^2: convert all of this file's masses and tensors"
+            finding = warn(urdf.path, f"link {link}: inertial mass", fault, remedy)
+            yield finding.with_proposal(round(mass * 1e-3, 6), "taken as grams, with what hangs on it")
 
 
 def _inertia_suspicions(urdf: UrdfFile, names: Sequence[str]) -> Iterator[Finding]:
@@ -198,6 +246,11 @@ def _toolless(urdf: UrdfFile, names: Sequence[str], tool: str) -> Iterator[Findi
             '<origin xyz="0 0 FLANGE_M" rpy="0 0 0"/></joint>'
         )
         yield warn(urdf.path, "tool_frame", fault, remedy).with_proposal(text, "FLANGE_M from the data sheet")
+
+
+def _inertial_text(body: Inertial) -> str:
+    com = " ".join(f"{x:g}" for x in body.com)
+    return f'<inertial><origin xyz="{com}"/><mass value="{body.mass:g}"/>{_inertia_text(body)}</inertial>'
 
 
 def _inertia_text(body: Inertial) -> str:

@@ -36,10 +36,9 @@ def check(
     Example: mbrl-control robot check panda
     """
     from mbrl_control.arm_setup.check import check_urdf, check_yaml
-    from mbrl_control.cli.locations import arm_file
 
-    alone = arm.endswith(".urdf") and not Path(arm).with_suffix(".yaml").is_file()
-    path = Path(arm) if arm.endswith(".urdf") else arm_file(arm)
+    path = _file_of(arm)
+    alone = path.suffix == ".urdf" and not path.with_suffix(".yaml").is_file()
     report = check_urdf(path) if alone else check_yaml(path.with_suffix(".yaml"))
     if report.arm is not None:
         report.add(_randomization_findings(report.path, report.arm))
@@ -68,6 +67,7 @@ def new(
     from mbrl_control.arm_setup.new import write_new_arm
     from mbrl_control.cli.simulation import write_simulation_model
 
+    _refuse_no_file(urdf, "--urdf: ")
     typer.echo(f"{urdf}: reading shapes and trying poses, some seconds", err=True)
     written = write_new_arm(urdf, out, base, tool)
     for finding in (*written.faults, *written.unread):
@@ -80,6 +80,33 @@ def new(
         typer.echo(f"{path}")
     typer.echo(f"guesses, to be confirmed before the real arm moves: {', '.join(written.guesses)}")
     typer.echo(f"next: mbrl-control robot check {written.yaml}; mbrl-control demo --robot {written.yaml}")
+
+
+def _file_of(arm: str) -> Path:
+    """YAML or URDF that ARM names.
+
+    Raises:
+        ArmError: neither a shipped arm nor a file of these kinds.
+    """
+    from mbrl_control.cli.locations import arm_file, known_arms
+    from mbrl_control.robot import ArmError
+
+    path = Path(arm)
+    if path.suffix in (".yaml", ".yml", ".urdf"):
+        _refuse_no_file(path, "")
+        return path if path.suffix == ".urdf" else path.resolve()
+    if arm in known_arms():
+        return arm_file(arm)
+    remedy = f"give a YAML, a URDF, or the name of a shipped arm ({', '.join(known_arms())})"
+    raise ArmError(f"ARM {arm}: {'neither URDF nor YAML' if path.exists() else 'no such file or arm'}; {remedy}")
+
+
+def _refuse_no_file(path: Path, option: str) -> None:
+    from mbrl_control.robot import ArmError
+
+    if not path.is_file():
+        fault = "is a folder" if path.is_dir() else "no such file"
+        raise ArmError(f"{option}{path}: {fault}; give the path of the arm's file")
 
 
 def _randomization_findings(path: Path, arm: Arm) -> list[Finding]:

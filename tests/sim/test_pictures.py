@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import ArmError, load_arm
+from sim.bullet_looks import visual_urdf
 from sim.engines import Simulator
 from sim.generate import ROBOTS
 from sim.render import backdrop, load_camera
@@ -85,6 +86,19 @@ def test_a_visual_is_drawn_in_place_of_its_links_capsules(tmp_path: Path, name: 
     assert ((green > red + 60) & (green > blue + 60)).sum() > 30
     kept = (plain == picture).all(axis=-1) & foreground(plain, path)
     assert 100 < kept.sum() < 0.9 * foreground(plain, path).sum()
+
+
+def test_a_mesh_of_a_ros_package_is_found_as_robot_check_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh = tmp_path / "ros" / "a" / "b.stl"
+    mesh.parent.mkdir(parents=True)
+    trimesh.creation.box((0.2, 0.2, 0.2)).export(mesh)
+    own = tmp_path / "own"
+    own.mkdir()
+    monkeypatch.setenv("ROS_PACKAGE_PATH", str(tmp_path / "ros"))
+    path = with_mesh(own, "package://a/b.stl")
+    assert str(mesh) in visual_urdf(path.with_suffix(".urdf"), load_arm(path), tmp_path)
 
 
 def test_a_mesh_that_is_not_there_is_named_with_its_link(tmp_path: Path) -> None:

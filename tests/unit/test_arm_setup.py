@@ -15,14 +15,13 @@ from mbrl_control.arm_setup.arm_check import PHYSICS_STEP_S
 from mbrl_control.arm_setup.capsule_fit import FittedCapsule, fit_capsules
 from mbrl_control.arm_setup.chain_choice import choose_chain
 from mbrl_control.arm_setup.check import check_yaml
-from mbrl_control.arm_setup.mesh_files import find_mesh
 from mbrl_control.arm_setup.new import write_new_arm
 from mbrl_control.arm_setup.rigid_body import gravity_torques, mass_matrices, tool_jacobians
 from mbrl_control.cli import main as cli
 from mbrl_control.inertial import Inertial
 from mbrl_control.kinematics import jacobian
 from mbrl_control.robot import ArmError, load_arm
-from mbrl_control.urdf_file import UrdfFile
+from mbrl_control.urdf_file import UrdfFile, find_mesh
 from sim.generate import ROBOTS, TIMESTEP_S
 from tests.unit.urdf_support import SOUND, spoilt, with_finger, written
 

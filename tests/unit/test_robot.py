@@ -88,7 +88,7 @@ def test_a_simulation_model_of_another_arm_is_refused(tmp_path: Path) -> None:
         ("servo.gain", lambda d: d["servo"].pop("gain")),
         ("servo.lag_s", lambda d: d["servo"].update(lag_s=[0.03])),
         ("servo.gain", lambda d: d["servo"].update(gain=[100.0, -1.0])),
-        ("home", lambda d: d.update(home=[9.0, 1.0])),
+        ("home: outside the joint limits: shoulder 9, not in -2.8..2.8 rad", lambda d: d.update(home=[9.0, 1.0])),
         ("home", lambda d: d.update(home=[float("nan"), 1.0])),
         ("home", lambda d: d.update(home=["a", 1.0])),
         ("work_box.lower", lambda d: d["work_box"].update(lower=[2.0, 0.3])),
@@ -97,7 +97,7 @@ def test_a_simulation_model_of_another_arm_is_refused(tmp_path: Path) -> None:
         ("joints[0].velocity", lambda d: d["joints"][0].update(velocity=3.1)),
         ("joints[].jerk", lambda d: d["joints"][1].update(jerk="fast")),
         ("joints[1].acceleration", lambda d: d["joints"][1].pop("acceleration")),
-        ("joint", lambda d: d["joints"][1].update(name="wrist")),
+        ("joints[1].name", lambda d: d["joints"][1].update(name="wrist")),
         ("joint", lambda d: d.update(tool_frame="gripper")),
         ("capsules[1].link", lambda d: d["capsules"][1].update(link="finger")),
         ("capsules[0].radius", lambda d: d["capsules"][0].update(radius=0.0)),
@@ -107,6 +107,7 @@ def test_a_simulation_model_of_another_arm_is_refused(tmp_path: Path) -> None:
         ("joints[0].velocty", lambda d: d["joints"][0].update(velocty=3.0)),
         ("jerk", lambda d: d["joints"][1].update(jerk=0.0)),
         ("delays.command_s", lambda d: d["delays"].update(command_s=5.0)),
+        ("unconfirmed: 'break' is no field", lambda d: d.update(unconfirmed=["home", "break"])),
     ],
 )
 def test_a_wrong_field_is_named_with_file_and_remedy(tmp_path: Path, field: str, edit: Edit) -> None:
@@ -115,7 +116,8 @@ def test_a_wrong_field_is_named_with_file_and_remedy(tmp_path: Path, field: str,
         load_arm(path)
     place, fault = str(caught.value).split(": ", 1)
     assert place in (str(path), str(path.with_suffix(".urdf")))
-    assert fault.startswith(f"{field}: ")
+    assert fault.startswith(field)
+    assert fault[len(field)] in ":; "
     assert "; " in fault
 
 
@@ -124,6 +126,18 @@ def test_the_yaml_may_set_a_stricter_speed_or_effort_and_no_looser_one(tmp_path:
     assert (arm.velocity.tolist(), arm.effort.tolist()) == ([3.0, 1.5], [150.0, 12.0])
     with pytest.raises(ArmError, match=r"joints\[1\]\.effort: 16\.0, but planar\.urdf says 15\.0"):
         load_arm(edited(tmp_path, lambda d: d["joints"][1].update(effort=16)))
+
+
+@pytest.mark.parametrize("added", ["home: [0.0, 0.0]", "  factor: 3.0"], ids=["at the top", "inside"])
+def test_a_key_given_twice_is_named_with_its_lines(tmp_path: Path, added: str) -> None:
+    path = edited(tmp_path, lambda d: None)
+    lines = path.read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith(added.split(":")[0] + ":"))
+    at = first + 1 if added.startswith(" ") else len(lines)
+    path.write_text("\n".join([*lines[:at], added, *lines[at:]]) + "\n")
+    key = "brake.factor" if added.startswith(" ") else "home"
+    with pytest.raises(ArmError, match=rf"planar\.yaml: {key}: given twice, in line {first + 1} and in line {at + 1};"):
+        load_arm(path)
 
 
 def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:

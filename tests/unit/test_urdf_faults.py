@@ -21,6 +21,8 @@ LOOP = '<joint name="back" type="fixed"><parent link="tool0"/><child link="base"
 RING = '<joint name="tie" type="fixed"><parent link="base"/><child link="tool0"/></joint></robot>'
 COLUMN = """<mass value="3"/>
       <inertia ixx="0.02" ixy="0" ixz="0" iyy="0.02\""""
+VISUAL = '<visual><geometry><mesh filename="nowhere.stl"/></geometry></visual>'
+FORE = '<collision><origin xyz="0 0 0.15"/><geometry><cylinder radius="0.05" length="0.3"/></geometry></collision>'
 STOPS = {
     "degrees": (spoilt(('lower="-2.5"', 'lower="-170"')), "joint bend: limit lower", "degrees", -2.96706),
     "degrees per second": (
@@ -53,6 +55,12 @@ STOPS = {
         "joint bend: origin xyz",
         "millimetres",
         [0.0, 0.0, 0.4],
+    ),
+    "an exporter's infinity": (
+        spoilt(('lower="-2.5" upper="2.5"', 'lower="-2.5" upper="1e16"')),
+        "joint bend: limit upper",
+        "continuous",
+        None,
     ),
     "limits crossed": (
         spoilt(('lower="-2" upper="2"', 'lower="2" upper="-2"')),
@@ -139,7 +147,7 @@ MENDED = {
     "limits of zero": (
         spoilt(('lower="-2.5" upper="2.5"', 'lower="0" upper="0"')),
         "joint bend: limit lower",
-        "missing",
+        "missing: lower and upper are both zero",
     ),
     "effort zero": (spoilt(('effort="40"', 'effort="0"')), "joint bend: limit effort", "missing"),
     "velocity zero": (spoilt(('velocity="3"', 'velocity="0"')), "joint bend: limit velocity", "missing"),
@@ -181,7 +189,9 @@ def test_a_gap_is_named_and_robot_new_fills_it_in_the_yaml(tmp_path: Path, case:
     text, field, words = MENDED[case]
     path = written(tmp_path, text)
     report = check_urdf(path)
-    assert found(report.findings, field, words).severity is Severity.STOP
+    gap = found(report.findings, field, words)
+    assert gap.severity is Severity.STOP
+    assert gap.proposal is not None
     new = write_new_arm(path, None, None, None)
     assert new.faults == ()
     mended = check_yaml(new.yaml)
@@ -227,6 +237,18 @@ WARNINGS = {
         ),
         "link fore: collision",
         "not found",
+    ),
+    "visual not there": (
+        spoilt(("<collision>", VISUAL + "<collision>")),
+        "link base: visual",
+        "'nowhere.stl' not found; `--sim pybullet` needs it",
+    ),
+    "no shape": ("".join(SOUND.rsplit(FORE, 1)), "link fore", "no shape"),
+    "grams": (spoilt(('<mass value="1.5"/>', '<mass value="1500"/>')), "link fore: inertial mass", "grams?"),
+    "soft limit": (
+        spoilt(('effort="40"/>', 'effort="40"/><safety_controller soft_lower_limit="-2" soft_upper_limit="2.5"/>')),
+        "joint bend: safety_controller",
+        "soft_lower_limit -2 rad is stricter",
     ),
 }
 
@@ -295,4 +317,9 @@ def test_the_command_line_has_an_exit_status_for_each_outcome(
     assert "hoome" in fields
     path.write_text("<robot")
     assert run("check", str(path))[0] == 2
-    assert run("check", str(tmp_path / "none.urdf"))[0] == 2
+    (tmp_path / "notes.md").touch()
+    for file, words in {"none.urdf": "no such file", "notes.md": "neither URDF nor YAML", ".": "neither"}.items():
+        status, _, err = run("check", str(tmp_path / file))
+        assert (status, words in err, "--robot" in err, "same stem" in err) == (2, True, False, False), err
+    status, out, err = run("new", "--urdf", str(tmp_path / "none.urdf"))
+    assert (status, out, "none.urdf: no such file" in err, "same stem" in err) == (2, "", True, False)
