@@ -67,13 +67,11 @@ class Lockstep:
         self._pending: deque[tuple[int, Plan]] = deque()
         self._belief: BeliefState | None = None
         self._source: Source | None = None
-        self._following = False
 
     def follow(self, source: Source) -> None:
         """Take plans from ``source`` from now on; the guard holds until the first one."""
         self._source = source
         self._pending.clear()
-        self._following = False
         self.chain.new_source()
 
     def attach_payload(self, mass: float) -> None:
@@ -116,7 +114,6 @@ class Lockstep:
             self._plan(now)
         while self._pending and self._pending[0][0] <= now:
             self.chain.receive(self._pending.popleft()[1])
-            self._following = True
         if tick % GUARD_MS == 0:
             self._guard(now)
         if (now - START_NS) % self.sim.period_ns == 0:
@@ -138,7 +135,7 @@ class Lockstep:
         if self._source is None or self._belief is None:
             return
         deadline = now + BUDGET_MS * MS
-        plan = self._source(deadline, self._belief, self.history, self._following)
+        plan = self._source(deadline, self._belief, self.history, self.chain.following)
         if plan is not None:
             self._pending.append((deadline, plan))
 

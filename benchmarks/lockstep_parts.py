@@ -22,6 +22,11 @@ class Chain:
         self._plans: deque[Plan] = deque(maxlen=4)
         self._sequence = 0
 
+    @property
+    def following(self) -> bool:
+        """Whether the source's plans move the arm."""
+        return bool(self._plans)
+
     def new_source(self) -> None:
         """The publisher of plans changes: forget the old one's."""
         self._plans.clear()

@@ -75,9 +75,12 @@ def _figures(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, lis
         "target_s": TARGET_S,
         "plan_budget_ms": BUDGET_MS,
     }
+    nominal, fitted = nominal_model(arm, arm.command_delay_s, GRAPH), _fitted(arm, options.excite, options.seed)
     runs = {
-        "nominal": partial(swing_by_plans, nominal_model(arm, arm.command_delay_s, GRAPH), CONFIG),
-        "fitted": partial(swing_by_plans, _fitted(arm, options.excite, options.seed), CONFIG),
+        "nominal": partial(swing_by_plans, nominal, CONFIG),
+        "fitted": partial(swing_by_plans, fitted, CONFIG),
+        "nominal_guarded": partial(swing_by_plans, nominal, CONFIG, guarded=True),
+        "fitted_guarded": partial(swing_by_plans, fitted, CONFIG, guarded=True),
         "energy_pumping": partial(swing_by_law, lambda known: energy_pumping(known, limit)),
         "computed_torque": partial(swing_by_law, lambda known: computed_torque(known, limit)),
     }

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lockstep import START_NS, Lockstep
+from benchmarks.lockstep import SENSOR_MS, START_NS, Lockstep
+from benchmarks.lockstep_guarded import GuardedChain
 from benchmarks.lockstep_law import Feedback, Law
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.command_history import CommandHistory
@@ -32,6 +33,8 @@ UPRIGHT = np.array([np.pi, 0.0])
 START_SPREAD = 0.1
 """rad, of the initial angles around hanging."""
 RUN_S, SAMPLE_S, HELD_S = 6.1, 0.01, 1.0
+START_WITHIN_S = 2.0
+"""Until the guard has what it asks for before a start."""
 TOLERANCE, SLOW = np.radians(10.0), 1.0
 """rad and rad/s, of every joint: what counts as upright."""
 
@@ -61,9 +64,14 @@ class Trace:
         return float(np.argmax(runs)) * SAMPLE_S if runs.any() else float("inf")
 
 
-def swing_by_plans(model: PlanningModel, config: PlannerConfig, seed: int) -> Trace:
-    """From hanging, by the planner; ``seed`` of the start, of the measurement noise and of the planner's samples."""
+def swing_by_plans(model: PlanningModel, config: PlannerConfig, seed: int, guarded: bool = False) -> Trace:
+    """From hanging, by the planner; ``seed`` of the start, of the measurement noise and of the planner's samples.
+
+    ``guarded``: the deployed guard judges every command, and the time counts from its start.
+    """
     lockstep, generator = _hanging(seed)
+    if guarded:
+        lockstep.chain = GuardedChain(lockstep.arm, SENSOR_MS * 1e-3, lockstep.clock, lockstep.sim.brake)
     planner = Planner(lockstep.arm, config, lockstep.clock, generator)
     planner.use(model)
     goal = Goal(START_NS, GoalKind.JOINT, forward_kinematics(lockstep.arm, UPRIGHT), UPRIGHT, 1)
@@ -79,6 +87,8 @@ def swing_by_plans(model: PlanningModel, config: PlannerConfig, seed: int) -> Tr
         return plan
 
     lockstep.follow(source)
+    if guarded:
+        _until_running(lockstep)
     return _record(lockstep, wall, cpu)
 
 
@@ -104,6 +114,14 @@ def _hanging(seed: int) -> tuple[Lockstep, np.random.Generator]:
     lockstep = Lockstep(ARM, seed, interface=CommandInterface.EFFORT)
     lockstep.sim.reset(generator.uniform(-START_SPREAD, START_SPREAD, lockstep.arm.joints))
     return lockstep, generator
+
+
+def _until_running(lockstep: Lockstep) -> None:
+    for _ in range(round(START_WITHIN_S / SAMPLE_S)):
+        if lockstep.chain.following:
+            return
+        lockstep.run(SAMPLE_S)
+    raise RuntimeError(f"the guard did not let the arm start within {START_WITHIN_S} s")
 
 
 def _record(lockstep: Lockstep, wall: list[float], cpu: list[float]) -> Trace:

@@ -12,6 +12,8 @@ from mbrl_control.robot import ArmError
 
 def arm_file(robot: str) -> Path:
     """YAML of a named arm (`panda`), or of a path to an own one."""
+    if robot.endswith(".urdf"):
+        raise ArmError(f"{robot}: a URDF alone; write its YAML first: mbrl-control robot new --urdf {robot}")
     if robot.endswith((".yaml", ".yml")):
         path = Path(robot)
         if not path.is_file():
