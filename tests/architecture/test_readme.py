@@ -117,6 +117,8 @@ def _rms(run: Report, phase: str | None) -> str:
 SWUNG = {
     "planner, rigid-body prior without friction": "nominal",
     "planner, model learned from 50 s near hanging": "fitted",
+    "the prior, the deployed guard in the loop": "nominal_guarded",
+    "the learned model, the deployed guard in the loop": "fitted_guarded",
     "energy pumping of Astrom and Furuta, computed torque at the top": "energy_pumping",
     "computed torque to upright": "computed_torque",
 }
