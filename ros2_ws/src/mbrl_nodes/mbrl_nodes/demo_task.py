@@ -104,7 +104,7 @@ class DemoTask(GraphNode):
 
     @staticmethod
     def tell(**event: Any) -> None:
-        print(json.dumps(event), flush=True)
+        print(json.dumps(event) + "\n", end="", flush=True)
 
     def reach(self, phase: str, targets: list[list[float]], window: float) -> None:
         """One window per target, whatever happens in it: a stopped arm is re-armed, sent on, and the target counts."""

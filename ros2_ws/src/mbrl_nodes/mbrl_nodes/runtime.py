@@ -184,7 +184,8 @@ class GraphNode(LifecycleNode):
             ok = self.trigger_activate() == TransitionCallbackReturn.SUCCESS
         states = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
         state = states[target] if ok else "failed"
-        print(json.dumps({"node": self.get_name(), "state": state, "scheduling": scheduling}), flush=True)
+        # One write: a line of the operator's thread must not come between text and line end.
+        print(json.dumps({"node": self.get_name(), "state": state, "scheduling": scheduling}) + "\n", end="", flush=True)
         return ok
 
     def _publish_diagnostics(self) -> None:
