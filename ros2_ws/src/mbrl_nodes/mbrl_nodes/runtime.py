@@ -185,7 +185,8 @@ class GraphNode(LifecycleNode):
         states = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
         state = states[target] if ok else "failed"
         # One write: a line of the operator's thread must not come between text and line end.
-        print(json.dumps({"node": self.get_name(), "state": state, "scheduling": scheduling}) + "\n", end="", flush=True)
+        line = json.dumps({"node": self.get_name(), "state": state, "scheduling": scheduling})
+        print(line + "\n", end="", flush=True)
         return ok
 
     def _publish_diagnostics(self) -> None:
