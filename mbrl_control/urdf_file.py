@@ -1,15 +1,13 @@
-"""Access to the URDF of an arm: tree, frames, limits, inertias, meshes. Every fault names file, field and remedy."""
+"""Access to the URDF of an arm: tree, frames, limits, inertias. Every fault names file, field and remedy."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 import numpy as np
 
@@ -21,8 +19,6 @@ MOVING = ("revolute", "continuous", "prismatic")
 KINDS = (*MOVING, "fixed", "floating", "planar")
 TURN_RAD = 2.0 * np.pi + 0.01
 """Beyond a full turn (rounded) an angle of an origin is in degrees."""
-PARENTS = 6
-"""Folders above the URDF that are searched for meshes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,32 +254,6 @@ class UrdfFile:
             yield self.error("robot", f"{len(roots)} roots: {', '.join(roots)}", remedy)
         if self.links and not roots:
             yield self.error("robot", "no root: the joints form a loop", "a URDF is a tree: open the loop")
-
-
-def find_mesh(name: str, urdf: Path) -> Path | None:
-    """The file behind ``filename="..."``: `package://`, `model://`, `file://`, absolute or relative."""
-    return next((place for place in mesh_places(name, urdf) if place.is_file()), None)
-
-
-def mesh_places(name: str, urdf: Path) -> list[Path]:
-    """Where it is looked for, in this order: beside the URDF and above it, then in the ROS package paths."""
-    above = list(urdf.resolve().parents[:PARENTS])
-    address = urlparse(name)
-    if address.scheme == "file":
-        return [above[0] / unquote(address.netloc + address.path)]
-    if address.scheme not in ("package", "model"):
-        return [folder / name for folder in above]
-    package, rest = address.netloc, unquote(address.path).lstrip("/")
-    roots = above + _folders("ROS_PACKAGE_PATH")
-    places = [root / package / rest for root in roots]
-    places += [root / rest for root in roots if root.name == package]
-    places += [prefix / "share" / package / rest for prefix in _folders("AMENT_PREFIX_PATH")]
-    # Last: the package's folder under another name, as in a copy of it.
-    return places + [folder / rest for folder in above]
-
-
-def _folders(variable: str) -> list[Path]:
-    return [Path(entry) for entry in os.environ.get(variable, "").split(os.pathsep) if entry]
 
 
 def _by_name(elements: list[ElementTree.Element]) -> dict[str, ElementTree.Element]:

@@ -9,8 +9,8 @@ import numpy as np
 import trimesh
 
 from mbrl_control.inertial import NOTHING
+from mbrl_control.mesh_files import find_mesh
 from mbrl_control.robot import Arm, ArmError, Capsule
-from mbrl_control.urdf_file import find_mesh
 from sim.bullet_urdf import end_of, row, set_inertial, subtree
 from sim.render import ARM_COLOR
 

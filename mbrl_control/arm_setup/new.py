@@ -12,8 +12,9 @@ from mbrl_control.arm_setup.findings import Finding
 from mbrl_control.arm_setup.proposals import arm_name, propose
 from mbrl_control.arm_setup.urdf_check import faults_of_chain, faults_of_urdf
 from mbrl_control.arm_setup.yaml_text import yaml_text
+from mbrl_control.mesh_files import find_mesh
 from mbrl_control.robot_file import ArmError
-from mbrl_control.urdf_file import UrdfFile, find_mesh
+from mbrl_control.urdf_file import UrdfFile
 
 
 @dataclass(frozen=True, slots=True)

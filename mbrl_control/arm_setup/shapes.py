@@ -10,8 +10,9 @@ import numpy as np
 import trimesh
 
 from mbrl_control.arm_setup.findings import Finding, warn
+from mbrl_control.mesh_files import find_mesh, mesh_places
 from mbrl_control.signals import Array
-from mbrl_control.urdf_file import UrdfFile, find_mesh, mesh_places
+from mbrl_control.urdf_file import UrdfFile
 
 LARGEST_M = 5.0
 """A link beyond this is drawn in millimetres."""

@@ -10,7 +10,7 @@ from tests.architecture.source import Module, imports, loaded_by, modules
 
 BASE = frozenset({"signals", "cadence", "command_interface"})
 ARM_FILES = frozenset(
-    {"robot_file", "robot_fields", "robot_parts", "robot_faults", "urdf_file", "urdf_chain", "inertial"}
+    {"robot_file", "robot_fields", "robot_parts", "robot_faults", "urdf_file", "urdf_chain", "mesh_files", "inertial"}
 )
 VALUES = BASE | ARM_FILES | {"robot", "kinematics", "rigid_body"}
 PROTOCOLS = frozenset({"dynamics.protocol", "rewards.protocol", "rewards.names"})

@@ -20,8 +20,9 @@ from mbrl_control.arm_setup.rigid_body import gravity_torques, mass_matrices, to
 from mbrl_control.cli import main as cli
 from mbrl_control.inertial import Inertial
 from mbrl_control.kinematics import jacobian
+from mbrl_control.mesh_files import find_mesh
 from mbrl_control.robot import ArmError, load_arm
-from mbrl_control.urdf_file import UrdfFile, find_mesh
+from mbrl_control.urdf_file import UrdfFile
 from sim.generate import ROBOTS, TIMESTEP_S
 from tests.unit.urdf_support import SOUND, spoilt, with_finger, written
 
