@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mbrl_control.planning.risk import Risk, RiskName
+from mbrl_control.rewards.names import TERM_NAMES, default_weights
+from mbrl_control.signals import Array, GoalKind
 
 
 class PlannerConfigError(ValueError):
@@ -76,6 +79,20 @@ class PlannerConfig(BaseModel):
     def risk_strategy(self) -> Risk:
         """The named risk with its parameter."""
         return Risk(self.risk, self.cvar_fraction, self.std_weight)
+
+    def weights(self, kind: GoalKind, names: tuple[str, ...]) -> Array:
+        """[T] weights of a graph's cost terms ``names`` for goals of a planned kind; PlannerConfigError for a term that
+        the graph does not have."""
+        chosen = {
+            GoalKind.POSE: self.pose_weights,
+            GoalKind.JOINT: self.joint_weights,
+            GoalKind.TRAJECTORY: self.trajectory_weights,
+        }[kind]
+        unknown = sorted(set(chosen) - set(names))
+        if unknown:
+            raise PlannerConfigError(f"planner settings: weights {unknown} name no term; known: {', '.join(names)}")
+        weights = dict(zip(TERM_NAMES, default_weights(kind).tolist(), strict=True)) | chosen
+        return np.array([weights.get(name, 0.0) for name in names])
 
 
 def load_config(values: dict[str, Any], source: str = "planner settings") -> PlannerConfig:

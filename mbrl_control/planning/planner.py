@@ -13,6 +13,7 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
+from mbrl_control.planning.cycle import Cycle, Timing, report_of
 from mbrl_control.planning.disturbance import DisturbanceObserver
 from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.goals import PLANNED_KINDS
@@ -21,9 +22,8 @@ from mbrl_control.planning.protocol import RolloutEvaluator, StepModel
 from mbrl_control.planning.rollforward import StaleBelief, StartState, TimeGrid, roll_forward
 from mbrl_control.planning.shifted import shifted_plan
 from mbrl_control.planning.tracks import proposer_for
-from mbrl_control.rewards.names import TERM_NAMES, default_weights
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan, PlanOutcome, PlanReport
+from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, Plan, PlanOutcome
 
 
 class UnsupportedGoal(ValueError):
@@ -41,22 +41,6 @@ class PlanningModel:
     delay_s: float
     past: int
     """K."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cycle:
-    """What one cycle gave; ``plan`` is None when it failed, and then ``reason`` says why."""
-
-    plan: Plan | None
-    report: PlanReport
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Timer:
-    begun_ns: int
-    rolled_ns: int
-    optimized_ns: int
 
 
 class Planner:
@@ -116,7 +100,7 @@ class Planner:
             past=model.past,
             command_period_ns=round(self._config.command_period_s * 1e9),
         )
-        self._weights = {kind: self._weight_vector(kind, model.evaluator.term_names) for kind in PLANNED_KINDS}
+        self._weights = {kind: self._config.weights(kind, model.evaluator.term_names) for kind in PLANNED_KINDS}
         self._model = model
 
     def plan(
@@ -145,13 +129,16 @@ class Planner:
             reason = "the budget ended before the first iteration"
         except (StaleBelief, AllScoresInvalid, UnsupportedGoal) as error:
             start, result, rolled, reason = None, None, self._clock.now_ns(), str(error)
-        timer = _Timer(begun, rolled, self._clock.now_ns())
+        optimized = self._clock.now_ns()
         if start is not None and result is not None:
             plan: Plan | None = self._assemble(belief, start, result)
             reason = ""
         else:
             plan = self._fallback(belief, deadline_ns)
-        return Cycle(plan, self._report(cycle, plan, result, timer, deadline_ns, lateness_s), reason)
+        timing = Timing(begun, rolled, optimized, self._clock.now_ns(), lateness_s)
+        disturbance = None if self._observer is None else self._observer.torque
+        report = report_of(cycle, self._model.model_id, plan, result, timing, deadline_ns, disturbance)
+        return Cycle(plan, report, reason)
 
     def prepare(self) -> None:
         """What the next cycle needs and no new measurement changes; to be called when a cycle's plan is published.
@@ -292,40 +279,6 @@ class Planner:
     def _remember(self, plan: Plan) -> None:
         """Plans that the guard may still be following: those whose successor has not started a while ago."""
         self._in_force = (*self._in_force, plan)[-4:]
-
-    def _report(
-        self, cycle: int, plan: Plan | None, result: Result | None, timer: _Timer, deadline_ns: int, lateness_s: float
-    ) -> PlanReport:
-        assert self._model is not None
-        now = self._clock.now_ns()
-        return PlanReport(
-            cycle=cycle,
-            deadline_ns=deadline_ns,
-            outcome=PlanOutcome.FAILED if plan is None else plan.outcome,
-            model_id=self._model.model_id,
-            iterations=0 if result is None else result.iterations,
-            lateness_s=lateness_s,
-            rollforward_s=(timer.rolled_ns - timer.begun_ns) * 1e-9,
-            optimize_s=(timer.optimized_ns - timer.rolled_ns) * 1e-9,
-            total_s=(now - timer.begun_ns) * 1e-9,
-            slack_s=(deadline_ns - now) * 1e-9,
-            best_cost=float("nan") if result is None else result.best.cost,
-            terms=() if result is None else result.best.terms,
-            disturbance=None if self._observer is None else self._observer.torque,
-        )
-
-    def _weight_vector(self, kind: GoalKind, names: tuple[str, ...]) -> Array:
-        config = self._config
-        chosen = {
-            GoalKind.POSE: config.pose_weights,
-            GoalKind.JOINT: config.joint_weights,
-            GoalKind.TRAJECTORY: config.trajectory_weights,
-        }[kind]
-        unknown = sorted(set(chosen) - set(names))
-        if unknown:
-            raise PlannerConfigError(f"planner settings: weights {unknown} name no term; known: {', '.join(names)}")
-        weights = dict(zip(TERM_NAMES, default_weights(kind).tolist(), strict=True)) | chosen
-        return np.array([weights.get(name, 0.0) for name in names])
 
 
 def observes(arm: Arm, config: PlannerConfig) -> bool:

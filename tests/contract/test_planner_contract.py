@@ -13,9 +13,10 @@ from mbrl_control.cadence import VirtualClock
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
+from mbrl_control.planning.cycle import Cycle
 from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.limits import mean_actions
-from mbrl_control.planning.planner import Cycle, Planner, PlanningModel
+from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.replay.transitions import history_of
 from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm, load_arm

@@ -17,7 +17,8 @@ from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import DeployedModel, load_model
 from mbrl_control.deployment.slot import ModelSlot
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError, read_config
-from mbrl_control.planning.planner import Cycle, Planner, PlanningModel
+from mbrl_control.planning.cycle import Cycle
+from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import plan_to_msg, report_to_msg
 from mbrl_nodes.goal_input import GoalInput

@@ -1,0 +1,56 @@
+"""What one planner cycle gave, and its report for the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mbrl_control.planning.icem import Result
+from mbrl_control.signals import Array, Plan, PlanOutcome, PlanReport
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """What one cycle gave; ``plan`` is None when it failed, and then ``reason`` says why."""
+
+    plan: Plan | None
+    report: PlanReport
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Moments of one cycle, ns of the planner's clock."""
+
+    begun_ns: int
+    rolled_ns: int
+    optimized_ns: int
+    ended_ns: int
+    lateness_s: float
+    """Wake-up after the deadline of the tick."""
+
+
+def report_of(
+    cycle: int,
+    model_id: str,
+    plan: Plan | None,
+    result: Result | None,
+    timing: Timing,
+    deadline_ns: int,
+    disturbance: Array | None,
+) -> PlanReport:
+    """Of cycle number ``cycle``, whose plan was due at ``deadline_ns``; ``disturbance`` [J] N m it was made with."""
+    return PlanReport(
+        cycle=cycle,
+        deadline_ns=deadline_ns,
+        outcome=PlanOutcome.FAILED if plan is None else plan.outcome,
+        model_id=model_id,
+        iterations=0 if result is None else result.iterations,
+        lateness_s=timing.lateness_s,
+        rollforward_s=(timing.rolled_ns - timing.begun_ns) * 1e-9,
+        optimize_s=(timing.optimized_ns - timing.rolled_ns) * 1e-9,
+        total_s=(timing.ended_ns - timing.begun_ns) * 1e-9,
+        slack_s=(deadline_ns - timing.ended_ns) * 1e-9,
+        best_cost=float("nan") if result is None else result.best.cost,
+        terms=() if result is None else result.best.terms,
+        disturbance=disturbance,
+    )
