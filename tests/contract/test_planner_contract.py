@@ -1,95 +1,15 @@
 """What every planner does, whatever its optimizer and commands: outcomes, limits, continuity, determinism."""
 
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.lag_evaluator import LagEvaluator
-from benchmarks.lockstep_model import GraphModel, nominal_model
-from mbrl_control.cadence import VirtualClock
 from mbrl_control.kinematics import forward_kinematics
-from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
-from mbrl_control.planning.cycle import Cycle
-from mbrl_control.planning.lag_model import LagModel
-from mbrl_control.planning.limits import mean_actions
-from mbrl_control.planning.planner import Planner, PlanningModel
-from mbrl_control.replay.transitions import history_of
-from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm, load_arm
-from mbrl_control.signals import BeliefState, CommandInterface, Goal, GoalKind, PlanOutcome
-
-MS = 1_000_000
-T0 = 1_790_000_000_000 * MS
-ROBOTS = Path(__file__).parents[2] / "sim/robots"
-
-
-class Bench:
-    """A planner with a virtual clock and an evaluator whose time and health can be set."""
-
-    def __init__(self, arm: Arm, config: PlannerConfig | None = None, seed: int = 0) -> None:
-        self.arm = arm
-        self.clock = VirtualClock(T0)
-        self.evaluator = SlowEvaluator(arm, self.clock)
-        self.planner = Planner(arm, config or PlannerConfig(), self.clock, np.random.default_rng(seed))
-        self.planner.use(PlanningModel(self.evaluator, self.evaluator.inner, "m/1", 0.02, 0.008, history_of(arm)))
-        self.history = CommandHistory(arm.joints)
-        still = np.zeros(arm.joints) if arm.interface is CommandInterface.VELOCITY else RigidBody(arm).gravity(arm.home)
-        self.history.append(T0 - 200 * MS, still)
-        self.following = False
-        self.count = 0
-
-    def cycle(self, goal: Goal, at_ms: int) -> Cycle:
-        self.clock.sleep_until_ns(T0 + at_ms * MS)
-        self.count += 1
-        joints = self.arm.joints
-        belief = BeliefState(
-            T0 + (at_ms - 2) * MS, self.arm.home, np.zeros(joints), np.zeros((joints, 2, 2)), np.zeros(joints)
-        )
-        result = self.planner.plan(
-            self.count, T0 + (at_ms + 10) * MS, belief, self.history, goal, self.following, lateness_s=0.0
-        )
-        self.planner.prepare()
-        self.following = self.following or result.plan is not None
-        return result
-
-
-@cache
-def torque_model(name: str) -> GraphModel:
-    """The exported rigid body alone."""
-    model = nominal_model(load_arm(ROBOTS / f"{name}.yaml", CommandInterface.EFFORT), 0.008).evaluator
-    assert isinstance(model, GraphModel)
-    return model
-
-
-def evaluator_of(arm: Arm) -> LagEvaluator | GraphModel:
-    """Analytic for velocities; the exported nominal model for torques."""
-    if arm.interface is CommandInterface.EFFORT:
-        return torque_model(arm.name)
-    return LagEvaluator(arm, LagModel(arm.servo_lag_s, 0.02), np.zeros(arm.joints))
-
-
-class SlowEvaluator:
-    """A real evaluator; each call takes ``call_ms`` of virtual time; ``broken`` makes costs NaN."""
-
-    def __init__(self, arm: Arm, clock: VirtualClock) -> None:
-        self.inner = evaluator_of(arm)
-        self.clock = clock
-        self.call_ms = 1
-        self.broken = False
-        self.batch_size, self.horizon = self.inner.batch_size, self.inner.horizon
-        self.term_names = self.inner.term_names
-
-    def evaluate(self, *args):
-        self.clock.advance_ns(self.call_ms * MS)
-        scores = self.inner.evaluate(*args)
-        return replace(scores, cost=np.full_like(scores.cost, np.nan)) if self.broken else scores
-
-
-VELOCITY, EFFORT = CommandInterface.VELOCITY, CommandInterface.EFFORT
+from mbrl_control.signals import CommandInterface, Goal, GoalKind, PlanOutcome
+from tests.contract.planner_bench import EFFORT, MS, ROBOTS, T0, VELOCITY, Bench, evaluator_of, knot_limits, pose
 
 
 @pytest.fixture(
@@ -101,15 +21,8 @@ def arm(request) -> Arm:
     return load_arm(ROBOTS / f"{name}.yaml", interface)
 
 
-def knot_limits(arm: Arm) -> tuple[np.ndarray, np.ndarray]:
-    """Largest knot and change per step, [J], that a plan may have."""
-    if arm.interface is EFFORT:
-        return 0.9 * arm.effort, 0.9 * arm.torque_rate * 0.02
-    return 0.5 * arm.velocity, arm.acceleration * 0.02
-
-
 def test_plan_is_complete_feasible_and_on_the_grid(arm: Arm) -> None:
-    cycle = Bench(arm).cycle(_pose(arm), 0)
+    cycle = Bench(arm).cycle(pose(arm), 0)
     plan, report = cycle.plan, cycle.report
     assert plan is not None
     assert plan.outcome is report.outcome is PlanOutcome.OPTIMIZED
@@ -135,7 +48,7 @@ def test_limits_that_bite_are_used_up_and_kept(interface: CommandInterface) -> N
     most = []
     for values in ({name: tight[name] for name in ("velocity", "effort")}, tight):
         weak = replace(arm, **values)
-        plan = Bench(weak).cycle(_pose(arm), 0).plan
+        plan = Bench(weak).cycle(pose(arm), 0).plan
         assert plan is not None
         bound, step = knot_limits(weak)
         shares = (np.abs(plan.knots) / bound).max(), (np.abs(np.diff(plan.knots, axis=0)) / step).max()
@@ -145,62 +58,8 @@ def test_limits_that_bite_are_used_up_and_kept(interface: CommandInterface) -> N
     assert most[1][1] > 0.85
 
 
-def disturbed(arm: Arm, push: np.ndarray) -> tuple[Bench, Goal]:
-    """Two cycles at rest under commands that lack ``push``: what keeps the arm at rest is ``push``."""
-    bench = Bench(arm, PlannerConfig(disturbance_settle_s=0.02))
-    bench.history.append(T0 - 150 * MS, RigidBody(arm).gravity(arm.home) - push)
-    bench.following = True
-    for at_ms in (0, 20):
-        bench.cycle(_pose(arm), at_ms)
-    np.testing.assert_allclose(bench.planner.disturbance, push, rtol=1e-4, atol=1e-6)
-    return bench, _pose(arm)
-
-
-def test_a_disturbance_is_planned_with_and_commands_keep_their_limits() -> None:
-    arm = load_arm(ROBOTS / "panda.yaml", EFFORT)
-    weak = replace(arm, effort=0.03 * arm.effort, velocity=0.03 * arm.velocity)
-    push = 0.2 * weak.effort * np.where(np.arange(arm.joints) % 2, 1.0, -1.0)
-    plans = []
-    for acting in (push, 0.0 * push):
-        bench, goal = disturbed(weak, acting)
-        cycle = bench.cycle(goal, 40)
-        plan = cycle.plan
-        assert plan is not None
-        np.testing.assert_allclose(cycle.report.disturbance, acting, rtol=1e-4, atol=1e-6)
-        assert bench.planner.overloaded == ()
-        bound, step = knot_limits(weak)
-        assert (np.abs(plan.knots) <= bound + 1e-9).all()
-        assert (np.abs(np.diff(plan.knots, axis=0)) <= step + 1e-9).all()
-        # What a rigid body is predicted to measure is what is sent: the knots are those that were scored.
-        sent = mean_actions(plan.knots[None, 1:], plan.knots[0])[0]
-        np.testing.assert_allclose(plan.effort[1:], sent, rtol=1e-4, atol=1e-4)
-        plans.append(plan)
-    assert (np.abs(plans[0].knots) / bound).max() > 0.99
-    assert np.abs(plans[0].knots - plans[1].knots).max() > 0.1 * np.abs(push).max()
-
-
-def test_a_disturbance_outlives_a_hold_and_is_forgotten_after_a_second_with_the_model_and_the_epoch() -> None:
-    arm = load_arm(ROBOTS / "panda.yaml", EFFORT)
-    push = 0.1 * arm.effort
-    for forgotten in ("second", "model", "epoch"):
-        bench, goal = disturbed(arm, push)
-        bench.following = False
-        bench.cycle(goal, 40)
-        np.testing.assert_allclose(bench.planner.disturbance, push, rtol=1e-4, atol=1e-6)
-        if forgotten == "second":
-            bench.following = False
-            bench.cycle(goal, 1100)
-        elif forgotten == "model":
-            bench.planner.use(
-                PlanningModel(bench.evaluator, bench.evaluator.inner, "m/2", 0.02, 0.008, history_of(arm))
-            )
-        else:
-            bench.planner.activate()
-        assert not bench.planner.disturbance.any()
-
-
 def test_the_last_knot_leads_towards_the_goal(arm: Arm) -> None:
-    goal = _pose(arm)
+    goal = pose(arm)
     plan = Bench(arm).cycle(goal, 0).plan
     assert plan is not None
     before, after = (np.linalg.norm(forward_kinematics(arm, q) - goal.position) for q in plan.position[[0, -1]])
@@ -218,7 +77,7 @@ def test_joint_goal(arm: Arm) -> None:
 def test_same_seed_same_plan(arm: Arm) -> None:
     one, two = (Bench(arm, seed=3) for _ in range(2))
     for at in (0, 20, 40):
-        first, second = one.cycle(_pose(arm), at).plan, two.cycle(_pose(arm), at).plan
+        first, second = one.cycle(pose(arm), at).plan, two.cycle(pose(arm), at).plan
         assert first is not None
         assert second is not None
         np.testing.assert_array_equal(first.knots, second.knots)
@@ -226,7 +85,7 @@ def test_same_seed_same_plan(arm: Arm) -> None:
 
 def test_a_plan_begins_with_the_command_already_on_its_way(arm: Arm) -> None:
     bench = Bench(arm)
-    first, second = (bench.cycle(_pose(arm), at).plan for at in (0, 20))
+    first, second = (bench.cycle(pose(arm), at).plan for at in (0, 20))
     assert first is not None
     assert second is not None
     at = (second.start_ns - first.start_ns) * 1e-9
@@ -239,7 +98,7 @@ def test_a_plan_begins_with_the_command_already_on_its_way(arm: Arm) -> None:
 def test_the_next_cycle_scores_the_last_ones_best_first_moved_on_by_what_has_passed(arm: Arm) -> None:
     """Also when the goal has moved meanwhile: a warm start is a guess, scored anew."""
     bench = Bench(arm)
-    bench.cycle(_pose(arm), 0)
+    bench.cycle(pose(arm), 0)
     elites, start_ns = bench.planner._elites.copy(), bench.planner._elites_start_ns
     scored: list[np.ndarray] = []
     evaluate = bench.evaluator.evaluate
@@ -249,7 +108,7 @@ def test_the_next_cycle_scores_the_last_ones_best_first_moved_on_by_what_has_pas
         return evaluate(state, actions, *rest)
 
     bench.evaluator.evaluate = spy  # type: ignore[method-assign]
-    plan = bench.cycle(_pose(arm), 20).plan
+    plan = bench.cycle(pose(arm), 20).plan
     assert plan is not None
     moved = (plan.start_ns - start_ns) / (20 * MS)
     steps = np.arange(bench.evaluator.horizon)
@@ -265,7 +124,7 @@ def test_the_next_cycle_scores_the_last_ones_best_first_moved_on_by_what_has_pas
 def test_best_so_far_when_the_budget_ends(arm: Arm) -> None:
     bench = Bench(arm, PlannerConfig(iterations=3))
     bench.evaluator.call_ms = 3
-    cycle = bench.cycle(_pose(arm), 0)
+    cycle = bench.cycle(pose(arm), 0)
     assert cycle.report.outcome is PlanOutcome.BUDGET_ENDED
     assert cycle.report.iterations == 2
     assert cycle.report.slack_s == pytest.approx(0.004)
@@ -273,12 +132,12 @@ def test_best_so_far_when_the_budget_ends(arm: Arm) -> None:
 
 def test_a_late_cycle_shifts_the_last_plan_until_nothing_is_left(arm: Arm) -> None:
     bench = Bench(arm)
-    good = bench.cycle(_pose(arm), 0).plan
+    good = bench.cycle(pose(arm), 0).plan
     assert good is not None
     outcomes = []
     for k in range(1, 20):
         bench.clock.sleep_until_ns(T0 + (20 * k + 11) * MS)
-        cycle = bench.cycle(_pose(arm), 20 * k)
+        cycle = bench.cycle(pose(arm), 20 * k)
         outcomes.append(cycle.report.outcome)
         assert cycle.reason
         if cycle.plan is not None:
@@ -291,7 +150,7 @@ def test_a_late_cycle_shifts_the_last_plan_until_nothing_is_left(arm: Arm) -> No
 def test_all_scores_invalid_is_a_failure_never_a_score(arm: Arm) -> None:
     bench = Bench(arm)
     bench.evaluator.broken = True
-    cycle = bench.cycle(_pose(arm), 0)
+    cycle = bench.cycle(pose(arm), 0)
     assert cycle.plan is None
     assert cycle.report.outcome is PlanOutcome.FAILED
     assert "non-finite" in cycle.reason
@@ -299,10 +158,10 @@ def test_all_scores_invalid_is_a_failure_never_a_score(arm: Arm) -> None:
 
 def test_activation_begins_a_newer_epoch_and_forgets(arm: Arm) -> None:
     bench = Bench(arm)
-    first = bench.cycle(_pose(arm), 0).plan
+    first = bench.cycle(pose(arm), 0).plan
     bench.clock.advance_ns(MS)
     bench.planner.activate()
-    again = bench.cycle(_pose(arm), 40).plan
+    again = bench.cycle(pose(arm), 40).plan
     assert first is not None
     assert again is not None
     assert again.epoch > first.epoch
@@ -314,11 +173,6 @@ def test_misfit_settings_are_refused(arm: Arm) -> None:
         Bench(arm, PlannerConfig(period_s=0.013))
     with pytest.raises(PlannerConfigError, match="reech"):
         Bench(arm, PlannerConfig(pose_weights={"reech": 1.0}))
-
-
-def _pose(arm: Arm) -> Goal:
-    q = arm.home + 0.3 * (arm.box_upper - arm.home)
-    return Goal(T0, GoalKind.POSE, forward_kinematics(arm, q), arm.home, 1)
 
 
 def test_a_trajectory_is_followed_in_time(arm: Arm) -> None:

@@ -135,7 +135,10 @@ def test_settings_name_the_field_and_the_file(tmp_path: Path) -> None:
     path.write_text("- 3\n", encoding="utf-8")
     with pytest.raises(PlannerConfigError, match="no mapping"):
         read_config(path)
+    path.write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(PlannerConfigError, match="cannot be read"):
+        read_config(path)
+    with pytest.raises(PlannerConfigError, match="no such file"):
         read_config(tmp_path / "absent.yaml")
     path.write_text("speed_scale: 0.25\n", encoding="utf-8")
     assert read_config(path).speed_scale == 0.25
