@@ -1,8 +1,9 @@
-"""What keeping a virtual machine's processors awake is worth: lateness of short real-time work, and stolen time.
+"""What keeping a virtual machine's processors awake is worth and costs: lateness, stolen time, a nice process's share.
 
 Alternates, on all processors at once, a loop of the guard's period (5 ms) that works for a fifth of it, with and
-without `mbrl_control.cli.awake`. On bare metal, or where the host has room, both read the same.
-Example: `mbrl-control bench awake`. Ends with one line of JSON; about 45 s.
+without `mbrl_control.cli.awake`. On bare metal, or where the host has room, both read the same. Between
+them, what a process at nice 19 in a session of its own, as a retraining is, gets of a processor.
+Example: `mbrl-control bench awake`. Ends with one line of JSON; about 55 s.
 """
 
 from __future__ import annotations
@@ -37,14 +38,18 @@ def main() -> None:
         print(json.dumps(_lateness_ms(options.seconds).tolist()))
         return
     found: dict[str, list[tuple[Array, float]]] = {"halting": [], "awake": []}
+    share: dict[str, list[float]] = {"halting": [], "awake": []}
     for _ in range(options.rounds):
         found["halting"].append(_window(options.seconds))
+        share["halting"].append(_nice_share())
         children = keep_awake(os.sched_getaffinity(0))
         try:
             found["awake"].append(_window(options.seconds))
+            share["awake"].append(_nice_share())
         finally:
             let_sleep(children)
-    print(json.dumps({"halts_are_dear": halts_are_dear()} | {kind: _summary(rows) for kind, rows in found.items()}))
+    rows = {kind: _summary(rows) | {"nice19_share_percent": share[kind]} for kind, rows in found.items()}
+    print(json.dumps({"halts_are_dear": halts_are_dear()} | rows))
 
 
 def _window(seconds: float) -> tuple[Array, float]:
@@ -74,6 +79,18 @@ def _lateness_ms(seconds: float) -> Array:
 
     run_at(PERIOD_NS, clock, step, lambda: clock.now_ns() < end_ns)
     return np.array(late)
+
+
+def _nice_share(seconds: float = 1.0) -> float:
+    """Percent of one processor that a busy process at nice 19 gets."""
+    busy = (
+        f"import os, time; os.nice(19); end = time.monotonic() + {seconds}; began = time.process_time()\n"
+        f"while time.monotonic() < end: pass\n"
+        f"print(100.0 * (time.process_time() - began) / {seconds})"
+    )
+    command = [sys.executable, "-c", busy]
+    done = subprocess.run(command, start_new_session=True, capture_output=True, text=True, check=True)
+    return round(float(done.stdout), 1)
 
 
 def _stolen_s() -> float:

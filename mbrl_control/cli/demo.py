@@ -19,6 +19,7 @@ import typer
 from mbrl_control.cli.demo_view import DemoView
 from mbrl_control.cli.interrupt import interruptible
 from mbrl_control.cli.locations import arm_file, launch_file
+from mbrl_control.cli.provenance import source_commit
 from mbrl_control.cli.reference import run_references
 from mbrl_control.cli.run_options import FactorOption
 from mbrl_control.cli.session import Session, new_folder, run_verb
@@ -125,7 +126,7 @@ def run_demo(options: DemoOptions, arm: Arm, specs: list[NodeSpec], view: DemoVi
             task.run(do="hold")
         measure_reference(session, graph, view)
     facts = {"robot": arm.name, "simulator": options.simulator, "arm": str(session.arm), "seed": options.seed}
-    facts |= {"real_time_factor": options.real_time_factor, "processors_kept_awake": awake}
+    facts |= {"git_sha": source_commit(), "real_time_factor": options.real_time_factor, "processors_kept_awake": awake}
     session.write(RUN_FILE, facts | {"scheduling": scheduling})
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from mbrl_control.cadence import FACTOR_VARIABLE
 from mbrl_control.cli import processes
-from mbrl_control.cli.awake import halts_are_dear, keep_awake, let_sleep
+from mbrl_control.cli.awake import give_way_as_session, halts_are_dear, keep_awake, let_sleep
 from mbrl_control.cli.processes import Graph, NodeProcess
 from mbrl_control.graph import NodeSpec, NodeStart
 
@@ -76,11 +76,26 @@ def test_each_processor_gets_one_that_gives_way_to_everything_and_they_end() -> 
             assert time.monotonic() < deadline, "a child never became idle-class"
             time.sleep(0.05)
         time.sleep(0.2)
+        groups = [Path(f"/proc/{child.pid}/autogroup") for child in children]
+        assert all(group.read_text().split()[-1] == "19" for group in groups if group.exists())
         assert set().union(*(os.sched_getaffinity(child.pid) for child in children)) == allowed
         assert len(children) == len(allowed)
     finally:
         let_sleep(children)
     assert all(child.returncode is not None for child in children)
+
+
+@pytest.mark.parametrize(("leads", "written"), [(True, "19"), (False, "/autogroup-1 nice 0")])
+def test_only_a_session_of_its_own_gets_the_lowest_weight(
+    leads: bool, written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed in a shell, it would slow everything else in that terminal."""
+    (tmp_path / "autogroup").write_text("/autogroup-1 nice 0")
+    monkeypatch.setattr(os, "getsid", lambda _: os.getpid() + (not leads))
+    give_way_as_session(tmp_path / "autogroup")
+    give_way_as_session(tmp_path / "a kernel without")
+    assert (tmp_path / "autogroup").read_text() == written
+    assert not (tmp_path / "a kernel without").exists()
 
 
 @pytest.mark.parametrize("disposition", ["SIG_DFL", "SIG_IGN"])
