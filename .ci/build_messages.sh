@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Builds mbrl_msgs into the virtual environment itself: afterwards nothing has to be sourced.
+# -O2 and no build type: a release would define NDEBUG, and take an int for the bits of a float instead of refusing it.
 # The ROS wheels' CMake targets name two folders of the machine that built them; they are pointed at this one.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,4 +16,5 @@ export PATH="$venv/bin:$PATH"
 export AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv"
 unset LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 colcon --log-base "$build/log" build --base-paths "$root/ros2_ws/src/mbrl_msgs" --build-base "$build/build" --merge-install \
-  --install-base "$venv" --cmake-args "-DPython3_EXECUTABLE=$venv/bin/python" -DBUILD_TESTING=OFF
+  --install-base "$venv" --cmake-args "-DPython3_EXECUTABLE=$venv/bin/python" -DBUILD_TESTING=OFF \
+  -DCMAKE_C_FLAGS=-O2 -DCMAKE_CXX_FLAGS=-O2

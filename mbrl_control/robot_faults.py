@@ -21,14 +21,14 @@ POSITIVE = ("velocity", "acceleration", "jerk", "effort", "torque_rate", "servo_
 
 def contradictions(arm: Arm, source: YamlFile, known: frozenset[str]) -> Iterator[ArmError]:
     """One after the other; ``known`` are the fields of the top level."""
-    for field in sorted(set(source.tree) - known):
+    for field in sorted(map(str, set(source.tree) - known)):
         yield source.error(field, "unknown field", f"remove or correct it; known: {', '.join(sorted(known))}")
     if not NAME.fullmatch(arm.name):
         yield source.error("name", f"{arm.name!r}", "use 1 to 64 of a-z, 0-9 and _: it names folders and topics")
     for index, row in enumerate(source.tree["joints"]):
-        for key in sorted(set(row) - JOINT_FIELDS):
+        for key in sorted(map(str, set(row) - JOINT_FIELDS)):
             yield source.error(f"joints[{index}].{key}", "unknown field", f"known: {', '.join(sorted(JOINT_FIELDS))}")
-    guessable = sorted(set(source.tree) - {"unconfirmed"})
+    guessable = sorted(map(str, set(source.tree) - {"unconfirmed"}))
     for name in arm.unconfirmed:
         if name not in guessable:
             remedy = f"name the guess that is left, one of {', '.join(guessable)}"

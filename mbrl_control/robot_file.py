@@ -130,7 +130,7 @@ def _parsed(path: Path, content: bytes) -> dict[str, Any]:
         loader = yaml.SafeLoader(content)
         document = loader.get_single_node()
         if document is not None:
-            _refuse_repeats(path, document, "")
+            _refuse_repeats(path, document, "", set())
         tree = None if document is None else loader.construct_document(document)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArmError(f"{path}: not YAML ({error}); correct the syntax") from error
@@ -139,11 +139,17 @@ def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     return tree
 
 
-def _refuse_repeats(path: Path, node: yaml.Node, place: str) -> None:
-    """YAML has each key once in a mapping; the parser lets the last of several win, silently."""
+def _refuse_repeats(path: Path, node: yaml.Node, place: str, seen: set[int]) -> None:
+    """YAML has each key once in a mapping; the parser lets the last of several win, silently.
+
+    ``seen``: ids of nodes looked at; an alias leads to one of them, or round in a circle.
+    """
+    if id(node) in seen:
+        return
+    seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for index, entry in enumerate(node.value):
-            _refuse_repeats(path, entry, f"{place}[{index}]")
+            _refuse_repeats(path, entry, f"{place}[{index}]", seen)
     if not isinstance(node, yaml.MappingNode):
         return
     lines: dict[str, int] = {}
@@ -153,7 +159,7 @@ def _refuse_repeats(path: Path, node: yaml.Node, place: str) -> None:
             fault = f"given twice, in line {lines[inside]} and in line {line}"
             raise ArmError.at(path, inside, fault, "keep one: the parser would take the last")
         lines[inside] = line
-        _refuse_repeats(path, value, inside)
+        _refuse_repeats(path, value, inside, seen)
 
 
 def _named(rows: Any) -> bool:

@@ -168,7 +168,8 @@ class PlanReport:
     terms: tuple[tuple[str, float], ...]
     """Named cost terms of the chosen plan (already weighted)."""
     disturbance: Array | None
-    """[J] N m that the plan was made with and the model does not predict; None for an arm that takes velocities."""
+    """[J] N m, as estimated in this cycle: what acts besides the command and the model does not predict; None: not
+    estimated (velocities, or switched off). A shifted plan was made with an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)

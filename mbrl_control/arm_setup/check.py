@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def check_urdf(path: Path, base: str | None = None, tool: str | None = None) -> 
     except ArmError as error:
         report.add([stop(error)])
         return report
-    report.add(_urdf_details(urdf, names, (choice.base, choice.tool), None))
+    report.add(_urdf_details(urdf, names, (choice.base, choice.tool), None, {}))
     return report
 
 
@@ -89,7 +89,8 @@ def check_yaml(path: Path) -> Report:
     if "link_names" in values:
         names = list(values["joint_names"])
         covered = {values["link_names"][capsule.link_index] for capsule in values.get("capsules", ())}
-        report.add(_urdf_details(urdf, names, (values["base_frame"], values["tool_frame"]), covered))
+        bounds: dict[str, Sequence[float]] = {key: values[key] for key in ("lower", "upper") if key in values}
+        report.add(_urdf_details(urdf, names, (values["base_frame"], values["tool_frame"]), covered, bounds))
     return report
 
 
@@ -108,7 +109,11 @@ def _judge_whole(report: Report, source: YamlFile, values: dict[str, Any], faile
 
 
 def _urdf_details(
-    urdf: UrdfFile, names: list[str], ends: tuple[str, str], covered: set[str] | None
+    urdf: UrdfFile,
+    names: list[str],
+    ends: tuple[str, str],
+    covered: set[str] | None,
+    bounds: dict[str, Sequence[float]],
 ) -> Iterator[Finding]:
     """``covered``: links with a capsule in the YAML; None without a YAML. Gaps count where no YAML fills them."""
     shapes = LinkShapes()
@@ -119,7 +124,7 @@ def _urdf_details(
     try:
         if covered is None:
             yield from gaps(urdf, names, shapes)
-        yield from suspicions(urdf, names, ends, shapes)
+        yield from suspicions(urdf, names, ends, shapes, bounds)
     except ArmError as error:
         yield stop(error)
     yield from shapes.findings

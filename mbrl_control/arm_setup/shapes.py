@@ -57,7 +57,7 @@ def _own(urdf: UrdfFile, link: str, shapes: LinkShapes) -> list[trimesh.Trimesh]
 
 def _lost_meshes(urdf: UrdfFile, element: ElementTree.Element) -> Iterator[Finding]:
     """Every mesh file that is not there: of the visuals too, where a collision shape gives the capsules."""
-    uses = {"collision": "", "visual": "; `--sim pybullet` needs it: it does not start without"}
+    uses = {"collision": "", "visual": "; `demo --sim pybullet` draws it and does not start without"}
     for kind, use in uses.items():
         named = [mesh.get("filename", "") for mesh in element.iterfind(f"{kind}/geometry/mesh")]
         for name in dict.fromkeys(named):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -70,12 +70,21 @@ def gaps(urdf: UrdfFile, names: Sequence[str], shapes: LinkShapes) -> list[Findi
     return found + list(_massless(urdf, names, shapes))
 
 
-def suspicions(urdf: UrdfFile, names: Sequence[str], ends: tuple[str, str], shapes: LinkShapes) -> list[Finding]:
-    """What can be so and seldom is, in the chain between the links ``ends``."""
+def suspicions(
+    urdf: UrdfFile,
+    names: Sequence[str],
+    ends: tuple[str, str],
+    shapes: LinkShapes,
+    bounds: Mapping[str, Sequence[float]],
+) -> list[Finding]:
+    """What can be so and seldom is, in the chain between the links ``ends``.
+
+    ``bounds``: `lower` and `upper` [J] rad that a YAML gives.
+    """
     base, tool = ends
     return [
         *_placeholders(urdf, names),
-        *_soft_limits(urdf, names),
+        *_soft_limits(urdf, names, bounds),
         *_too_heavy(urdf, names, shapes),
         *_inertia_suspicions(urdf, names),
         *_still(urdf, urdf.names_between(base, tool)),
@@ -177,16 +186,24 @@ def _placeholders(urdf: UrdfFile, names: Sequence[str]) -> Iterator[Finding]:
         yield warn(urdf.path, "limit velocity", f"{', '.join(fast)} rad/s: a placeholder?", remedy)
 
 
-def _soft_limits(urdf: UrdfFile, names: Sequence[str]) -> Iterator[Finding]:
-    """The arm's own controller stops at its soft limits; only those in <limit> are planned with."""
-    for name in names:
+def _soft_limits(urdf: UrdfFile, names: Sequence[str], bounds: Mapping[str, Sequence[float]]) -> Iterator[Finding]:
+    """The arm's own controller stops at its soft limits; only those in <limit>, or the YAML's, are planned with."""
+    for index, name in enumerate(names):
         for key, sign in (("lower", 1.0), ("upper", -1.0)):
-            soft, hard = urdf.soft_limit(name, key), urdf.limit(name, key)
+            try:
+                soft = urdf.soft_limit(name, key)
+            except ArmError as error:
+                yield warn(urdf.path, error.field, "cannot be read, and is not used", error.remedy)
+                continue
+            given = urdf.limit(name, key)
+            hard = bounds[key][index] if key in bounds else given
             if soft is not None and (hard is None or sign * soft > sign * hard):
-                limit = f'<limit {key}="{hard:g}">' if hard is not None else "no limit"
+                limit = "no limit" if hard is None else f"{key} {hard:g}"
                 fault = f"soft_{key}_limit {soft:g} rad is stricter than {limit}, and is not read"
                 # Where URDF and YAML both give a position limit, they must agree.
-                remedy = f"write it as {key} in <limit>" + (f", or in the YAML's row of {name}" if hard is None else "")
+                remedy = f"write it as {key} in <limit>" + (
+                    f", or in the YAML's row of {name}" if given is None else ""
+                )
                 finding = warn(urdf.path, f"joint {name}: safety_controller", fault, remedy)
                 yield finding.with_proposal({key: soft}, "where the arm's controller stops")
 
@@ -195,7 +212,7 @@ def _too_heavy(urdf: UrdfFile, names: Sequence[str], shapes: LinkShapes) -> Iter
     """A mass in grams is 1000 times too large.
 
     The bound is a solid ball of steel around the link's shape: an arm's link fills it with some 50 to 300 kg/m^3, so
-    none in kilograms reaches 7850, and all in grams do.
+    none in kilograms reaches 7850, and nearly all in grams do.
     """
     for link in [urdf.ends(name)[1] for name in names]:
         meshes, mass = shapes.meshes.get(link), _mass_of(urdf, link, names)

@@ -57,6 +57,9 @@ def give_way_as_session(autogroup: Path = Path("/proc/self/autogroup")) -> None:
             return
         except BlockingIOError:  # the kernel takes one such change per 0.1 s, of all processes together
             time.sleep(0.1)
+        except OSError as error:  # forbidden: awake at the price of half a processor, which is told
+            print(f"{autogroup}: {error}", file=sys.stderr)
+            return
 
 
 def main() -> None:

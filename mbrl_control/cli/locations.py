@@ -13,7 +13,7 @@ from mbrl_control.robot import ArmError
 def arm_file(robot: str) -> Path:
     """YAML of a named arm (`panda`), or of a path to an own one."""
     if robot.endswith(".urdf"):
-        raise ArmError(f"{robot}: a URDF alone; write its YAML first: mbrl-control robot new --urdf {robot}")
+        raise ArmError(f"{robot}: {_instead_of_urdf(Path(robot))}")
     if robot.endswith((".yaml", ".yml")):
         path = Path(robot)
         if not path.is_file():
@@ -23,6 +23,20 @@ def arm_file(robot: str) -> Path:
     if not path.is_file():
         raise ArmError(f"--robot {robot}: unknown arm; known: {', '.join(known_arms())}, or give a path to a YAML file")
     return path
+
+
+def yaml_beside(urdf: Path) -> Path | None:
+    """The arm description of that name beside a URDF."""
+    return next((path for suffix in (".yaml", ".yml") if (path := urdf.with_suffix(suffix)).is_file()), None)
+
+
+def _instead_of_urdf(path: Path) -> str:
+    if not path.is_file():
+        return f"no such file; name an arm's YAML or one of {', '.join(known_arms())}"
+    beside = yaml_beside(path)
+    if beside is not None:
+        return f"a URDF; give the YAML beside it: {beside}"
+    return f"a URDF alone; write its YAML first: mbrl-control robot new --urdf {path}"
 
 
 def known_arms() -> list[str]:

@@ -36,10 +36,12 @@ def check(
     Example: mbrl-control robot check panda
     """
     from mbrl_control.arm_setup.check import check_urdf, check_yaml
+    from mbrl_control.cli.locations import yaml_beside
 
     path = _file_of(arm)
-    alone = path.suffix == ".urdf" and not path.with_suffix(".yaml").is_file()
-    report = check_urdf(path) if alone else check_yaml(path.with_suffix(".yaml"))
+    beside = yaml_beside(path) if path.suffix == ".urdf" else path
+    alone = beside is None
+    report = check_urdf(path) if beside is None else check_yaml(beside)
     if report.arm is not None:
         report.add(_randomization_findings(report.path, report.arm))
         report.add(_simulation_findings(report.path, report.arm))

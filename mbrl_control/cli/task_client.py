@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from mbrl_control.graph import NodeStart
 Event = dict[str, Any]
 WITHOUT_ROS2_RUN = (sys.executable, "-m", "mbrl_nodes.demo_task")
 """The program where there may be no `ros2` command."""
+END_S = 10.0
+"""To hold the arm and to end."""
 
 
 class TaskError(Refused):
@@ -42,18 +45,25 @@ class TaskClient:
     def __enter__(self) -> TaskClient:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has ended already, with something unread
+            self._process.stdin.close()
+        if kind is not None:
+            # In the middle of a command it reads no input, and would go on with it; by a signal it holds the arm.
+            self._process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5.0)
+            self._process.wait(END_S)
         self._process.kill()
 
     def run(self, on_event: Callable[[Event], None] = lambda _: None, /, **command: Any) -> None:
         """Send one command and wait for its end; raise TaskError with the reason when it failed."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise TaskError(f"demo_task ended before {command['do']}; see {self._log}") from error
         for event in self._events:
             self._graph.check()
             if event["event"] == "done":

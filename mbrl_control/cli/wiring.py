@@ -66,7 +66,7 @@ class Wiring:
 
     def __post_init__(self) -> None:
         """UserError where the controller's name is none, or it would be sent what it does not take, or might be."""
-        if self.controller_name and not is_ros_name(self.controller_name):
+        if self.controller_name and not is_ros_name(self.controller_name.removeprefix("/")):
             options = "initial_joint_controller:=; --controller-name"
             raise UserError(f"controller_name: {self.controller_name!r}: no ROS name: {NAME_RULE} ({options})")
         if fault := controller_fault(self.command, self.controller_interface, self.controller_name):

@@ -153,6 +153,7 @@ class GuardCore:
             rejected_plans=self._plans.rejected,
             fresh_plans=self._plans.fresh,
             holds=len(self._machine.holds),
+            requested=self._machine.requested,
         )
 
     def _take_state(self, measured: SensorSample | None, received_ns: int, now_ns: int) -> None:
@@ -183,6 +184,9 @@ class GuardCore:
             self._enter(transition(self._machine, Event.HEALTHY, "healthy again", now_ns, self._config))
         self._enter(expire(self._machine, now_ns, self._config))
         if self._machine.state == OperatorState.PROTECTIVE_STOP and self._motion_unsure():
+            if not self._drives_off:
+                # A reset waits from here on too: by then the relay's ramp to zero has ended.
+                self._unclear_ns = now_ns
             self._drives_off = True
 
     def _drifts(self) -> bool:
@@ -279,7 +283,9 @@ class GuardCore:
         """
         if after is self._machine:
             return
-        self._machine = after
+        again, self._machine = after.state == self._machine.state, after
+        if again:
+            return
         self._hold = Hold()
         if after.state == OperatorState.ARMED:
             self._drives_off = False

@@ -48,6 +48,19 @@ def test_a_disturbance_is_planned_with_and_commands_keep_their_limits() -> None:
     assert np.abs(plans[0].knots - plans[1].knots).max() > 0.1 * np.abs(push).max()
 
 
+def test_a_torque_beyond_what_may_be_made_up_for_names_its_joints() -> None:
+    arm = load_arm(ROBOTS / "panda.yaml", EFFORT)
+    push = np.zeros(arm.joints)
+    push[[2, 5]] = 0.5 * arm.effort[[2, 5]] * np.array([1.0, -1.0])
+    bench = Bench(arm, PlannerConfig(disturbance_settle_s=0.02))
+    bench.history.append(T0 - 150 * MS, RigidBody(arm).gravity(arm.home) - push)
+    bench.following = True
+    assert bench.planner.overloaded == ()
+    for at_ms in (0, 20, 40):
+        bench.cycle(pose(arm), at_ms)
+    assert bench.planner.overloaded == (arm.joint_names[2], arm.joint_names[5])
+
+
 def test_a_disturbance_outlives_a_hold_and_is_forgotten_after_a_second_with_the_model_and_the_epoch() -> None:
     arm = load_arm(ROBOTS / "panda.yaml", EFFORT)
     push = 0.1 * arm.effort

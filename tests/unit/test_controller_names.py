@@ -72,6 +72,7 @@ def test_a_name_that_ros_refuses_is_refused_with_the_rule(name: str) -> None:
 
 def test_a_name_may_have_parts() -> None:
     assert Wiring(controller_interface=ControllerInterface.VELOCITY, controller_name="cell_2/arm").controller_name
+    assert Wiring(controller_interface=ControllerInterface.VELOCITY, controller_name="/left/arm").controller_name
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,21 @@ def test_a_key_given_twice_is_named_with_its_lines(tmp_path: Path, added: str) -
         load_arm(path)
 
 
+def test_a_key_that_is_no_text_is_an_unknown_field(tmp_path: Path) -> None:
+    for line, key in (("5: x", "5"), ("on: 1", "True")):
+        path = edited(tmp_path, lambda d: None)
+        path.write_text(path.read_text() + line + "\n")
+        with pytest.raises(ArmError, match=rf"{key}: unknown field"):
+            load_arm(path)
+
+
+def test_a_yaml_alias_that_leads_round_in_a_circle_is_no_endless_search(tmp_path: Path) -> None:
+    path = edited(tmp_path, lambda d: None)
+    path.write_text(path.read_text() + "circle: &x [*x]\n")
+    with pytest.raises(ArmError, match="circle: unknown field"):
+        load_arm(path)
+
+
 def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ArmError, match=r"arm\.yaml: no such file"):
         load_arm(tmp_path / "arm.yaml")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from mbrl_control.arm_setup.check import check_urdf, check_yaml
 from mbrl_control.arm_setup.findings import Finding, Severity
@@ -241,7 +242,7 @@ WARNINGS = {
     "visual not there": (
         spoilt(("<collision>", VISUAL + "<collision>")),
         "link base: visual",
-        "'nowhere.stl' not found; `--sim pybullet` needs it",
+        "'nowhere.stl' not found; `demo --sim pybullet` draws it",
     ),
     "no shape": ("".join(SOUND.rsplit(FORE, 1)), "link fore", "no shape"),
     "grams": (spoilt(('<mass value="1.5"/>', '<mass value="1500"/>')), "link fore: inertial mass", "grams?"),
@@ -249,6 +250,11 @@ WARNINGS = {
         spoilt(('effort="40"/>', 'effort="40"/><safety_controller soft_lower_limit="-2" soft_upper_limit="2.5"/>')),
         "joint bend: safety_controller",
         "soft_lower_limit -2 rad is stricter",
+    ),
+    "soft limit that is no number": (
+        spoilt(('effort="40"/>', 'effort="40"/><safety_controller soft_lower_limit="-inf"/>')),
+        "joint bend: safety_controller soft_lower_limit",
+        "cannot be read, and is not used",
     ),
 }
 
@@ -260,6 +266,23 @@ def test_what_is_suspicious_is_said_and_does_not_stop(tmp_path: Path, case: str)
     report = check_urdf(written(tmp_path, text), tool=tool)
     assert found(report.findings, field, words).severity is Severity.WARN
     assert report.stops == 0
+
+
+def test_a_soft_limit_of_a_continuous_joint_is_followed_in_the_yaml(tmp_path: Path) -> None:
+    soft = ('effort="40"/>', 'effort="40"/><safety_controller soft_lower_limit="-2" soft_upper_limit="2"/>')
+    endless = ('name="bend" type="revolute"', 'name="bend" type="continuous"')
+    new = write_new_arm(written(tmp_path, spoilt(soft, endless)), None, None, None)
+    words = "is stricter"
+    said = [finding for finding in check_yaml(new.yaml).findings if words in finding.fault]
+    assert [finding.field for finding in said] == ["joint bend: safety_controller"] * 2
+    assert all("in the YAML's row of bend" in finding.remedy for finding in said)
+    tree = yaml.safe_load(new.yaml.read_text())
+    for row in tree["joints"]:
+        if row["name"] == "bend":
+            row.update(lower=-2.0, upper=2.0)
+    tree["home"][2] = 1.0
+    new.yaml.write_text(yaml.safe_dump(tree))
+    assert not [finding for finding in check_yaml(new.yaml).findings if words in finding.text()]
 
 
 def test_all_faults_are_said_at_once(tmp_path: Path) -> None:
@@ -315,6 +338,9 @@ def test_the_command_line_has_an_exit_status_for_each_outcome(
     assert status == 1
     assert len(fields["home"]) == 3, "the missing field comes with a value"
     assert "hoome" in fields
+    short = spoil.rename(path.with_suffix(".yml"))
+    for name in (short, path):
+        assert str(short) in run("check", str(name))[1]
     path.write_text("<robot")
     assert run("check", str(path))[0] == 2
     (tmp_path / "notes.md").touch()

@@ -19,12 +19,23 @@ class GoalInput:
         self.refused = 0
         self._node, self._arm = node, arm
         self._goal: Goal | None = None
+        self._received_ns = 0
         self._hold: Goal | None = None
         node.create_subscription(GoalMsg, "goal", self._on_goal, LATCHED_QOS)
 
     def forget(self) -> None:
         """Nothing asked so far counts."""
         self._goal = self._hold = None
+
+    def overtaken(self, armed_ns: int) -> str:
+        """What to do about a goal that came after the last arming and is stamped before it; empty: none did."""
+        goal = self._goal
+        if goal is None or goal.stamp_ns >= armed_ns or self._received_ns < armed_ns:
+            return ""
+        return (
+            "the newest goal is stamped before the last arming and is not followed; stamp it with the graph's clock, "
+            "as `safety_status.stamp` is"
+        )
 
     def in_force(self, armed_ns: int, belief: BeliefState) -> Goal:
         """An arming discards every goal stamped earlier; without a goal the arm stays where it is."""
@@ -47,7 +58,7 @@ class GoalInput:
         elif refusal := goal_refusal(goal, self._node.now_ns()):
             self._refuse(refusal)
         else:
-            self._goal = goal
+            self._goal, self._received_ns = goal, self._node.now_ns()
 
     def _refuse(self, reason: str) -> None:
         self.refused += 1

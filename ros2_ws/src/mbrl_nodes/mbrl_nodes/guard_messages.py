@@ -25,6 +25,7 @@ def status_to_msg(status: GuardStatus, now_ns: int, missed_ticks: int, has_sprea
         missed_ticks=missed_ticks,
         rejected_plans=status.rejected_plans,
         holds=status.holds,
+        requested=status.requested,
     )
 
 

@@ -61,11 +61,12 @@ class MpcPlanner(GraphNode):
         }
 
     def trouble(self) -> str:
-        joints = ", ".join(self._planner.overloaded)
-        return joints and (
-            f"{joints}: more torque acts there than the planner may make up for: blocked, or a load that nobody "
-            "declared; stop and look"
-        )
+        if joints := ", ".join(self._planner.overloaded):
+            return (
+                f"{joints}: more torque acts there than the planner may make up for: blocked, or a load that nobody "
+                "declared; stop and look"
+            )
+        return self._goals.overtaken(self._inputs.armed_ns)
 
     def _tick(self, tick: Tick) -> None:
         belief = self._inputs.take()

@@ -39,6 +39,7 @@ class OperatorClient:
             name: node.create_client(OperatorRequest, f"guard/{name}") for name in ("arm", "start", "reset")
         }
         self._hold = node.create_client(Trigger, "guard/hold")
+        self._stop = node.create_client(Trigger, "guard/stop")
         self._declare = node.create_client(DeclarePayload, "guard/declare_payload")
         self._attach = node.create_client(AttachPayload, "sim/attach_payload")
         self._lifecycle = {
@@ -57,12 +58,16 @@ class OperatorClient:
         # The automatic HOLD ends by itself (RUNNING again, or PROTECTIVE_STOP): it is not the operator's business.
         return self.status.state in (SafetyStatus.RUNNING, SafetyStatus.HOLD)
 
-    def run(self, timeout_s: float = 12.0) -> bool:
-        """Bring the arm to RUNNING from whatever state; True when a stop had to be reset on the way."""
+    def run(self, timeout_s: float = 12.0, check: Callable[[], None] = lambda: None) -> bool:
+        """Bring the arm to RUNNING from whatever state; True when a stop had to be reset on the way.
+
+        ``check`` is called before each request, and raises where the arm is to stay as it is.
+        """
         deadline = self._seconds() + timeout_s
         was_stopped = self.status.state == SafetyStatus.PROTECTIVE_STOP
         message = ""
         while not self.running:
+            check()
             state = self.status.state
             name = {SafetyStatus.IDLE: "arm", SafetyStatus.PROTECTIVE_STOP: "reset"}.get(state, "start")
             was_stopped |= name == "reset"
@@ -92,6 +97,12 @@ class OperatorClient:
         self.call(self._hold, Trigger.Request())
         stopped = (SafetyStatus.OPERATOR_HOLD, SafetyStatus.PROTECTIVE_STOP, SafetyStatus.IDLE)
         self.wait(lambda: self.status.state in stopped, 3.0, "guard did not hold")
+
+    def stop(self) -> None:
+        """Protective stop, and wait for it."""
+        self.call(self._stop, Trigger.Request())
+        stopped = (SafetyStatus.PROTECTIVE_STOP, SafetyStatus.IDLE)
+        self.wait(lambda: self.status.state in stopped, 3.0, "guard did not stop")
 
     def payload(self, mass: float) -> None:
         """Declare to the guard, then fix to the simulated tool."""

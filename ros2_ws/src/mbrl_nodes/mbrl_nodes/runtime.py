@@ -232,7 +232,12 @@ def run(factory: Callable[[], GraphNode]) -> None:
     sys.exit(0 if started and not node.failed else 1)
 
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
+# A closed terminal window ends a node too, unless it was started to outlive that (nohup).
+_ENDING = tuple(
+    number
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+)
 
 
 def _end_on_signal(node: GraphNode) -> None:
