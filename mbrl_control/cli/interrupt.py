@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM end a verb alike, at any moment, through its context managers; a second one is ignored."""
+"""Ctrl-C, SIGTERM and a closed terminal end a verb alike, at any moment, through its context managers; a second one is
+ignored."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from types import FrameType
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, the first SIGINT or SIGTERM raises KeyboardInterrupt in the main thread; further ones are ignored."""
+    """Inside, the first of these signals raises KeyboardInterrupt in the main thread; further ones are ignored."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         for number in _NUMBERS:
@@ -25,4 +26,6 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+# Unless it was started to outlive its terminal (nohup).
+_HANGUP = () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, *_HANGUP)

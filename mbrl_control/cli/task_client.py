@@ -20,8 +20,8 @@ from mbrl_control.graph import NodeStart
 Event = dict[str, Any]
 WITHOUT_ROS2_RUN = (sys.executable, "-m", "mbrl_nodes.demo_task")
 """The program where there may be no `ros2` command."""
-END_S = 10.0
-"""To hold the arm and to end."""
+END_S = 40.0
+"""To hold the arm, to undo what a command began, and to end: milliseconds, unless the graph does not answer."""
 
 
 class TaskError(Refused):
@@ -50,7 +50,7 @@ class TaskClient:
         with contextlib.suppress(BrokenPipeError):  # it has ended already, with something unread
             self._process.stdin.close()
         if kind is not None:
-            # In the middle of a command it reads no input, and would go on with it; by a signal it holds the arm.
+            # In the middle of a command the end of its input does not end it; by a signal it holds the arm.
             self._process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_S)
@@ -68,6 +68,8 @@ class TaskClient:
             self._graph.check()
             if event["event"] == "done":
                 return
+            if event["event"] == "closed":
+                raise TaskError(f"{command['do']}: {event['reason']}")
             if event["event"] == "error":
                 raise TaskError(f"{command['do']}: {event['reason']}")
             on_event(event)

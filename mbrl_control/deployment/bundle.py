@@ -14,6 +14,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from mbrl_control.deployment.check import CARD, GOLDEN, MANIFEST, ROLLOUT, STEP, WEIGHTS, read_bundle
+from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.export import export_rollout, export_step
 from mbrl_control.deployment.files import write_folder
 from mbrl_control.deployment.geometry import geometry_sha256
@@ -24,7 +25,8 @@ from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph, Step
 from mbrl_control.deployment.session import Session
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
-from mbrl_control.dynamics.prior import prior_of
+from mbrl_control.dynamics.prior import Prior, prior_of
+from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.rewards.names import term_names
 from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface
@@ -98,9 +100,14 @@ def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
     manifest = bundle.manifest
     shape = EnsembleShape(manifest.members, len(manifest.joint_names), manifest.history, manifest.width)
     velocity = manifest.command_interface is CommandInterface.VELOCITY
-    prior = NominalPrior(manifest.dt_s, manifest.lag_s) if velocity else prior_of(arm, manifest.dt_s)
+    prior: Prior = NominalPrior(manifest.dt_s, manifest.lag_s) if velocity else prior_of(arm, manifest.dt_s)
+    tensors = load_tensors(bundle.content[WEIGHTS])
+    if isinstance(prior, RigidBodyPrior):
+        if "friction" not in tensors:
+            raise BundleError(f"{path}: learned before friction was identified; train anew, without it as a parent")
+        prior = prior.with_friction(tensors["friction"])
     ensemble = ProbabilisticEnsemble(shape, prior, torch.Generator().manual_seed(0))
-    ensemble.load_state_dict(load_tensors(bundle.content[WEIGHTS]))
+    ensemble.load_state_dict(tensors)
     return ensemble.eval()
 
 

@@ -100,7 +100,8 @@ class _Folded(nn.Module):
         if held is None:
             mean = motion.mean(0)
             held = self.prior.terms(mean[:joints], mean[joints:] * FRICTION_SPEED)
-        acceleration = self.prior.accelerate(held, commands[0, -joints:], outputs[:, joints : 2 * joints])
+        speed = motion[:, joints:] * FRICTION_SPEED
+        acceleration = self.prior.accelerate(held, commands[0, -joints:], outputs[:, joints : 2 * joints], speed)
         after = torch.matmul(self.compose, torch.cat([rows, outputs, acceleration], dim=1))
         return after, outputs[:, 3 * joints :], held
 

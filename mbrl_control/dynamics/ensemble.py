@@ -13,6 +13,7 @@ from torch import nn
 
 from mbrl_control.dynamics.normalizer import FEATURE_LIMIT, Normalizer, mixing_matrix, raw_features
 from mbrl_control.dynamics.prior import Prior
+from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,9 @@ class ProbabilisticEnsemble(nn.Module):
         self.register_buffer("feature_std", torch.ones(f))
         self.register_buffer("target_mean", torch.zeros(shape.outputs))
         self.register_buffer("target_std", torch.ones(shape.outputs))
+        if isinstance(prior, RigidBodyPrior):
+            # The prior's own; a buffer, because it is saved with the weights that were learned beside it.
+            self.register_buffer("friction", prior.friction.clone())
         self.register_buffer(
             "mixing", mixing_matrix(shape.joints, shape.history, prior.interface).float(), persistent=False
         )

@@ -49,6 +49,13 @@ class Prior(Protocol):
         ...
 
 
+def as_described(prior: Prior) -> Prior:
+    """What the arm description alone says: nothing that was found in data."""
+    if isinstance(prior, RigidBodyPrior):
+        return prior.with_friction(torch.zeros(2, prior.joints))
+    return prior
+
+
 def prior_step(
     prior: Prior, position: torch.Tensor, velocity: torch.Tensor, action: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:

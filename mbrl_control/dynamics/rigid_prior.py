@@ -1,17 +1,18 @@
-"""The prior of torque commands: rigid-body forward dynamics of the arm description, without friction.
+"""The prior of torque commands: rigid-body forward dynamics of the arm description, and friction once it is identified.
 
-The residual is learned as a torque, so that it passes the mass matrix as the commands do: friction is then a function
-of the joint's own speed alone. Over one step the acceleration of its beginning is held:
-``a = (M + armature)^-1 (effort + residual - b)``, ``dq' = dq + dt a``, ``q' = q + dt dq + dt^2 / 2 a`` (+ a residual).
-Predicted effort is what is commanded, plus a residual: gravity that the drives add themselves does not count.
+The residual is learned as a torque, so that it passes the mass matrix as the commands do. Over one step the
+acceleration of its beginning is held: ``a = (M + armature)^-1 (effort + friction + residual - b)``,
+``dq' = dq + dt a``, ``q' = q + dt dq + dt^2 / 2 a`` (+ a residual). Predicted effort is what is commanded, plus a
+residual: gravity that the drives add themselves does not count.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
+from mbrl_control.dynamics.friction import friction_torque
 from mbrl_control.rigid_body import Constants, RigidBody, energy, fields_of, inverse, mass_and_bias
 from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface
@@ -25,6 +26,8 @@ class RigidTerms:
     """[J, J, N] inverse of mass matrix with armature."""
     bias: torch.Tensor
     """[J, N] N m."""
+    stop: torch.Tensor
+    """[J, N] N m s/rad: torque that takes a joint's speed away within a step, the others left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class RigidBodyPrior:
     joints: int
     constants: Constants = field(repr=False, compare=False)
     """float64 tensors."""
+    friction: torch.Tensor = field(repr=False, compare=False)
+    """[2, J] float64, Coulomb N m and viscous N m s/rad; 0 before any data."""
 
     @property
     def interface(self) -> CommandInterface:
@@ -44,7 +49,11 @@ class RigidBodyPrior:
     def of(arm: Arm, dt_s: float) -> RigidBodyPrior:
         """The prior of an arm description that has an effort mode."""
         constants = {name: torch.from_numpy(value) for name, value in fields_of(RigidBody(arm).constants).items()}
-        return RigidBodyPrior(dt_s, arm.joints, Constants(**constants))
+        return RigidBodyPrior(dt_s, arm.joints, Constants(**constants), torch.zeros(2, arm.joints).double())
+
+    def with_friction(self, friction: torch.Tensor) -> RigidBodyPrior:
+        """The same arm with friction [2, J]."""
+        return replace(self, friction=friction.double())
 
     def targets(
         self, position: torch.Tensor, velocity: torch.Tensor, action: torch.Tensor, outputs: torch.Tensor
@@ -52,8 +61,10 @@ class RigidBodyPrior:
         """See `Prior`: residual position rad, torque N m and effort N m."""
         after, speed, effort = outputs.chunk(3, dim=-1)
         acceleration = (speed - velocity) / self.dt_s
-        mass, bias = mass_and_bias(self._constants(position.dtype), position.T, velocity.T, torch)
-        needed = (mass * acceleration.T[None]).sum(1) + bias
+        constants = self._constants(position.dtype)
+        mass, bias = mass_and_bias(constants, position.T, velocity.T, torch)
+        terms = self._terms(inverse(constants, mass, torch), bias)
+        needed = (mass * acceleration.T[None]).sum(1) + bias - self._friction(terms, action.T, velocity.T)
         moved = position + self.dt_s * velocity + 0.5 * self.dt_s**2 * acceleration
         return torch.cat([after - moved, needed.T - action, effort - action], dim=-1)
 
@@ -68,7 +79,8 @@ class RigidBodyPrior:
         """See `Prior`."""
         moved, torque, effort = residual.chunk(3, dim=-1)
         terms = self.terms(position.mean(0).T, velocity.mean(0).T)
-        acceleration = self.accelerate(terms, action.T, torque.transpose(-1, -2)).transpose(-1, -2)
+        speed_rows, torque_rows = velocity.transpose(-1, -2), torque.transpose(-1, -2)
+        acceleration = self.accelerate(terms, action.T, torque_rows, speed_rows).transpose(-1, -2)
         drift = position + self.dt_s * velocity + 0.5 * self.dt_s**2 * acceleration
         mean = torch.cat([drift + moved, velocity + self.dt_s * acceleration, action + effort], dim=-1)
         own, shaken, sensed = variance.chunk(3, dim=-1)
@@ -79,12 +91,22 @@ class RigidBodyPrior:
         """Of states [J, N]."""
         constants = self._constants(position.dtype)
         mass, bias = mass_and_bias(constants, position, velocity, torch)
-        return RigidTerms(inverse(constants, mass, torch), bias)
+        return self._terms(inverse(constants, mass, torch), bias)
 
-    def accelerate(self, terms: RigidTerms, action: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-        """Torque [J, N] and residual torque [E, J, N] -> acceleration [E, J, N]."""
-        torque = residual + (action - terms.bias)
+    def accelerate(
+        self, terms: RigidTerms, action: torch.Tensor, residual: torch.Tensor, velocity: torch.Tensor
+    ) -> torch.Tensor:
+        """Torque [J, N], residual torque and speed [E, J, N] -> acceleration [E, J, N]."""
+        torque = residual + (action - terms.bias) + self._friction(terms, action, velocity)
         return (terms.mobility[None] * torque[:, None]).sum(2)
+
+    def _terms(self, mobility: torch.Tensor, bias: torch.Tensor) -> RigidTerms:
+        diagonal = (mobility * torch.eye(self.joints, dtype=mobility.dtype)[..., None]).sum(1)
+        return RigidTerms(mobility, bias, 1.0 / (self.dt_s * diagonal))
+
+    def _friction(self, terms: RigidTerms, action: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
+        stopping = velocity * terms.stop + (action - terms.bias)
+        return friction_torque(self.friction.to(velocity.dtype), velocity, stopping)
 
     def energy(self, position: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
         """State [J, N] -> mechanical energy [N] J."""

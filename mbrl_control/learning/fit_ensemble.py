@@ -17,8 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.friction import identify_friction
 from mbrl_control.dynamics.normalizer import Normalizer, raw_features
 from mbrl_control.dynamics.prior import Prior
+from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.learning.errors import DataError
 from mbrl_control.signals import Array, CommandInterface, Transitions
 
@@ -150,11 +152,10 @@ def _initial(
     A parent in whose scaling the rows lie far out is left aside.
     """
     history, joints = transitions.history.shape[1:]
-    rows = model_tensors(transitions, prior)
     if warm_start is not None and (warm_start.shape.joints, warm_start.shape.history) != (joints, history):
         made = warm_start.shape
         raise DataError(f"warm_start: made for J={made.joints}, K={made.history}, rows have J={joints}, K={history}")
-    if warm_start is not None and _fits(warm_start, rows):
+    if warm_start is not None and _fits(warm_start, model_tensors(transitions, warm_start.prior)):
         members = [member % warm_start.shape.members for member in range(settings.trained_members)]
         ensemble = warm_start.select(members)
         with torch.no_grad():
@@ -162,10 +163,21 @@ def _initial(
                 weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
         return ensemble
     shape = EnsembleShape(settings.trained_members, joints, history, settings.width)
+    prior = _with_friction(prior, transitions)
+    rows = model_tensors(transitions, prior)
     ensemble = ProbabilisticEnsemble(shape, prior, generator)
     mixed = raw_features(rows.position, rows.velocity, rows.commands) @ ensemble.mixing.double()
     ensemble.set_normalizer(Normalizer.of(mixed, rows.residual))
     return ensemble
+
+
+def _with_friction(prior: Prior, transitions: Transitions) -> Prior:
+    """Of torques: the friction that explains most of the rows' residual torque."""
+    if not isinstance(prior, RigidBodyPrior):
+        return prior
+    rows, joints = model_tensors(transitions, prior), transitions.position.shape[1]
+    after = torch.from_numpy(transitions.next_velocity)
+    return prior.with_friction(identify_friction(rows.velocity, after, rows.residual[:, joints : 2 * joints]))
 
 
 def _fits(parent: ProbabilisticEnsemble, rows: ModelTensors) -> bool:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
-from mbrl_control.dynamics.prior import prior_step
+from mbrl_control.dynamics.prior import as_described, prior_step
 from mbrl_control.learning.errors import DataError
 from mbrl_control.signals import Array, Transitions
 
@@ -27,7 +27,7 @@ class KStepError:
     velocity: float
     """rad/s, ensemble mean."""
     nominal_position: float
-    """rad, prior alone."""
+    """rad, the arm description's prior alone."""
     nominal_velocity: float
     """rad/s, prior alone."""
     windows: int
@@ -56,7 +56,7 @@ def k_step_errors(
     starts = starts[transitions.segment[starts] == transitions.segment[starts + longest - 1]]
     if len(starts) == 0:
         raise DataError(f"rows: no gapless run of {longest} rows to score; keep longer segments")
-    joints = ensemble.shape.joints
+    joints, described = ensemble.shape.joints, as_described(ensemble.prior)
     state, _ = _inputs(ensemble, transitions, starts)
     position, velocity = state[0, :, :joints].double(), state[0, :, joints : 2 * joints].double()
     errors = []
@@ -65,7 +65,7 @@ def k_step_errors(
             now = starts + step
             action = torch.from_numpy(transitions.action[now])
             state, mean, _ = ensemble(state, action.float())
-            position, velocity = prior_step(ensemble.prior, position, velocity, action)
+            position, velocity = prior_step(described, position, velocity, action)
             if step + 1 in steps:
                 predicted = mean.mean(0).numpy()
                 q, dq = predicted[:, :joints], predicted[:, joints : 2 * joints]

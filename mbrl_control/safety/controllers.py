@@ -52,7 +52,7 @@ def kind_told(name: str) -> ControllerInterface | None:
     """What a controller's name tells of its interface by the convention of `ros2_controllers`; None: nothing."""
     if "trajectory" in name:
         return ControllerInterface.JOINT_TRAJECTORY
-    match = _FORWARD.fullmatch(name)
+    match = _FORWARD.fullmatch(name.rpartition("/")[2])
     return None if match is None else ControllerInterface(match[1])
 
 

@@ -153,7 +153,6 @@ class GuardCore:
             rejected_plans=self._plans.rejected,
             fresh_plans=self._plans.fresh,
             holds=len(self._machine.holds),
-            requested=self._machine.requested,
         )
 
     def _take_state(self, measured: SensorSample | None, received_ns: int, now_ns: int) -> None:
@@ -283,9 +282,7 @@ class GuardCore:
         """
         if after is self._machine:
             return
-        again, self._machine = after.state == self._machine.state, after
-        if again:
-            return
+        self._machine = after
         self._hold = Hold()
         if after.state == OperatorState.ARMED:
             self._drives_off = False

@@ -21,5 +21,3 @@ class GuardStatus:
     rejected_plans: int
     fresh_plans: int
     holds: int
-    requested: bool
-    """Somebody asked for this hold or stop."""

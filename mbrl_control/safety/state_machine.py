@@ -26,13 +26,10 @@ class Event(Enum):
     HEALTHY = "healthy"
 
 
-REQUESTS = (Event.REQUEST_HOLD, Event.REQUEST_STOP)
-
 # IDLE has no way to PROTECTIVE_STOP: its drives are off, which is safer than a stop with drives on.
 TABLE: dict[tuple[OperatorState, Event], OperatorState] = {
     (IDLE, Event.ARM): ARMED,
     (ARMED, Event.START): RUNNING,
-    (ARMED, Event.REQUEST_HOLD): OPERATOR_HOLD,
     (ARMED, Event.REQUEST_STOP): PROTECTIVE_STOP,
     (ARMED, Event.HARD_FAULT): PROTECTIVE_STOP,
     (RUNNING, Event.REQUEST_HOLD): OPERATOR_HOLD,
@@ -46,9 +43,6 @@ TABLE: dict[tuple[OperatorState, Event], OperatorState] = {
     (OPERATOR_HOLD, Event.START): RUNNING,
     (OPERATOR_HOLD, Event.REQUEST_STOP): PROTECTIVE_STOP,
     (OPERATOR_HOLD, Event.HARD_FAULT): PROTECTIVE_STOP,
-    # The arm rests already, but whoever resets such stops by program must learn that somebody wants it to.
-    (PROTECTIVE_STOP, Event.REQUEST_HOLD): PROTECTIVE_STOP,
-    (PROTECTIVE_STOP, Event.REQUEST_STOP): PROTECTIVE_STOP,
     (PROTECTIVE_STOP, Event.RESET): ARMED,
 }
 
@@ -64,22 +58,18 @@ class Machine:
     holds: tuple[int, ...] = ()
     """Times of the entries into HOLD since arming, ns."""
     reason: str = "started"
-    requested: bool = False
-    """Somebody asked for this hold or stop: it is for a person to end it, not for a program."""
 
 
 def transition(machine: Machine, event: Event, reason: str, now_ns: int, config: GuardConfig) -> Machine:
     """The machine after ``event``; the very same object when the table knows no such move."""
     after = TABLE.get((machine.state, event))
-    if after is None or (after == machine.state and machine.requested):
+    if after is None:
         return machine
     if after == HOLD:
         return _enter_hold(machine, reason, now_ns, config)
     if after == ARMED:
         return Machine(ARMED, now_ns, machine.epoch + 1, (), reason)
-    text = f"{reason}; {machine.reason}" if after == machine.state else reason
-    requested = event in REQUESTS or (machine.requested and after == PROTECTIVE_STOP)
-    return replace(machine, state=after, since_ns=now_ns, reason=text, requested=requested)
+    return replace(machine, state=after, since_ns=now_ns, reason=reason)
 
 
 def expire(machine: Machine, now_ns: int, config: GuardConfig) -> Machine:

@@ -49,6 +49,8 @@ def test_a_controller_is_sent_what_it_takes_or_the_run_is_refused(
         (ControllerInterface.VELOCITY, "forward_position_controller", "give position, or another name"),
         (ControllerInterface.EFFORT, "", "use one of position, velocity, joint_trajectory"),
         (None, "forward_effort_controller", "use one of position, velocity, joint_trajectory"),
+        (ControllerInterface.VELOCITY, "/forward_position_controller", "velocity contradicts"),
+        (ControllerInterface.VELOCITY, "cell/forward_position_controller", "velocity contradicts"),
         (None, "arm_controller", "give one of position, velocity, effort, joint_trajectory"),
     ],
     ids=lambda value: str(value or "none"),

@@ -41,11 +41,13 @@ class Graph:
     def __init__(self, at: dict[int, Callable[[Graph], None]] | None = None) -> None:
         self.at = at or {}
         self.status = SafetyStatus(state=SafetyStatus.IDLE)
+        self.while_arming: Callable[[Graph], None] = lambda _: None
         self.asked: list[Any] = []
         self.sent: list[Any] = []
         self.told: list[dict[str, Any]] = []
         self.fails: dict[Any, OperatorError] = {}
         self.read = 0
+        self.requests: int | None = 7
 
     def now_ns(self) -> int:
         self.read += 1
@@ -62,12 +64,14 @@ class Graph:
     def run(self, check: Callable[[], None]) -> None:
         if self.status.state != SafetyStatus.RUNNING:
             check()
+            self.while_arming(self)
+            check()
             self._ask("run")
             self.status = SafetyStatus(state=SafetyStatus.RUNNING)
 
     def hold(self) -> None:
         self._ask("hold")
-        self.status = SafetyStatus(state=SafetyStatus.OPERATOR_HOLD, requested=True)
+        held_by_somebody(self)
 
     def activate(self, name: str, active: bool) -> None:
         self._ask((name, active))
@@ -86,7 +90,9 @@ class Graph:
 
 def motions_of(graph: Graph) -> Motions:
     stand_in: Any = graph
-    return Motions(stand_in, ARM, stand_in, lambda **event: graph.told.append(event))
+    motions = Motions(stand_in, ARM, stand_in, lambda **event: graph.told.append(event))
+    motions.begin(0)
+    return motions
 
 
 @pytest.fixture(autouse=True)
@@ -99,11 +105,13 @@ def stopped_by_guard(graph: Graph) -> None:
 
 
 def stopped_by_somebody(graph: Graph) -> None:
-    graph.status = SafetyStatus(state=SafetyStatus.PROTECTIVE_STOP, reasons=["stop requested"], requested=True)
+    graph.status = SafetyStatus(state=SafetyStatus.PROTECTIVE_STOP, reasons=["stop requested"])
+    graph.requests = (graph.requests or 0) + 1
 
 
 def held_by_somebody(graph: Graph) -> None:
-    graph.status = SafetyStatus(state=SafetyStatus.OPERATOR_HOLD, reasons=["hold requested"], requested=True)
+    graph.status = SafetyStatus(state=SafetyStatus.OPERATOR_HOLD, reasons=["hold requested"])
+    graph.requests = (graph.requests or 0) + 1
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -134,6 +142,8 @@ def test_what_a_person_stops_or_holds_stays_so_until_the_next_command(action: An
     with pytest.raises(Halted, match="requested"):
         motions.reach("x", TARGET * 3, 0.5)
     assert graph.asked == ["run"]
+    with pytest.raises(Halted):
+        motions.begin(0)
     motions.begin(motions.halts)
     motions.reach("x", TARGET, 0.5)
     assert graph.asked == ["run", "run"]
@@ -141,17 +151,46 @@ def test_what_a_person_stops_or_holds_stays_so_until_the_next_command(action: An
 
 def test_a_person_who_stops_an_arm_that_the_guard_has_stopped_is_obeyed_too() -> None:
     graph = Graph({12: stopped_by_guard})
-    motions = motions_of(graph)
-    granted = graph.run
 
-    def person_first(check: Callable[[], None]) -> None:
+    def person_first(graph: Graph) -> None:
         if graph.status.state == SafetyStatus.PROTECTIVE_STOP:
             stopped_by_somebody(graph)
-        granted(check)
 
-    graph.run = person_first  # type: ignore[method-assign]
+    graph.while_arming = person_first
     with pytest.raises(Halted):
-        motions.reach("x", TARGET, 1.0)
+        motions_of(graph).reach("x", TARGET, 1.0)
+    assert graph.asked == ["run"]
+
+
+@pytest.mark.parametrize("name", ["reach", "track", "excite"])
+@pytest.mark.parametrize("action", [stopped_by_somebody, held_by_somebody])
+def test_a_person_who_stops_an_arm_that_is_about_to_start_is_obeyed_too(name: str, action: Any) -> None:
+    graph = Graph()
+    graph.while_arming = action
+    arguments: dict[str, dict[str, Any]] = {
+        "reach": {"phase": "x", "targets": TARGET, "window": 1.0},
+        "track": {"phase": "x", "amplitude": 0.12, "period": 8.0, "laps": 1},
+        "excite": {"seconds": 1.0},
+    }
+    with pytest.raises(Halted, match="requested"):
+        getattr(motions_of(graph), name)(**arguments[name])
+    assert "run" not in graph.asked
+
+
+def test_a_guard_that_is_heard_late_counts_from_where_it_is_heard() -> None:
+    graph = Graph()
+    graph.requests = None
+    motions = motions_of(graph)
+    graph.at[3] = lambda graph: setattr(graph, "requests", 5)
+    graph.at[20] = stopped_by_somebody
+    with pytest.raises(Halted, match="somebody"):
+        motions.reach("x", TARGET, 3.0)
+
+
+def test_an_arm_that_somebody_stopped_before_goes_on_with_a_new_command() -> None:
+    graph = Graph()
+    stopped_by_somebody(graph)
+    motions_of(graph).reach("x", TARGET, 0.5)
     assert graph.asked == ["run"]
 
 
@@ -189,6 +228,7 @@ def test_excitation_that_is_ended_leaves_no_collector_behind(action: Any) -> Non
         (("collector", True), OperatorError("refused"), [("mpc_planner", True)]),
         (("collector", True), NoAnswer("lost"), [("collector", False), ("mpc_planner", True)]),
         (("mpc_planner", False), OperatorError("refused"), []),
+        (("mpc_planner", False), NoAnswer("lost"), [("mpc_planner", True)]),
     ],
 )
 def test_excitation_undoes_what_it_has_done_whatever_fails(failing: Any, error: OperatorError, rest: list[Any]) -> None:

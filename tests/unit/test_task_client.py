@@ -13,9 +13,11 @@ import pytest
 from mbrl_control.cli import task_client
 from mbrl_control.cli.task_client import TaskClient, TaskError
 
-READY = 'import signal, sys, time; print(\'{"state": "active"}\', flush=True); '
-BUSY = READY + "\ntry:\n  time.sleep(60)\nexcept KeyboardInterrupt:\n  open(sys.argv[-1], 'w').write('held')"
-PATIENT = READY + "sys.stdin.read(); open(sys.argv[-1], 'w').write('ended')"
+BEGIN = "import signal, sys, time\n"
+READY = 'print(\'{"state": "active"}\', flush=True)'
+END = "open(sys.argv[-1], 'w').write"
+BUSY = f"{BEGIN}try:\n  {READY}; time.sleep(60)\nexcept KeyboardInterrupt:\n  {END}('held')"
+PATIENT = f"{BEGIN}{READY}; sys.stdin.read(); {END}('ended')"
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_a_task_ends_with_its_input_where_nothing_went_wrong(client: Any, tmp_pa
 
 
 def test_a_task_that_has_ended_between_two_commands_is_an_error_with_its_log(client: Any) -> None:
-    with client(READY) as task:
+    with client(BEGIN + READY) as task:
         task._process.wait()
         with pytest.raises(TaskError, match=r"demo_task ended before hold; see .*demo_task\.log"):
             task.run(do="hold")

@@ -7,23 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from mbrl_control.arm_setup.check import check_urdf, check_yaml
-from mbrl_control.arm_setup.findings import Finding, Severity
+from mbrl_control.arm_setup.findings import Severity
 from mbrl_control.arm_setup.new import write_new_arm
 from mbrl_control.cli import main as cli
 from mbrl_control.robot import ArmError, load_arm
-from tests.unit.urdf_support import SOUND, spoilt, with_finger, written
+from tests.unit.urdf_support import SOUND, found, spoilt, with_finger, written
 
 FLOATING = """<link name="room"/><joint name="loose" type="floating"><parent link="room"/><child link="base"/></joint>
 </robot>"""
 LOOP = '<joint name="back" type="fixed"><parent link="tool0"/><child link="base"/></joint></robot>'
 RING = '<joint name="tie" type="fixed"><parent link="base"/><child link="tool0"/></joint></robot>'
-COLUMN = """<mass value="3"/>
-      <inertia ixx="0.02" ixy="0" ixz="0" iyy="0.02\""""
-VISUAL = '<visual><geometry><mesh filename="nowhere.stl"/></geometry></visual>'
-FORE = '<collision><origin xyz="0 0 0.15"/><geometry><cylinder radius="0.05" length="0.3"/></geometry></collision>'
 STOPS = {
     "degrees": (spoilt(('lower="-2.5"', 'lower="-170"')), "joint bend: limit lower", "degrees", -2.96706),
     "degrees per second": (
@@ -105,12 +100,6 @@ STOPS = {
     "a ring": (SOUND.replace("</robot>", RING), "link tool0", "held by 2 joints (tool0_joint, tie)", None),
     "xacro": (spoilt(('effort="80"', 'effort="${strong}"')), "xacro", "not expanded", None),
 }
-
-
-def found(findings: list[Finding], field: str, words: str) -> Finding:
-    hits = [finding for finding in findings if finding.field == field and words in finding.fault]
-    assert len(hits) == 1, f"{field} ({words}) among\n" + "\n".join(f.text() for f in findings)
-    return hits[0]
 
 
 def test_the_sound_urdf_has_nothing_to_say_against(tmp_path: Path) -> None:
@@ -219,70 +208,6 @@ def test_loading_an_arm_whose_yaml_does_not_fill_the_gap_names_it(tmp_path: Path
     finding = found(report.findings, field, words.replace("continuous", "missing"))
     assert finding.proposal is not None, "a value is proposed"
     assert report.arm is None
-
-
-WARNINGS = {
-    "placeholder effort": (spoilt(('effort="40"', 'effort="1000"')), "joint bend: limit effort", "placeholder"),
-    "effort of one": (spoilt(('effort="40"', 'effort="1"')), "joint bend: limit effort", "placeholder"),
-    "very fast": (spoilt(('velocity="3"', 'velocity="10"')), "limit velocity", "bend 10"),
-    "inertia in other units": (
-        spoilt((COLUMN, COLUMN.replace("0.02", "20"))),
-        "link column: inertial",
-        "radius of gyration",
-    ),
-    "gripper finger": (with_finger(), "joint grip", "fixed at zero"),
-    "mesh not there": (
-        spoilt(
-            ('<cylinder radius="0.05" length="0.3"/>', '<mesh filename="package://test_arm/fore.stl"/>'),
-            ('<cylinder radius="0.05" length="0.3"/>', '<mesh filename="package://test_arm/fore.stl"/>'),
-        ),
-        "link fore: collision",
-        "not found",
-    ),
-    "visual not there": (
-        spoilt(("<collision>", VISUAL + "<collision>")),
-        "link base: visual",
-        "'nowhere.stl' not found; `demo --sim pybullet` draws it",
-    ),
-    "no shape": ("".join(SOUND.rsplit(FORE, 1)), "link fore", "no shape"),
-    "grams": (spoilt(('<mass value="1.5"/>', '<mass value="1500"/>')), "link fore: inertial mass", "grams?"),
-    "soft limit": (
-        spoilt(('effort="40"/>', 'effort="40"/><safety_controller soft_lower_limit="-2" soft_upper_limit="2.5"/>')),
-        "joint bend: safety_controller",
-        "soft_lower_limit -2 rad is stricter",
-    ),
-    "soft limit that is no number": (
-        spoilt(('effort="40"/>', 'effort="40"/><safety_controller soft_lower_limit="-inf"/>')),
-        "joint bend: safety_controller soft_lower_limit",
-        "cannot be read, and is not used",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WARNINGS)
-def test_what_is_suspicious_is_said_and_does_not_stop(tmp_path: Path, case: str) -> None:
-    text, field, words = WARNINGS[case]
-    tool = "tool0"
-    report = check_urdf(written(tmp_path, text), tool=tool)
-    assert found(report.findings, field, words).severity is Severity.WARN
-    assert report.stops == 0
-
-
-def test_a_soft_limit_of_a_continuous_joint_is_followed_in_the_yaml(tmp_path: Path) -> None:
-    soft = ('effort="40"/>', 'effort="40"/><safety_controller soft_lower_limit="-2" soft_upper_limit="2"/>')
-    endless = ('name="bend" type="revolute"', 'name="bend" type="continuous"')
-    new = write_new_arm(written(tmp_path, spoilt(soft, endless)), None, None, None)
-    words = "is stricter"
-    said = [finding for finding in check_yaml(new.yaml).findings if words in finding.fault]
-    assert [finding.field for finding in said] == ["joint bend: safety_controller"] * 2
-    assert all("in the YAML's row of bend" in finding.remedy for finding in said)
-    tree = yaml.safe_load(new.yaml.read_text())
-    for row in tree["joints"]:
-        if row["name"] == "bend":
-            row.update(lower=-2.0, upper=2.0)
-    tree["home"][2] = 1.0
-    new.yaml.write_text(yaml.safe_dump(tree))
-    assert not [finding for finding in check_yaml(new.yaml).findings if words in finding.text()]
 
 
 def test_all_faults_are_said_at_once(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mbrl_control.arm_setup.findings import Finding
+
 LINK = """
   <link name="{name}">
     <inertial><origin xyz="0 0 {half}"/><mass value="{mass}"/>
@@ -71,3 +73,10 @@ def written(folder: Path, text: str) -> Path:
     path = folder / "arm.urdf"
     path.write_text(text)
     return path
+
+
+def found(findings: list[Finding], field: str, words: str) -> Finding:
+    """The one finding of this field with these words."""
+    hits = [finding for finding in findings if finding.field == field and words in finding.fault]
+    assert len(hits) == 1, f"{field} ({words}) among\n" + "\n".join(f.text() for f in findings)
+    return hits[0]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from mbrl_control.signals import Array
+
+LARGEST = 1e6
+"""Of a number: beyond all metres, kilograms and seconds (twelve days) of an arm."""
 
 
 class CommandError(ValueError):
@@ -32,10 +34,11 @@ def read_command(line: bytes, known: Collection[str]) -> tuple[str, dict[str, An
 
 
 def number(name: str, value: Any, unit: str, zero: bool = False) -> float:
-    """A finite number above zero, or from zero on. Also whole ones: a message's field aborts the process on an int."""
-    real = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not real or value < 0.0 or (value == 0.0 and not zero):
-        raise CommandError(f"{name}: {value!r}: give a number {'from 0 on' if zero else 'above 0'}, {unit}")
+    """A number above zero, or from zero on. Also whole ones: a message's field aborts the process on an int."""
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not real or not 0.0 <= value < LARGEST or (value == 0.0 and not zero):
+        least = "from 0 on" if zero else "above 0"
+        raise CommandError(f"{name}: {value!r}: give a number {least}, below {LARGEST:g}, {unit}")
     return float(value)
 
 

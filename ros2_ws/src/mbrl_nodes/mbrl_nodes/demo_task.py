@@ -19,14 +19,16 @@ from typing import Any
 from mbrl_msgs.msg import PlannerReport
 
 from mbrl_nodes.arm_parameters import arm_of, declare_arm
-from mbrl_nodes.command_line import read_command, text
+from mbrl_nodes.command_line import CommandError, read_command, text
 from mbrl_nodes.motions import Motions
-from mbrl_nodes.operator_client import OperatorClient, OperatorError
+from mbrl_nodes.operator_client import OperatorClient
 from mbrl_nodes.runtime import STATE_QOS, GraphNode, run
 
 ENDED = "standard input has ended: this operator leaves, the arm goes on as it was; to stop it, call guard/hold"
 IDLE_END = "ended by a signal while no command ran: the arm goes on as it was; to stop it, call guard/hold"
 HELD_END = "ended by a signal: the arm was told to hold"
+UNDO_S = 20.0
+"""For a command that was ended to hold the arm and hand back to the planner."""
 
 
 class DemoTask(GraphNode):
@@ -47,25 +49,41 @@ class DemoTask(GraphNode):
             "payload": self.motions.payload,
             "await_model": self.await_model,
         }
-        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._busy = self._closed = False
+        self._commands: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        """Of the two below."""
+        self._unfinished = 0
+        """Commands taken and not yet answered."""
+        self._leaving = False
+        self._all_done = threading.Event()
+        """Set while there are none."""
+        self._all_done.set()
 
     def start(self) -> None:
         for loop in (self._read, self._work):
             threading.Thread(target=loop, name=loop.__name__, daemon=True).start()
 
     def finish(self) -> None:
-        """By a signal: whoever leaves in the middle of a command does not leave an arm in motion behind."""
-        if not self._closed and not self.finished.done():
-            self._close(self._held() if self._busy else IDLE_END)
-        super().finish()
+        """By a signal: whoever leaves in the middle of a command leaves no arm in motion and nothing undone behind."""
+        try:
+            if (unfinished := self._leave()) is not None:
+                self._close(self._held() if unfinished else IDLE_END)
+        finally:
+            super().finish()
+
+    def _leave(self) -> int | None:
+        """Take no more commands; how many there are, or None where somebody is leaving already."""
+        with self._lock:
+            before, self._leaving = self._leaving, True
+            return None if before else self._unfinished
 
     def _held(self) -> str:
+        """While the executor still serves: hold, and let the command that ends by it undo what it began."""
         try:
             self.motions.hold()
-        except OperatorError as error:
+        except Exception as error:  # whatever it is, this process is to end, and its user to know
             return f"ended by a signal, and the arm could not be told to hold: {error}"
-        return HELD_END
+        return HELD_END if self._all_done.wait(UNDO_S) else f"{HELD_END}; what the command began is not undone"
 
     def _on_report(self, report: PlannerReport) -> None:
         self.model_id = report.model_id
@@ -77,19 +95,22 @@ class DemoTask(GraphNode):
                 for line in lines:
                     self._answered(lambda line=line: self._take(line), "")
         finally:
-            self._waiting.put(None)
+            self._commands.put(None)
 
     def _work(self) -> None:
         try:
-            while (command := self._waiting.get()) is not None:
-                self._busy = True
+            while (command := self._commands.get()) is not None:
                 command()
-                self._busy = False
-            self._close(ENDED)
-        finally:  # also when nobody reads the events any more: a process that obeys nobody must not look alive
+                with self._lock:
+                    self._unfinished -= 1
+                    if self._unfinished == 0:
+                        self._all_done.set()
+            if self._leave() is not None:
+                self._close(ENDED)
+                super().finish()
+        except OSError:  # nobody reads the events any more: a process that obeys nobody must not look alive
             try:
-                if self._busy:
-                    self.motions.hold()
+                self.motions.hold()
             finally:
                 super().finish()
 
@@ -97,7 +118,7 @@ class DemoTask(GraphNode):
         """Do it now, or in its turn."""
         name, arguments = read_command(line, (*self._in_turn, *self._at_once))
         if name in self._at_once:
-            self._answered(lambda: self._at_once[name](**arguments), name)
+            self._answered(self._at_once[name], name)  # whatever else stands in the line
             return
         halts = self.motions.halts
 
@@ -105,7 +126,12 @@ class DemoTask(GraphNode):
             self.motions.begin(halts)
             self._in_turn[name](**arguments)
 
-        self._waiting.put(lambda: self._answered(act, name))
+        with self._lock:
+            if self._leaving:
+                raise CommandError(f"{name}: this operator is leaving; nothing is begun any more")
+            self._unfinished += 1
+            self._all_done.clear()
+        self._commands.put(lambda: self._answered(act, name))
 
     def _answered(self, act: Callable[[], None], name: str) -> None:
         """``name``: of the command whose end this is; empty: only a failure is told."""
@@ -118,7 +144,6 @@ class DemoTask(GraphNode):
                 self.tell(event="done", do=name)
 
     def _close(self, reason: str) -> None:
-        self._closed = True
         self.tell(event="closed", reason=reason)
 
     @staticmethod
@@ -130,7 +155,7 @@ class DemoTask(GraphNode):
         wanted = text("model_id", model_id)
 
         def arrived() -> bool:
-            self.motions.check_here()
+            self.motions.check()
             return self.model_id == wanted
 
         self.operator.wait(arrived, 20.0, f"planner did not take {wanted}")

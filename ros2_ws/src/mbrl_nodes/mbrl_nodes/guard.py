@@ -55,7 +55,7 @@ class Guard(GraphNode):
         )
         self._lock = threading.Lock()
         self._measured: tuple[SensorSample | None, int] = (None, 0)
-        self._missed, self._has_spread = 0, False
+        self._missed, self._requests, self._has_spread = 0, 0, False
         self._shown: tuple[OperatorState, int] | None = None
 
     def setup(self) -> None:
@@ -108,10 +108,10 @@ class Guard(GraphNode):
             status = self._core.status()
         self._missed += tick.skipped
         self._commands.publish(safe_command_to_msg(command, self._names, tick.index, int(status.state)))
-        shown = (status.state, status.challenge)
+        shown = (status.state, status.challenge, self._requests)
         if shown != self._shown or tick.index % STATUS_TICKS == 0:
             self._shown = shown
-            self._statuses.publish(status_to_msg(status, self.now_ns(), self._missed, self._has_spread))
+            self._statuses.publish(status_to_msg(status, self.now_ns(), self._missed, self._has_spread, self._requests))
 
     def _read_state(self) -> None:
         message = self._states.newest()
@@ -146,6 +146,7 @@ class Guard(GraphNode):
 
     def _on_anyone(self, event: Event, response: Any) -> Any:
         with self._lock:
+            self._requests += 1
             reply = self._core.raise_severity(event, event.value, self.now_ns())
         return answer(reply, response)
 

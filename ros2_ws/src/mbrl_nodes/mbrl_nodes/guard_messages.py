@@ -11,7 +11,7 @@ from mbrl_control.safety.requests import Reply
 from mbrl_nodes.convert import stamp_from_ns
 
 
-def status_to_msg(status: GuardStatus, now_ns: int, missed_ticks: int, has_spread: bool) -> SafetyStatus:
+def status_to_msg(status: GuardStatus, now_ns: int, missed_ticks: int, has_spread: bool, requests: int) -> SafetyStatus:
     return SafetyStatus(
         stamp=stamp_from_ns(now_ns),
         state=int(status.state),
@@ -25,7 +25,7 @@ def status_to_msg(status: GuardStatus, now_ns: int, missed_ticks: int, has_sprea
         missed_ticks=missed_ticks,
         rejected_plans=status.rejected_plans,
         holds=status.holds,
-        requested=status.requested,
+        requests=requests,
     )
 
 

@@ -1,7 +1,7 @@
 """What the operator's terminal makes the arm do. A guard's own stop is reset and the arm sent on; a person's is not.
 
-One command runs at a time, in a thread of its own. Everything in it passes `_check` before the arm goes on: a hold
-or stop that somebody asked for, here or by the guard's services, ends it with `Halted`.
+One command runs at a time, in a thread of its own. Before each step `check` is passed: a hold or stop that somebody
+has asked for since the command was given, here or by the guard's services, ends it with `Halted`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class Motions:
         self._node, self._arm, self._tell = node, arm, tell
         self._begun = 0
         """``halts`` when the running command was asked for."""
+        self._requests: int | None = None
+        """What the guard had counted when it began; None: the guard had not been heard."""
         self._sequence = 0
         self._goal: Goal | None = None
         """To be asked for again after a stop."""
@@ -51,8 +53,8 @@ class Motions:
 
     def begin(self, halts: int) -> None:
         """A command that was asked for after so many halts; Halted where there was one since."""
-        self._begun = halts
-        self.check_here()
+        self._begun, self._requests = halts, self.operator.requests
+        self.check()
 
     def hold(self) -> None:
         """At once: brake and hold, and end what is running."""
@@ -90,44 +92,50 @@ class Motions:
         duration = number("seconds", seconds, "s")
         self._phases.publish(String(data="excitation"))
         with ExitStack() as reversed_:
-            self.operator.hold()
-            self.operator.activate("mpc_planner", False)
+            self._hold_first()
+            self._switch("mpc_planner", False)
             reversed_.callback(self.operator.activate, "mpc_planner", True)
-            self._activate_collector()
+            self._switch("collector", True)
             reversed_.callback(self.operator.activate, "collector", False)
             reversed_.callback(self.operator.hold)
             self._goal = None
-            self.operator.run(check=self.check_here)
+            self.operator.run(check=self.check)
             self._spend(duration, self._now())
 
     def payload(self, mass: float) -> None:
         """Declared to the guard, fixed to the simulated tool."""
         self.operator.payload(number("mass", mass, "kg", zero=True))
 
-    def _activate_collector(self) -> None:
+    def _hold_first(self) -> None:
+        """The one hold that does not end the running command."""
+        self.check()
+        self.operator.hold()
+        self._requests = None if self._requests is None else self._requests + 1
+
+    def _switch(self, name: str, active: bool) -> None:
         try:
-            self.operator.activate("collector", True)
+            self.operator.activate(name, active)
         except NoAnswer:  # it may have been granted all the same
-            self.operator.activate("collector", False)
+            self.operator.activate(name, not active)
             raise
 
     def _start(self, phase: str) -> None:
         """From whatever state: who types a command wants the arm to move."""
         self._phases.publish(String(data=phase))
-        self.operator.run(check=self.check_here)
+        self._go_on()
 
     def _go_on(self) -> None:
-        self._check()
-        self.operator.run(check=self._check)
+        self.check()
+        self.operator.run(check=self.check)
 
-    def check_here(self) -> None:
-        """Halted after a `hold` or `stop` since the running command was asked for."""
+    def check(self) -> None:
+        """Halted after a hold or stop since the running command was asked for."""
         if self.halts != self._begun:
             raise Halted("hold or stop was asked for here; a new command starts the arm again")
-
-    def _check(self) -> None:
-        self.check_here()
-        if self.operator.status.requested:
+        if self._requests is None:
+            self._requests = self.operator.requests
+        elif self._requests != self.operator.requests:
+            self.halts += 1  # what waits was asked for before, too
             reasons = ", ".join(self.operator.status.reasons)
             raise Halted(f"somebody wants the arm to rest ({reasons}); a new command starts it again")
 
@@ -140,7 +148,7 @@ class Motions:
         """Number of stops within that time."""
         deadline_ns, stops = self._now() + round(seconds * 1e9), 0
         while self._now() < deadline_ns:
-            self._check()
+            self.check()
             if self.operator.status.state == SafetyStatus.PROTECTIVE_STOP:
                 stops += 1
                 self._tell(event="stop", reasons=list(self.operator.status.reasons))

@@ -15,6 +15,7 @@ from std_srvs.srv import Trigger
 
 from mbrl_nodes.runtime import LATCHED_QOS, GraphNode
 
+RESTING = (SafetyStatus.PROTECTIVE_STOP, SafetyStatus.IDLE)
 ANSWER_S = 5.0
 """Real time, for a service to be there and to answer."""
 
@@ -52,6 +53,11 @@ class OperatorClient:
 
     def _on_status(self, status: SafetyStatus) -> None:
         self.status = status
+
+    @property
+    def requests(self) -> int | None:
+        """Holds and stops that anybody has asked the guard for; None: it has not been heard yet."""
+        return self.status.requests if self.status.stamp.sec else None
 
     @property
     def running(self) -> bool:
@@ -93,16 +99,18 @@ class OperatorClient:
         return reply.success, reply.message
 
     def hold(self) -> None:
-        """Brake and hold (OPERATOR_HOLD), and wait for it."""
-        self.call(self._hold, Trigger.Request())
-        stopped = (SafetyStatus.OPERATOR_HOLD, SafetyStatus.PROTECTIVE_STOP, SafetyStatus.IDLE)
-        self.wait(lambda: self.status.state in stopped, 3.0, "guard did not hold")
+        """Brake and hold (OPERATOR_HOLD), and wait for it; armed and not started the arm is held already."""
+        self._rest(self._hold, (*RESTING, SafetyStatus.OPERATOR_HOLD, SafetyStatus.ARMED), "guard did not hold")
 
     def stop(self) -> None:
         """Protective stop, and wait for it."""
-        self.call(self._stop, Trigger.Request())
-        stopped = (SafetyStatus.PROTECTIVE_STOP, SafetyStatus.IDLE)
-        self.wait(lambda: self.status.state in stopped, 3.0, "guard did not stop")
+        self._rest(self._stop, RESTING, "guard did not stop")
+
+    def _rest(self, service: Any, states: tuple[int, ...], message: str) -> None:
+        """Ask, and wait until the guard tells of this request and of one of the states."""
+        before = self.requests
+        self.call(service, Trigger.Request())
+        self.wait(lambda: self.requests != before and self.status.state in states, 3.0, message)
 
     def payload(self, mass: float) -> None:
         """Declare to the guard, then fix to the simulated tool."""

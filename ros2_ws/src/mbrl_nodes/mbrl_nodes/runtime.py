@@ -233,11 +233,8 @@ def run(factory: Callable[[], GraphNode]) -> None:
 
 
 # A closed terminal window ends a node too, unless it was started to outlive that (nohup).
-_ENDING = tuple(
-    number
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
-)
+_HANGUP = () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
+_ENDING = (signal.SIGINT, signal.SIGTERM, *_HANGUP)
 
 
 def _end_on_signal(node: GraphNode) -> None:
