@@ -68,7 +68,7 @@ def write_bundle(
         GOLDEN: _golden(step, rollout, rollout_graph, arm, generator),
     }
     version = registry.take_version()
-    content[CARD] = _card(arm, version, origin, parity).encode()
+    content[CARD] = _card(arm, version, origin, parity, ensemble.prior).encode()
     manifest = _manifest(ensemble, arm, version, origin, graph, content)
     content[MANIFEST] = manifest.model_dump_json(indent=1).encode()
     write_folder(registry.path(version), content)
@@ -157,7 +157,7 @@ def _golden(step: bytes, rollout: bytes, graph: RolloutGraph, arm: Arm, generato
     return file.getvalue()
 
 
-def _card(arm: Arm, version: int, origin: Origin, parity: ParityReport) -> str:
+def _card(arm: Arm, version: int, origin: Origin, parity: ParityReport, prior: Prior) -> str:
     """For people; programs read the manifest."""
     lines = [f"# {arm.model_name}/{version}", "", f"- commands: {arm.interface}; delay: {origin.delay_s * 1e3:.1f} ms"]
     lines.append(f"- parity with torch: step {parity.step:.1e}, rollout {parity.rollout:.1e}")
@@ -170,6 +170,9 @@ def _card(arm: Arm, version: int, origin: Origin, parity: ParityReport) -> str:
     lines.append(
         f"- {training.rows} rows; held-out NLL {training.holdout_nll:.3f}; 90 % covers {training.coverage_90:.3f}"
     )
+    if isinstance(prior, RigidBodyPrior):
+        coulomb, viscous = (", ".join(f"{value:.3g}" for value in row.tolist()) for row in prior.friction)
+        lines.append(f"- friction identified: Coulomb {coulomb} N m; viscous {viscous} N m s/rad")
     lines += ["", "| steps | dq rad/s | nominal | q rad | nominal |", "|---|---|---|---|---|"]
     for row in training.k_step:
         values = (row.velocity, row.nominal_velocity, row.position, row.nominal_position)
