@@ -104,7 +104,8 @@ def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
     tensors = load_tensors(bundle.content[WEIGHTS])
     if isinstance(prior, RigidBodyPrior):
         if "friction" not in tensors:
-            raise BundleError(f"{path}: learned before friction was identified; train anew, without it as a parent")
+            remedy = "no model can be learned from it; begin another registry: mbrl-control models prior --registry NEW"
+            raise BundleError(f"{path}: weights.safetensors: friction: missing, made by an older version; {remedy}")
         prior = prior.with_friction(tensors["friction"])
     ensemble = ProbabilisticEnsemble(shape, prior, torch.Generator().manual_seed(0))
     ensemble.load_state_dict(tensors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -10,15 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 
-from mbrl_control.deployment.bundle import load_weights, prior_bundle
+from mbrl_control.deployment.bundle import Origin, load_weights, prior_bundle, write_bundle
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import load_model
 from mbrl_control.deployment.geometry import geometry_sha256
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
+from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm, EffortMode, load_arm
 from mbrl_control.signals import CommandInterface
 from sim.generate import ROBOTS
@@ -90,6 +97,53 @@ def test_the_other_interface_is_refused_both_ways(arm: Arm, bundle: Path, tmp_pa
     other = prior_bundle(velocity, Registry(tmp_path, arm.name), DT, 0.008, 3, 0, GRAPH)
     with pytest.raises(BundleError, match="command_interface: velocity, the arm takes effort"):
         verify_bundle(other, arm)
+
+
+def test_identified_friction_is_saved_with_the_weights_and_deployed(arm: Arm, tmp_path: Path) -> None:
+    level = 0.05 * arm.effort
+    friction = torch.from_numpy(np.stack([level, 0.1 * level]))
+    known = prior_of(arm, DT)
+    assert isinstance(known, RigidBodyPrior)
+    ensemble = ProbabilisticEnsemble(
+        EnsembleShape(2, arm.joints, 1, 8), known.with_friction(friction), torch.Generator().manual_seed(0)
+    )
+    with torch.no_grad():
+        ensemble.w2.zero_()
+    path, _ = write_bundle(ensemble, arm, Registry(tmp_path, arm.model_name), Origin(0, 0.006), GRAPH)
+    loaded = load_weights(path, arm).prior
+    assert isinstance(loaded, RigidBodyPrior)
+    assert torch.equal(loaded.friction, friction)
+    model, rest = load_model(path, arm), np.concatenate([arm.home, np.zeros(2 * arm.joints)])
+    carried = RigidBody(arm).gravity(arm.home)
+    for share, sticks in ((0.9, True), (-0.9, True), (2.0, False), (-2.0, False)):
+        speed = model.step_model.step(rest, carried + share * level)[arm.joints : 2 * arm.joints]
+        expected = (
+            0.0
+            if sticks
+            else DT
+            * RigidBody(arm).acceleration(arm.home[None], 0.0 * arm.home[None], (carried + 0.5 * share * level)[None])[
+                0
+            ]
+        )
+        np.testing.assert_allclose(speed, expected, atol=2e-4)
+    goal = (np.zeros((HORIZON, 3)), np.tile(arm.home, (HORIZON, 1)))
+    held = np.broadcast_to(carried + 0.9 * level, (BATCH, HORIZON, arm.joints))
+    scores = model.rollout.evaluate(rest, held, *goal, np.ones(len(model.rollout.term_names)))
+    np.testing.assert_allclose(scores.position, np.broadcast_to(arm.home, scores.position.shape), atol=1e-4)
+
+
+def test_weights_of_before_friction_was_identified_are_no_parent(arm: Arm, bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "1"))
+    tensors = load_tensors((copy / "weights.safetensors").read_bytes())
+    del tensors["friction"]
+    older = save_tensors(tensors)
+    (copy / "weights.safetensors").write_bytes(older)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"]["weights.safetensors"] = hashlib.sha256(older).hexdigest()
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"friction: missing, made by an older version; .*models prior"):
+        load_weights(copy, arm)
+    load_model(copy, arm)
 
 
 def test_an_older_format_is_refused_by_name(arm: Arm, bundle: Path, tmp_path: Path) -> None:
