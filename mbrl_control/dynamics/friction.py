@@ -1,9 +1,10 @@
 """Joint friction, identified from data before a network learns what is left.
 
 A joint that slides under torques needs about as much torque as its friction takes, and one that sticks exactly as
-much: torque and friction say nearly the same, and a network that is told the torque explains friction by it. It then
-predicts its rows well and underrates what torque does, by four times on a light wrist, and a planner that believes it
-makes the arm swing. So friction has a law of its own here, and the networks are not told the torque.
+much: torque and friction say nearly the same, and a network that has to learn both explains friction by torque. It
+then predicts its rows well and underrates what torque does, by four times on a light wrist, and a planner that
+believes it makes the arm swing. With a law of its own friction leaves the networks nothing of that size to explain.
+They are told the torque all the same: the inertia of a load is nothing else than a part of it.
 
 The law is what stops a joint within the step, if it can: ``-clip(v / (dt m) + u - b, -c, c)``, m the joint's entry on
 the diagonal of the inverse mass matrix; Coulomb friction c while it slides, sticking below it (after Karnopp, J. Dyn.

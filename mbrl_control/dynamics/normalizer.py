@@ -33,14 +33,12 @@ def mixing_matrix(joints: int, history: int, interface: CommandInterface) -> tor
     """[F, F] float64 that turns every velocity command of ``raw_features`` into command minus dq.
 
     Commands and dq are nearly equal in a good servo: only their difference drives the residual, and only
-    after subtraction does scaling to unit std make it visible. Torques are taken out: see `friction`.
+    after subtraction does scaling to unit std make it visible. Torques stay as they are.
     """
     count = (4 + history) * joints
     mix = torch.eye(count, dtype=torch.float64)
     for joint in range(joints if interface is CommandInterface.VELOCITY else 0):
         mix[joints + joint, 3 * joints + joint :: joints] = -1.0
-    if interface is CommandInterface.EFFORT:
-        mix[3 * joints :, 3 * joints :] = 0.0
     return mix
 
 
