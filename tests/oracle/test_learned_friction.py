@@ -104,12 +104,6 @@ def test_friction_is_identified(result: FitResult) -> None:
     np.testing.assert_allclose(result.ensemble.friction.numpy(), [COULOMB, VISCOUS], rtol=0.15)
 
 
-def test_a_joint_sticks_below_its_friction_and_breaks_away_beyond(result: FitResult) -> None:
-    for share, moves in ((0.8, False), (-0.8, False), (2.0, True), (-2.0, True)):
-        gained = accelerated(result, np.zeros((1, 2)), share * COULOMB)[0] * DT
-        assert (np.abs(gained) > 0.02).all() if moves else (np.abs(gained) < 0.005).all(), (share, gained)
-
-
 def test_k_step_errors_fall_well_below_those_of_the_rigid_body_alone(result: FitResult, rows: Transitions) -> None:
     for error in k_step_errors(result.ensemble, rows, result.holdout_rows, (1, 5, 15)):
         assert error.velocity < 0.3 * error.nominal_velocity, error
