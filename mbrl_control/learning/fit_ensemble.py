@@ -163,7 +163,8 @@ def _initial(
                 weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
         return ensemble
     shape = EnsembleShape(settings.trained_members, joints, history, settings.width)
-    prior = _with_friction(prior, transitions)
+    # A load changes much and a joint's friction little, and on one path they cannot be told apart: the parent's stays.
+    prior = _with_friction(prior, transitions) if warm_start is None else warm_start.prior
     rows = model_tensors(transitions, prior)
     ensemble = ProbabilisticEnsemble(shape, prior, generator)
     mixed = raw_features(rows.position, rows.velocity, rows.commands) @ ensemble.mixing.double()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ VISCOUS, COULOMB = np.array([2.0, 0.2]), np.array([4.0, 0.5])
 """N m s/rad and N m: neither is the description's."""
 RUNS, LENGTH = 24, 200
 SETTINGS = FitSettings(trained_members=3, elites=2, width=32, epochs=60)
+SHORT = replace(SETTINGS, epochs=2)
 
 
 def friction(velocity: np.ndarray) -> np.ndarray:
@@ -98,6 +101,14 @@ def test_a_torque_moves_a_sliding_joint_as_its_mass_says(result: FitResult) -> N
         wanted = BODY.acceleration(np.tile(ARM.home, (2, 1)), velocity, push[None])
         still = BODY.acceleration(np.tile(ARM.home, (2, 1)), velocity, 0.0 * push[None])
         np.testing.assert_allclose(gained[:, joint], (wanted - still)[:, joint], rtol=0.05)
+
+
+def test_a_load_leaves_the_friction_that_was_identified_without_it(result: FitResult, rows: Transitions) -> None:
+    """Also where it is so heavy that the parent's weights are no start."""
+    loaded = replace(rows, action=rows.action + 100.0 * COULOMB * np.sin(rows.position))
+    fitted = fit(loaded, prior_of(ARM, DT), torch.Generator().manual_seed(0), SHORT, warm_start=result.ensemble)
+    assert not torch.equal(fitted.ensemble.target_std, result.ensemble.target_std)
+    assert torch.equal(fitted.ensemble.friction, result.ensemble.friction)
 
 
 def test_friction_is_identified(result: FitResult) -> None:
