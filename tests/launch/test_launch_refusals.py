@@ -20,7 +20,7 @@ REFUSED = {
     "no flag": (GRAPHS, {"use_sim_time": "maybe"}, "use_sim_time: 'maybe': write true or false"),
     "two names, two values": (GRAPHS, {"use_mock_hardware": "true", "use_fake_hardware": "false"}, "older name"),
     "unknown arm": (GRAPHS, {"robot_type": "r2d2"}, "unknown arm"),
-    "URDF alone": (GRAPHS, {"robot_type": "r2d2.urdf"}, "robot new --urdf r2d2.urdf"),
+    "URDF that is not there": (GRAPHS, {"robot_type": "r2d2.urdf"}, "r2d2.urdf: no such file; name an arm's YAML"),
     "own arm that is not there": (GRAPHS, {"arm": "cell.yaml"}, "cell.yaml: no such arm description"),
     "too fast": (GRAPHS, {"speed_scale": "2"}, "speed_scale: 2.0: give a number from 0.05 to 1"),
     "faster than real time": (

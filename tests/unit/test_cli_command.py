@@ -11,6 +11,7 @@ import pytest
 from mbrl_control import retrain as library
 from mbrl_control.cli import main as cli
 from mbrl_control.cli.locations import arm_file
+from mbrl_control.robot import ArmError
 from tests.unit.synthetic_log import Arm, arm_streams, write_streams
 
 
@@ -97,3 +98,16 @@ def test_up_refuses_a_namespace_that_ros_would_refuse_and_leaves_no_folder(
     line = refused(capsys, "up", "--robot", "planar", "--namespace", "my arm", "--out", str(out))
     assert "namespace: 'my arm': letters, digits and _ only" in line
     assert not out.exists()
+
+
+def test_a_urdf_in_the_place_of_an_arm_is_answered_by_what_is_beside_it(tmp_path: Path) -> None:
+    urdf = tmp_path / "my.urdf"
+    with pytest.raises(ArmError, match=r"my\.urdf: no such file"):
+        arm_file(str(urdf))
+    urdf.touch()
+    with pytest.raises(ArmError, match=r"a URDF alone; write its YAML first: mbrl-control robot new --urdf .*my\.urdf"):
+        arm_file(str(urdf))
+    beside = urdf.with_suffix(".yml")
+    beside.touch()
+    with pytest.raises(ArmError, match=rf"a URDF; give the YAML beside it: {beside}$"):
+        arm_file(str(urdf))
