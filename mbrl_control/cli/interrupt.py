@@ -8,24 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from mbrl_control.ending import ENDING
+
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Inside, the first of these signals raises KeyboardInterrupt in the main thread; further ones are ignored."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in _NUMBERS:
+        for number in ENDING:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in _NUMBERS}
+    before = {number: signal.signal(number, interrupt) for number in ENDING}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-# Unless it was started to outlive its terminal (nohup).
-_HANGUP = () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
-_NUMBERS = (signal.SIGINT, signal.SIGTERM, *_HANGUP)

@@ -28,6 +28,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from mbrl_control.cadence import SteadyClock, Tick, run_at
+from mbrl_control.ending import ENDING
 from mbrl_control.scheduling import take_placement
 from mbrl_nodes.convert import stamp_from_ns
 
@@ -209,7 +210,7 @@ def run(factory: Callable[[], GraphNode]) -> None:
     sys.setswitchinterval(5e-4)
     # Before there are other threads, which inherit it: one thread waits for the signals, none is interrupted by them.
     # rclpy's own handler would take the context down at once, and nothing could be published any more.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = factory()
     executor = SingleThreadedExecutor()
@@ -232,13 +233,8 @@ def run(factory: Callable[[], GraphNode]) -> None:
     sys.exit(0 if started and not node.failed else 1)
 
 
-# A closed terminal window ends a node too, unless it was started to outlive that (nohup).
-_HANGUP = () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
-_ENDING = (signal.SIGINT, signal.SIGTERM, *_HANGUP)
-
-
 def _end_on_signal(node: GraphNode) -> None:
     """The first signal ends the node in order; where that hangs, the next SIGTERM ends the process."""
-    signal.sigwait(_ENDING)
+    signal.sigwait(ENDING)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     node.finish()
