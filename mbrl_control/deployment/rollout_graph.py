@@ -2,7 +2,7 @@
 
 The rollout propagates each member's own mean (trajectory sampling TS-infinity of PETS, Chua et al. 2018, without
 the sampling): disagreement of the members is the epistemic spread. The loop over the horizon holds fourteen operations
-a step for velocities, twice as many for torques; kinematics, spread and costs follow once, over all poses.
+a step for velocities, more than twice as many for torques; kinematics, spread and costs follow once, over all poses.
 Layout inside: [H, E, rows, B].
 """
 

@@ -51,6 +51,8 @@ class ProbabilisticEnsemble(nn.Module):
     target_mean: torch.Tensor
     target_std: torch.Tensor
     mixing: torch.Tensor
+    friction: torch.Tensor
+    """[2, J] of the prior, only of arms that take torques: Coulomb N m, viscous N m s/rad."""
 
     def __init__(self, shape: EnsembleShape, prior: Prior, generator: torch.Generator) -> None:
         super().__init__()

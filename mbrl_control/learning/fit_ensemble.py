@@ -88,7 +88,8 @@ def fit(
 ) -> FitResult:
     """Train on all rows but the held-out blocks; ``row_weights`` [N] > 0 (newest regime up), ``progress(epoch, nll)``.
 
-    ``warm_start`` continues from a parent, with the parent's normalizer: its weights mean nothing under another one.
+    ``warm_start`` continues from a parent, with the parent's normalizer and friction: its weights mean nothing under
+    others. Without one, the friction of an arm under torques is identified first (`dynamics.friction`).
     Raises DataError for too few, non-finite or badly weighted rows.
     """
     settings = settings or FitSettings()
@@ -163,8 +164,7 @@ def _initial(
                 weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
         return ensemble
     shape = EnsembleShape(settings.trained_members, joints, history, settings.width)
-    # A load changes much and a joint's friction little, and on one path they cannot be told apart: the parent's stays.
-    prior = _with_friction(prior, transitions) if warm_start is None else warm_start.prior
+    prior = _with_friction(prior, transitions, warm_start)
     rows = model_tensors(transitions, prior)
     ensemble = ProbabilisticEnsemble(shape, prior, generator)
     mixed = raw_features(rows.position, rows.velocity, rows.commands) @ ensemble.mixing.double()
@@ -172,13 +172,20 @@ def _initial(
     return ensemble
 
 
-def _with_friction(prior: Prior, transitions: Transitions) -> Prior:
-    """Of torques: the friction that explains most of the rows' residual torque."""
+def _with_friction(prior: Prior, transitions: Transitions, parent: ProbabilisticEnsemble | None) -> Prior:
+    """Of torques: the friction that explains most of the rows' residual torque.
+
+    A joint whose friction the parent knows keeps it, also where the parent's weights are left aside: a load changes
+    much and friction little, and on one path they cannot be told apart.
+    """
     if not isinstance(prior, RigidBodyPrior):
         return prior
     rows, joints = model_tensors(transitions, prior), transitions.position.shape[1]
     after = torch.from_numpy(transitions.next_velocity)
-    return prior.with_friction(identify_friction(rows.velocity, after, rows.residual[:, joints : 2 * joints]))
+    friction = identify_friction(rows.velocity, after, rows.residual[:, joints : 2 * joints])
+    if parent is not None:
+        friction = torch.where((parent.friction > 0.0).any(0), parent.friction, friction)
+    return prior.with_friction(friction)
 
 
 def _fits(parent: ProbabilisticEnsemble, rows: ModelTensors) -> bool:

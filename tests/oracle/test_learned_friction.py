@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mbrl_control.dynamics.prior import prior_of
+from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
 from mbrl_control.learning.score import k_step_errors
 from mbrl_control.rigid_body import RigidBody
@@ -109,6 +110,20 @@ def test_a_load_leaves_the_friction_that_was_identified_without_it(result: FitRe
     fitted = fit(loaded, prior_of(ARM, DT), torch.Generator().manual_seed(0), SHORT, warm_start=result.ensemble)
     assert not torch.equal(fitted.ensemble.target_std, result.ensemble.target_std)
     assert torch.equal(fitted.ensemble.friction, result.ensemble.friction)
+
+
+def test_a_joint_whose_friction_the_parent_does_not_know_has_it_identified(
+    result: FitResult, rows: Transitions
+) -> None:
+    """It did not move in the parent's rows, or the parent is the description alone."""
+    known, parent = prior_of(ARM, DT), result.ensemble.select([0, 1])
+    assert isinstance(known, RigidBodyPrior)
+    parent.prior = known.with_friction(torch.tensor([[7.0, 0.0], [0.0, 0.0]]))
+    parent.friction = parent.prior.friction.clone()
+    parent.target_std = 1e-3 * parent.target_std  # its weights are no start
+    fitted = fit(rows, known, torch.Generator().manual_seed(0), SHORT, warm_start=parent)
+    np.testing.assert_allclose(fitted.ensemble.friction[:, 0].numpy(), [7.0, 0.0])
+    np.testing.assert_allclose(fitted.ensemble.friction[:, 1].numpy(), [COULOMB[1], VISCOUS[1]], rtol=0.15)
 
 
 def test_friction_is_identified(result: FitResult) -> None:
