@@ -66,6 +66,10 @@ class Constants:
     """[1, 6, 1] m/s^2, minus gravity, or zero where the drives compensate it."""
     unit: Any
     """[J, J, 1] identity."""
+    hung_mass: Any
+    """[H, 1, 1] kg, H = 1: a load whose weight the command carries though the drives carry the arm's; H = 0: none."""
+    hung_moment: Any
+    """[H, 1, 3, 1] kg m, its mass times its centre in the last link's frame. Its inertia is in that link's."""
 
 
 class RigidBody:
@@ -119,12 +123,14 @@ class RigidBody:
 def mass_and_bias(c: Constants, q: Any, dq: Any, xp: Any) -> tuple[Any, Any]:
     """q, dq [J, N] -> mass matrix [J, J, N] with armature, bias [J, N]; ``xp`` is numpy or torch."""
     joints, count = q.shape
-    screw, body, _ = _bodies(c, q, xp)
+    screw, body, _, hung = _bodies(c, q, xp)
     composite = _chain_sum(c.inward, body).reshape(joints, 6, 6, count)
     carried = (composite * screw[:, None]).sum(2)
     upper = (screw[:, None] * carried[None]).sum(2) * c.ahead
     mass = upper + (upper * c.strictly_ahead).swapaxes(0, 1) + c.armature
     bias = _bias(c, screw, body.reshape(joints, 6, 6, count), dq, xp)
+    if len(hung):
+        bias = bias + GRAVITY * (c.hung_mass[0] * screw[:, 5] + screw[:, 0] * hung[0, 1] - screw[:, 1] * hung[0, 0])
     return mass, bias
 
 
@@ -133,15 +139,17 @@ def energy(c: Constants, q: Any, dq: Any, xp: Any) -> Any:
 
     The potential is zero at the height of the base frame's origin.
     """
-    screw, body, moment = _bodies(c, q, xp)
+    screw, body, moment, hung = _bodies(c, q, xp)
     motion = _chain_sum(c.outward, screw * dq[:, None])
     momentum = (body.reshape(*body.shape[:1], 6, 6, -1) * motion[:, None]).sum(2)
     kinetic = 0.5 * ((motion * momentum).sum(1) + c.armature.sum(1) * dq**2)
-    return (kinetic + c.base_acceleration[:, 5] * moment[:, 2]).sum(0)
+    total = (kinetic + c.base_acceleration[:, 5] * moment[:, 2]).sum(0)
+    return total + GRAVITY * hung[0, 2] if len(hung) else total
 
 
-def _bodies(c: Constants, q: Any, xp: Any) -> tuple[Any, Any, Any]:
-    """Joint screws [J, 6, N], spatial inertias [J, 36, N] and masses times centres [J, 3, N], about the base origin."""
+def _bodies(c: Constants, q: Any, xp: Any) -> tuple[Any, Any, Any, Any]:
+    """Joint screws [J, 6, N], spatial inertias [J, 36, N] and masses times centres [J, 3, N] and of a hung load
+    [H, 3, N], about the base origin."""
     joints, count = q.shape
     rotation, origin = _link_poses(c, q, xp)
     centre = (rotation * c.centre).sum(2) + origin
@@ -153,7 +161,7 @@ def _bodies(c: Constants, q: Any, xp: Any) -> tuple[Any, Any, Any]:
     moment = c.mass * centre
     shift = (moment[:, :, None] * centre[:, None]).reshape(joints, 9, count)
     body = c.spatial @ xp.concatenate([inertia, shift, moment, c.mass + 0.0 * moment[:, :1]], 1)
-    return screw, body, moment
+    return screw, body, moment, (rotation[-1] * c.hung_moment).sum(2) + c.hung_mass * origin[-1:]
 
 
 def inverse(c: Constants, matrix: Any, xp: Any) -> Any:
@@ -228,6 +236,8 @@ def _constants(arm: Arm, gravity: bool) -> Constants:
         force_cross=_cross_matrix(force=True),
         base_acceleration=acceleration,
         unit=np.eye(joints)[..., None],
+        hung_mass=np.zeros((0, 1, 1)),
+        hung_moment=np.zeros((0, 1, 3, 1)),
     )
 
 

@@ -103,10 +103,13 @@ def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
     prior: Prior = NominalPrior(manifest.dt_s, manifest.lag_s) if velocity else prior_of(arm, manifest.dt_s)
     tensors = load_tensors(bundle.content[WEIGHTS])
     if isinstance(prior, RigidBodyPrior):
-        if "friction" not in tensors:
-            remedy = "no model can be learned from it; begin another registry: mbrl-control models prior --registry NEW"
-            raise BundleError(f"{path}: weights.safetensors: friction: missing, made by an older version; {remedy}")
-        prior = prior.with_friction(tensors["friction"])
+        for name in ("friction", "load"):
+            if name not in tensors:
+                remedy = (
+                    "no model can be learned from it; begin another registry: mbrl-control models prior --registry NEW"
+                )
+                raise BundleError(f"{path}: weights.safetensors: {name}: missing, made by an older version; {remedy}")
+        prior = prior.with_found(tensors["friction"].numpy(), tensors["load"].numpy())
     ensemble = ProbabilisticEnsemble(shape, prior, torch.Generator().manual_seed(0))
     ensemble.load_state_dict(tensors)
     return ensemble.eval()
@@ -174,6 +177,9 @@ def _card(arm: Arm, version: int, origin: Origin, parity: ParityReport, prior: P
     if isinstance(prior, RigidBodyPrior):
         coulomb, viscous = (", ".join(f"{value:.3g}" for value in row.tolist()) for row in prior.friction)
         lines.append(f"- friction identified: Coulomb {coulomb} N m; viscous {viscous} N m s/rad")
+        mass = float(prior.load[0])
+        place = ", ".join(f"{value / mass:.3f}" for value in prior.load[1:4].tolist()) if mass > 0.0 else "-"
+        lines.append(f"- load identified: {mass:.3f} kg at ({place}) m in the last link's frame")
     lines += ["", "| steps | dq rad/s | nominal | q rad | nominal |", "|---|---|---|---|---|"]
     for row in training.k_step:
         values = (row.velocity, row.nominal_velocity, row.position, row.nominal_position)

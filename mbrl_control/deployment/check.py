@@ -128,10 +128,12 @@ def _check_arm(folder: Path, manifest: Manifest, arm: Arm) -> None:
         )
     joints = len(joint_names)
     scaling = manifest.scaling
+    # A network is told the commands (action and history) where they are velocities, see `dynamics.normalizer`.
+    features = joints * (4 + manifest.history if arm.interface is CommandInterface.VELOCITY else 3)
     sizes = {
         "lag_s": (manifest.lag_s, joints if arm.interface is CommandInterface.VELOCITY else 0),
-        "scaling.feature_mean": (scaling.feature_mean, (4 + manifest.history) * joints),
-        "scaling.feature_std": (scaling.feature_std, (4 + manifest.history) * joints),
+        "scaling.feature_mean": (scaling.feature_mean, features),
+        "scaling.feature_std": (scaling.feature_std, features),
         "scaling.target_mean": (scaling.target_mean, 3 * joints),
         "scaling.target_std": (scaling.target_std, 3 * joints),
         "scaling.min_log_variance": (scaling.min_log_variance, 3 * joints),

@@ -31,10 +31,6 @@ class EnsembleShape:
                 raise ValueError(f"{name}: {getattr(self, name)} is too small; give 1 or more")
 
     @property
-    def features(self) -> int:
-        return (4 + self.history) * self.joints
-
-    @property
     def outputs(self) -> int:
         return 3 * self.joints
 
@@ -53,11 +49,14 @@ class ProbabilisticEnsemble(nn.Module):
     mixing: torch.Tensor
     friction: torch.Tensor
     """[2, J] of the prior, only of arms that take torques: Coulomb N m, viscous N m s/rad."""
+    load: torch.Tensor
+    """[10] of the prior, only of arms that take torques, see `rigid_load`."""
 
     def __init__(self, shape: EnsembleShape, prior: Prior, generator: torch.Generator) -> None:
         super().__init__()
         self.shape, self.prior = shape, prior
-        e, f, w, o = shape.members, shape.features, shape.width, 2 * shape.outputs
+        mixing = mixing_matrix(shape.joints, shape.history, prior.interface).float()
+        e, f, w, o = shape.members, mixing.shape[1], shape.width, 2 * shape.outputs
         self.w0, self.b0 = _layer(e, f, w, generator)
         self.w1, self.b1 = _layer(e, w, w, generator)
         self.w2, self.b2 = _layer(e, w, o, generator)
@@ -68,11 +67,10 @@ class ProbabilisticEnsemble(nn.Module):
         self.register_buffer("target_mean", torch.zeros(shape.outputs))
         self.register_buffer("target_std", torch.ones(shape.outputs))
         if isinstance(prior, RigidBodyPrior):
-            # The prior's own; a buffer, because it is saved with the weights that were learned beside it.
+            # The prior's own; buffers, because they are saved with the weights that were learned beside them.
             self.register_buffer("friction", prior.friction.clone())
-        self.register_buffer(
-            "mixing", mixing_matrix(shape.joints, shape.history, prior.interface).float(), persistent=False
-        )
+            self.register_buffer("load", prior.load.clone())
+        self.register_buffer("mixing", mixing, persistent=False)
 
     def set_normalizer(self, normalizer: Normalizer) -> None:
         """Take the scaling of the training rows."""
@@ -109,19 +107,21 @@ class ProbabilisticEnsemble(nn.Module):
         carried = torch.cat([mean[..., : 2 * joints], commands[..., joints:]], dim=-1)
         return carried, mean, variance
 
-    def select(self, members: list[int]) -> ProbabilisticEnsemble:
-        """A new ensemble of these members (the elites), in this order."""
+    def select(self, members: list[int], prior: Prior | None = None) -> ProbabilisticEnsemble:
+        """A new ensemble of these members (the elites), in this order; beside another ``prior``, if one is given."""
         shape = EnsembleShape(len(members), self.shape.joints, self.shape.history, self.shape.width)
-        chosen = ProbabilisticEnsemble(shape, self.prior, torch.Generator().manual_seed(0))
+        chosen = ProbabilisticEnsemble(shape, prior or self.prior, torch.Generator().manual_seed(0))
         tensors = {
             name: value[members].clone() if name in _MEMBER_TENSORS else value.clone()
             for name, value in self.state_dict().items()
+            if name not in _OF_PRIOR
         }
-        chosen.load_state_dict(tensors)
+        chosen.load_state_dict(tensors, strict=False)
         return chosen
 
 
 _MEMBER_TENSORS = frozenset({"w0", "b0", "w1", "b1", "w2", "b2"})
+_OF_PRIOR = frozenset({"friction", "load"})
 
 
 def _layer(members: int, fan_in: int, fan_out: int, generator: torch.Generator) -> tuple[nn.Parameter, nn.Parameter]:

@@ -30,14 +30,16 @@ def raw_features(position: torch.Tensor, velocity: torch.Tensor, commands: torch
 
 
 def mixing_matrix(joints: int, history: int, interface: CommandInterface) -> torch.Tensor:
-    """[F, F] float64 that turns every velocity command of ``raw_features`` into command minus dq.
+    """[(4+K)J, F] float64, ``raw_features`` -> features: velocity commands as command minus dq, torques not at all.
 
-    Commands and dq are nearly equal in a good servo: only their difference drives the residual, and only
-    after subtraction does scaling to unit std make it visible. Torques stay as they are.
+    Velocity commands and dq are nearly equal in a good servo: only their difference drives the residual, and only
+    after subtraction does scaling to unit std make it visible. What a torque does is the rigid body's to say: told
+    the torque, a network confuses it with what it is correlated with in the rows, friction and load.
     """
-    count = (4 + history) * joints
-    mix = torch.eye(count, dtype=torch.float64)
-    for joint in range(joints if interface is CommandInterface.VELOCITY else 0):
+    mix = torch.eye((4 + history) * joints, dtype=torch.float64)
+    if interface is CommandInterface.EFFORT:
+        return mix[:, : 3 * joints]
+    for joint in range(joints):
         mix[joints + joint, 3 * joints + joint :: joints] = -1.0
     return mix
 

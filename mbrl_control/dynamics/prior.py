@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
+from mbrl_control.rigid_load import MOMENTS
 from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface
 
@@ -52,7 +54,7 @@ class Prior(Protocol):
 def as_described(prior: Prior) -> Prior:
     """What the arm description alone says: nothing that was found in data."""
     if isinstance(prior, RigidBodyPrior):
-        return prior.with_friction(torch.zeros(2, prior.joints))
+        return prior.with_found(np.zeros((2, prior.joints)), np.zeros(MOMENTS))
     return prior
 
 

@@ -1,4 +1,4 @@
-"""The prior of torque commands: rigid-body forward dynamics of the arm description, and friction once it is identified.
+"""The prior of torque commands: rigid-body forward dynamics of the arm description, friction and load once identified.
 
 The residual is learned as a torque, so that it passes the mass matrix as the commands do. Over one step the
 acceleration of its beginning is held: ``a = (M + armature)^-1 (effort + friction + residual - b)``,
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 
 from mbrl_control.dynamics.friction import friction_torque
 from mbrl_control.rigid_body import Constants, RigidBody, energy, fields_of, inverse, mass_and_bias
+from mbrl_control.rigid_load import MOMENTS, carrying
 from mbrl_control.robot import Arm
-from mbrl_control.signals import CommandInterface
+from mbrl_control.signals import Array, CommandInterface
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,16 @@ class RigidBodyPrior:
 
     dt_s: float
     joints: int
+    tool: Array = field(repr=False, compare=False)
+    """[3] m in the last link's frame."""
+    described: Constants = field(repr=False, compare=False)
+    """NumPy, without a load."""
     constants: Constants = field(repr=False, compare=False)
-    """float64 tensors."""
+    """float64 tensors, with the load."""
     friction: torch.Tensor = field(repr=False, compare=False)
     """[2, J] float64, Coulomb N m and viscous N m s/rad; 0 before any data."""
+    load: torch.Tensor = field(repr=False, compare=False)
+    """[10] float64, see `rigid_load`; 0 before any data."""
 
     @property
     def interface(self) -> CommandInterface:
@@ -48,12 +56,21 @@ class RigidBodyPrior:
     @staticmethod
     def of(arm: Arm, dt_s: float) -> RigidBodyPrior:
         """The prior of an arm description that has an effort mode."""
-        constants = {name: torch.from_numpy(value) for name, value in fields_of(RigidBody(arm).constants).items()}
-        return RigidBodyPrior(dt_s, arm.joints, Constants(**constants), torch.zeros(2, arm.joints).double())
+        described, friction, load = RigidBody(arm).constants, torch.zeros(2, arm.joints), torch.zeros(MOMENTS)
+        constants = _tensors(described)
+        return RigidBodyPrior(
+            dt_s, arm.joints, arm.tool_translation, described, constants, friction.double(), load.double()
+        )
 
-    def with_friction(self, friction: torch.Tensor) -> RigidBodyPrior:
-        """The same arm with friction [2, J]."""
-        return replace(self, friction=friction.double())
+    def with_found(self, friction: Array, load: Array) -> RigidBodyPrior:
+        """The same arm with friction [2, J] and a load [10] that were found in data."""
+        constants = _tensors(carrying(self.described, load))
+        return replace(self, constants=constants, friction=torch.from_numpy(friction), load=torch.from_numpy(load))
+
+    def required_torque(self, position: Array, velocity: Array, acceleration: Array) -> Array:
+        """Motion [N, J] -> the torque [N, J] N m that it takes of the arm as described, without friction."""
+        mass, bias = mass_and_bias(self.described, position.T, velocity.T, np)
+        return np.asarray(((mass * acceleration.T[None]).sum(1) + bias).T)
 
     def targets(
         self, position: torch.Tensor, velocity: torch.Tensor, action: torch.Tensor, outputs: torch.Tensor
@@ -127,3 +144,7 @@ class RigidBodyPrior:
 
     def _constants(self, dtype: torch.dtype) -> Constants:
         return Constants(**{name: value.to(dtype) for name, value in fields_of(self.constants).items()})
+
+
+def _tensors(constants: Constants) -> Constants:
+    return Constants(**{name: torch.from_numpy(value) for name, value in fields_of(constants).items()})

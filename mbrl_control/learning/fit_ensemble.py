@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
-from mbrl_control.dynamics.friction import identify_friction
 from mbrl_control.dynamics.normalizer import Normalizer, raw_features
 from mbrl_control.dynamics.prior import Prior
-from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.learning.errors import DataError
+from mbrl_control.learning.identify import prior_of_each_regime
+from mbrl_control.replay.transitions import select
 from mbrl_control.signals import Array, CommandInterface, Transitions
 
 _BETA = 0.5
@@ -89,7 +89,7 @@ def fit(
     """Train on all rows but the held-out blocks; ``row_weights`` [N] > 0 (newest regime up), ``progress(epoch, nll)``.
 
     ``warm_start`` continues from a parent, with the parent's normalizer and friction: its weights mean nothing under
-    others. Without one, the friction of an arm under torques is identified first (`dynamics.friction`).
+    others. Of an arm under torques the load, and friction not known yet, are identified first (`learning.identify`).
     Raises DataError for too few, non-finite or badly weighted rows.
     """
     settings = settings or FitSettings()
@@ -97,9 +97,9 @@ def fit(
     started, threads = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        ensemble = _initial(transitions, prior, generator, settings, warm_start)
+        ensemble, tensors = _initial(transitions, prior, generator, settings, warm_start)
         held = holdout_rows(transitions, settings, generator)
-        train, test = _split(_rows(ensemble, transitions, row_weights), held)
+        train, test = _split(_rows(ensemble, tensors, row_weights), held)
         epochs, cut_off = _train(ensemble, train, test, generator, settings, started, progress)
         nll = _member_nll(ensemble, test)
         elites = torch.argsort(nll)[: settings.elites]
@@ -147,8 +147,8 @@ def _initial(
     generator: torch.Generator,
     settings: FitSettings,
     warm_start: ProbabilisticEnsemble | None,
-) -> ProbabilisticEnsemble:
-    """Fresh members, or the parent's, repeated and slightly shaken up to the trained number.
+) -> tuple[ProbabilisticEnsemble, ModelTensors]:
+    """Fresh members, or the parent's, repeated and slightly shaken up to the trained number; and the rows they see.
 
     A parent in whose scaling the rows lie far out is left aside.
     """
@@ -156,36 +156,33 @@ def _initial(
     if warm_start is not None and (warm_start.shape.joints, warm_start.shape.history) != (joints, history):
         made = warm_start.shape
         raise DataError(f"warm_start: made for J={made.joints}, K={made.history}, rows have J={joints}, K={history}")
-    if warm_start is not None and _fits(warm_start, model_tensors(transitions, warm_start.prior)):
-        members = [member % warm_start.shape.members for member in range(settings.trained_members)]
-        ensemble = warm_start.select(members)
-        with torch.no_grad():
-            for weights in (ensemble.w0, ensemble.w1, ensemble.w2):
-                weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
-        return ensemble
+    if warm_start is not None:
+        known, rows = _beside(warm_start.prior, transitions, warm_start.prior)
+        if _fits(warm_start, rows):
+            members = [member % warm_start.shape.members for member in range(settings.trained_members)]
+            ensemble = warm_start.select(members, known)
+            with torch.no_grad():
+                for weights in (ensemble.w0, ensemble.w1, ensemble.w2):
+                    weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
+            return ensemble, rows
+    known, rows = _beside(prior, transitions, None if warm_start is None else warm_start.prior)
     shape = EnsembleShape(settings.trained_members, joints, history, settings.width)
-    prior = _with_friction(prior, transitions, warm_start)
-    rows = model_tensors(transitions, prior)
-    ensemble = ProbabilisticEnsemble(shape, prior, generator)
+    ensemble = ProbabilisticEnsemble(shape, known, generator)
     mixed = raw_features(rows.position, rows.velocity, rows.commands) @ ensemble.mixing.double()
     ensemble.set_normalizer(Normalizer.of(mixed, rows.residual))
-    return ensemble
+    return ensemble, rows
 
 
-def _with_friction(prior: Prior, transitions: Transitions, parent: ProbabilisticEnsemble | None) -> Prior:
-    """Of torques: the friction that explains most of the rows' residual torque.
-
-    A joint whose friction the parent knows keeps it, also where the parent's weights are left aside: a load changes
-    much and friction little, and on one path they cannot be told apart.
-    """
-    if not isinstance(prior, RigidBodyPrior):
-        return prior
-    rows, joints = model_tensors(transitions, prior), transitions.position.shape[1]
-    after = torch.from_numpy(transitions.next_velocity)
-    friction = identify_friction(rows.velocity, after, rows.residual[:, joints : 2 * joints])
-    if parent is not None:
-        friction = torch.where((parent.friction > 0.0).any(0), parent.friction, friction)
-    return prior.with_friction(friction)
+def _beside(prior: Prior, transitions: Transitions, parent: Prior | None) -> tuple[Prior, ModelTensors]:
+    """The prior of the newest regime, and the rows, each regime's beside its own: only the load tells them apart."""
+    priors = prior_of_each_regime(prior, transitions, parent)
+    newest = priors[max(priors)]
+    rows = model_tensors(transitions, newest)
+    for regime, own in priors.items():
+        if own is not newest:
+            chosen = transitions.session == regime
+            rows.residual[torch.from_numpy(chosen)] = model_tensors(select(transitions, chosen), own).residual
+    return newest, rows
 
 
 def _fits(parent: ProbabilisticEnsemble, rows: ModelTensors) -> bool:
@@ -193,11 +190,10 @@ def _fits(parent: ProbabilisticEnsemble, rows: ModelTensors) -> bool:
     return bool(scaled.square().mean(0).sqrt().max() <= _FOREIGN)
 
 
-def _rows(ensemble: ProbabilisticEnsemble, transitions: Transitions, row_weights: Array | None) -> _Rows:
-    rows = model_tensors(transitions, ensemble.prior)
+def _rows(ensemble: ProbabilisticEnsemble, rows: ModelTensors, row_weights: Array | None) -> _Rows:
     targets = (rows.residual - ensemble.target_mean.double()) / ensemble.target_std.double()
     features = ensemble.scaled_features(rows.position.float(), rows.velocity.float(), rows.commands.float())
-    weights = torch.ones(len(transitions)) if row_weights is None else torch.from_numpy(row_weights).float()
+    weights = torch.ones(len(targets)) if row_weights is None else torch.from_numpy(row_weights).float()
     return _Rows(features, targets.float(), weights / weights.mean())
 
 

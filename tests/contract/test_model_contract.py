@@ -36,8 +36,8 @@ def folder(arm: Arm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The residual of torques is a torque: one of 1 N m moves the light elbow as much as its own command does.
     middle = 0.02 if arm.interface is CommandInterface.VELOCITY else 1.0
     ensemble.target_std = torch.tensor([0.001, middle, 2.0]).repeat_interleave(arm.joints)
-    ensemble.feature_mean = torch.randn(ensemble.shape.features, generator=generator) * 0.1
-    ensemble.feature_std = torch.rand(ensemble.shape.features, generator=generator) + 0.5
+    ensemble.feature_mean = torch.randn(ensemble.feature_mean.shape, generator=generator) * 0.1
+    ensemble.feature_std = torch.rand(ensemble.feature_std.shape, generator=generator) + 0.5
     registry = Registry(tmp_path_factory.mktemp("models"), arm.name)
     path, _ = write_bundle(ensemble, arm, registry, Origin(0, 0.01), GraphShape(4, 6))
     return path

@@ -13,6 +13,7 @@ from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
 from mbrl_control.learning.score import k_step_errors
 from mbrl_control.rigid_body import RigidBody
+from mbrl_control.rigid_load import MOMENTS
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface, Transitions
 from sim.generate import ROBOTS
@@ -118,7 +119,7 @@ def test_a_joint_whose_friction_the_parent_does_not_know_has_it_identified(
     """It did not move in the parent's rows, or the parent is the description alone."""
     known, parent = prior_of(ARM, DT), result.ensemble.select([0, 1])
     assert isinstance(known, RigidBodyPrior)
-    parent.prior = known.with_friction(torch.tensor([[7.0, 0.0], [0.0, 0.0]]))
+    parent.prior = known.with_found(np.array([[7.0, 0.0], [0.0, 0.0]]), np.zeros(MOMENTS))
     parent.friction = parent.prior.friction.clone()
     parent.target_std = 1e-3 * parent.target_std  # its weights are no start
     fitted = fit(rows, known, torch.Generator().manual_seed(0), SHORT, warm_start=parent)

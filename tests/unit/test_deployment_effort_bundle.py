@@ -26,6 +26,7 @@ from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.rigid_body import RigidBody
+from mbrl_control.rigid_load import MOMENTS
 from mbrl_control.robot import Arm, EffortMode, load_arm
 from mbrl_control.signals import CommandInterface
 from sim.generate import ROBOTS
@@ -101,18 +102,20 @@ def test_the_other_interface_is_refused_both_ways(arm: Arm, bundle: Path, tmp_pa
 
 def test_identified_friction_is_saved_with_the_weights_and_deployed(arm: Arm, tmp_path: Path) -> None:
     level = 0.05 * arm.effort
-    friction = torch.from_numpy(np.stack([level, 0.1 * level]))
+    friction = np.stack([level, 0.1 * level])
     known = prior_of(arm, DT)
     assert isinstance(known, RigidBodyPrior)
     ensemble = ProbabilisticEnsemble(
-        EnsembleShape(2, arm.joints, 1, 8), known.with_friction(friction), torch.Generator().manual_seed(0)
+        EnsembleShape(2, arm.joints, 1, 8),
+        known.with_found(friction, np.zeros(MOMENTS)),
+        torch.Generator().manual_seed(0),
     )
     with torch.no_grad():
         ensemble.w2.zero_()
     path, _ = write_bundle(ensemble, arm, Registry(tmp_path, arm.model_name), Origin(0, 0.006), GRAPH)
     loaded = load_weights(path, arm).prior
     assert isinstance(loaded, RigidBodyPrior)
-    assert torch.equal(loaded.friction, friction)
+    np.testing.assert_array_equal(loaded.friction.numpy(), friction)
     model, rest = load_model(path, arm), np.concatenate([arm.home, np.zeros(2 * arm.joints)])
     carried = RigidBody(arm).gravity(arm.home)
     for share, sticks in ((0.9, True), (-0.9, True), (2.0, False), (-2.0, False)):

@@ -1,0 +1,141 @@
+"""Friction and load found in rows whose physics is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mbrl_control.dynamics.prior import prior_of
+from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
+from mbrl_control.learning.identify import LOAD_REACH_M, identify, prior_of_each_regime
+from mbrl_control.rigid_body import mass_and_bias
+from mbrl_control.rigid_load import MOMENTS, carrying, point_moments
+from mbrl_control.robot import Arm, load_arm
+from mbrl_control.signals import CommandInterface, Transitions
+from sim.generate import ROBOTS
+
+DT, ROWS = 0.02, 3000
+NOTHING = np.zeros(MOMENTS)
+
+
+@pytest.fixture(scope="module", params=["planar", "panda", "ur5e"])
+def prior(request: pytest.FixtureRequest) -> RigidBodyPrior:
+    return prior_for(arm_of(request.param))
+
+
+def arm_of(name: str) -> Arm:
+    return load_arm(ROBOTS / f"{name}.yaml", CommandInterface.EFFORT)
+
+
+def prior_for(arm: Arm) -> RigidBodyPrior:
+    prior = prior_of(arm, DT)
+    assert isinstance(prior, RigidBodyPrior)
+    return prior
+
+
+def friction_of(prior: RigidBodyPrior) -> np.ndarray:
+    generator = np.random.default_rng(7)
+    return np.stack([generator.uniform(0.1, 0.9, prior.joints), generator.uniform(0.2, 1.5, prior.joints)])
+
+
+def box(prior: RigidBodyPrior, mass: float, away: tuple[float, float, float], side: float) -> np.ndarray:
+    """[10] of a solid cube, by eight points that have its second moments."""
+    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * side / np.sqrt(12.0)
+    return np.asarray(mass / 8.0 * point_moments(prior.tool + np.array(away) + corners).sum(axis=0))
+
+
+def rows_of(
+    prior: RigidBodyPrior, friction: np.ndarray, load: np.ndarray, seed: int = 0, noise: float = 0.0, speed: float = 0.8
+) -> Transitions:
+    """Random motion about random poses; ``noise`` [rad/s] of the measured speeds."""
+    generator, shape = np.random.default_rng(seed), (ROWS, prior.joints)
+    q, dq, ddq = (generator.uniform(-size, size, shape) for size in (2.0, speed, 3.0))
+    mass, bias = mass_and_bias(carrying(prior.described, load), q.T, dq.T, np)
+    torque = ((mass * ddq.T[None]).sum(1) + bias).T + friction[0] * np.sign(dq) + friction[1] * dq
+    seen, after = dq + noise * generator.normal(size=shape), dq + DT * ddq + noise * generator.normal(size=shape)
+    moved = q + DT * dq + 0.5 * DT**2 * ddq
+    stamps = np.arange(ROWS) * 20_000_000
+    return Transitions(q, seen, torque[:, None], torque, moved, after, torque, stamps, 0 * stamps, 0 * stamps)
+
+
+def lacking(prior: RigidBodyPrior, friction: np.ndarray, true: np.ndarray, found: np.ndarray) -> float:
+    """RMS N m of the torque by which two loads differ on other motion, of what the true one takes."""
+    other = rows_of(prior, friction, true, seed=99)
+    none, wrong = (rows_of(prior, friction, load, seed=99).action for load in (NOTHING, found))
+    return float(np.sqrt(np.mean((wrong - other.action) ** 2) / np.mean((none - other.action) ** 2)))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_friction_and_load_are_found_together(prior: RigidBodyPrior, seed: int) -> None:
+    friction, load = friction_of(prior), box(prior, 1.5, (0.05, -0.03, 0.08), 0.1)
+    noise = 0.002
+    found, carried = identify(prior, rows_of(prior, friction, load, seed, noise), np.zeros_like(friction))
+    np.testing.assert_allclose(found, friction, rtol=0.1, atol=0.05)
+    assert lacking(prior, friction, load, carried) < 0.05
+
+
+def test_of_a_panda_all_that_a_load_is_shows() -> None:
+    prior = prior_for(arm_of("panda"))
+    friction, load = friction_of(prior), box(prior, 1.5, (0.05, -0.03, 0.08), 0.1)
+    _, found = identify(prior, rows_of(prior, friction, load, noise=0.002), friction)
+    assert found[0] == pytest.approx(1.5, rel=0.02)
+    np.testing.assert_allclose(found[1:4] / found[0], load[1:4] / load[0], atol=0.005)
+
+
+def test_an_arm_that_carries_nothing_is_found_to(prior: RigidBodyPrior) -> None:
+    friction = friction_of(prior)
+    found, load = identify(prior, rows_of(prior, friction, NOTHING, noise=0.002), np.zeros_like(friction))
+    np.testing.assert_allclose(found, friction, rtol=0.1, atol=0.05)
+    assert load[0] < 0.03
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_the_rows_say_the_load_is_one_that_a_body_can_have(prior: RigidBodyPrior, seed: int) -> None:
+    """Torques at random: mass at least 0, second moments about the centre of no negative eigenvalue, near the tool."""
+    rows = rows_of(prior, friction_of(prior), NOTHING)
+    noise = np.random.default_rng(seed).normal(size=rows.action.shape) * 50.0
+    friction, load = identify(prior, replace(rows, action=noise), np.zeros((2, prior.joints)))
+    assert (friction >= 0.0).all()
+    assert load[0] >= 0.0
+    pseudo = np.zeros((4, 4))
+    for value, (i, j) in zip(load[4:], ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)), strict=True):
+        pseudo[i, j] = pseudo[j, i] = value
+    pseudo[:3, 3] = pseudo[3, :3] = load[1:4]
+    pseudo[3, 3] = load[0]
+    assert np.linalg.eigvalsh(pseudo).min() > -1e-9 * max(load[0], 1.0)
+    assert np.abs(load[1:4] - load[0] * prior.tool).max() <= LOAD_REACH_M * load[0] + 1e-9
+
+
+def test_an_arm_that_never_slides_says_nothing(prior: RigidBodyPrior) -> None:
+    rows = rows_of(prior, friction_of(prior), box(prior, 1.5, (0.0, 0.0, 0.1), 0.1), speed=0.04)
+    friction, load = identify(prior, rows, np.zeros((2, prior.joints)))
+    assert not friction.any()
+    assert not load.any()
+
+
+def test_each_regime_has_its_load_and_all_have_one_friction() -> None:
+    """What the parent knows of friction stays; a joint that it does not know takes it from the rows."""
+    prior = prior_for(arm_of("panda"))
+    friction, load = friction_of(prior), box(prior, 2.0, (0.0, 0.0, 0.05), 0.08)
+    first, second = rows_of(prior, friction, NOTHING, 1, 0.002), rows_of(prior, friction, load, 2, 0.002)
+    both = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in first.__dataclass_fields__}
+    rows = replace(Transitions(**both), session=np.repeat([3, 4], ROWS))
+    half = friction.copy()
+    half[:, 4:] = 0.0
+    priors = prior_of_each_regime(prior, rows, prior.with_found(half, NOTHING))
+    assert set(priors) == {3, 4}
+    for regime, mass in ((3, 0.0), (4, 2.0)):
+        own = priors[regime]
+        assert isinstance(own, RigidBodyPrior)
+        assert float(own.load[0]) == pytest.approx(mass, abs=0.04)
+        np.testing.assert_array_equal(own.friction[:, :4], friction[:, :4])
+        np.testing.assert_allclose(own.friction[:, 4:], friction[:, 4:], rtol=0.1, atol=0.05)
+
+
+def test_a_velocity_arm_has_one_prior_for_all() -> None:
+    arm = load_arm(ROBOTS / "panda.yaml")
+    prior = prior_of(arm, DT)
+    rows = rows_of(prior_for(arm_of("panda")), np.zeros((2, 7)), NOTHING)
+    assert prior_of_each_regime(prior, rows, None) == {0: prior}
