@@ -79,6 +79,15 @@ def fitted_model(
     return planning_model(result.ensemble, arm, delay_s, "fitted"), result
 
 
+def identified_model(ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float) -> PlanningModel:
+    """Friction and load of a fitted ensemble's prior without its networks: what they add is measured against it."""
+    alone = ensemble.select([0])
+    with torch.no_grad():
+        for values in (alone.w2, alone.b2, alone.target_mean):
+            values.zero_()
+    return planning_model(alone, arm, delay_s, "identified")
+
+
 def planning_model(
     ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float, name: str, graph: GraphShape | None = None
 ) -> PlanningModel:

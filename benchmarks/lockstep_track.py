@@ -3,6 +3,7 @@
 Example: `mbrl-control bench lockstep_track --iterations 2`. Ends with one line of JSON: RMS of the tool's distance from
 the moving goal, mm. The laws are told the same rigid body as the planner's prior and give a torque at the guard's rate:
 `computed_torque` (critically damped) and `computed_torque_integral` (the usual cure for friction and load).
+`identified` is the learned model without its networks: friction and load found in the same rows, and the rigid body.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from benchmarks.lockstep import Lockstep, excite
 from benchmarks.lockstep_law import Feedback, Law
-from benchmarks.lockstep_model import nominal_model, planning_model
+from benchmarks.lockstep_model import identified_model, nominal_model, planning_model
 from mbrl_control.cli.demo import AMPLITUDE_M, EXCITATION_S, PAYLOAD_KG, SPEED_SCALE, paced
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.kinematics import forward_kinematics
@@ -94,9 +95,11 @@ def _phases(options: argparse.Namespace) -> dict[str, float]:
         "payload_computed_torque_integral": loaded.by_law(_INTEGRAL_PER_S),
         "payload_nominal": loaded.by_plans(nominal),
         "payload": loaded.by_plans(fresh),
+        "identified": unloaded.by_plans(identified_model(parent.ensemble, arm, parent.delay_s)),
     }
-    relearned, _ = _model(learn(loaded.logged, arm, options.seed, parent, FIT), arm)
+    relearned, again = _model(learn(loaded.logged, arm, options.seed, parent, FIT), arm)
     figures["relearned"] = loaded.by_plans(relearned)
+    figures["relearned_identified"] = loaded.by_plans(identified_model(again.ensemble, arm, again.delay_s))
     rounded = {f"track_mm_{name}_rms": round(value, 3) for name, value in figures.items()}
     return rounded | {
         "fresh_over_nominal": round(figures["fresh"] / figures["nominal"], 3),

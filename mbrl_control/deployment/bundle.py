@@ -178,7 +178,7 @@ def _card(arm: Arm, version: int, origin: Origin, parity: ParityReport, prior: P
         coulomb, viscous = (", ".join(f"{value:.3g}" for value in row.tolist()) for row in prior.friction)
         lines.append(f"- friction identified: Coulomb {coulomb} N m; viscous {viscous} N m s/rad")
         mass = float(prior.load[0])
-        place = ", ".join(f"{value / mass:.3f}" for value in prior.load[1:4].tolist()) if mass > 0.0 else "-"
+        place = ", ".join(f"{value / mass:.3f}" for value in prior.load[1:4].tolist()) if mass > 0.01 else "-"
         lines.append(f"- load identified: {mass:.3f} kg at ({place}) m in the last link's frame")
     lines += ["", "| steps | dq rad/s | nominal | q rad | nominal |", "|---|---|---|---|---|"]
     for row in training.k_step:
