@@ -25,7 +25,8 @@ SLIDES = 0.05
 LOAD_REACH_M = 0.2
 """A load is looked for so far from the tool, along each axis of the last link."""
 _GRID_M = 0.05
-_LEAST_ROWS = 50
+_LEAST_ROWS, _MOST_ROWS = 50, 20_000
+"""Of a joint that slides, and of a regime: some two dozen numbers are sought, more rows cost memory alone."""
 _SIZE = 0.05
 """kg m^2: the load's second moment about the tool is taken for 0 with this deviation, where the rows leave it open."""
 
@@ -52,6 +53,7 @@ def identify(prior: RigidBodyPrior, rows: Transitions, known: Array) -> tuple[Ar
     Coulomb friction N m, viscous friction N m s/rad; of a joint that does not slide in enough rows it stays 0.
     The load is as `rigid_load` says.
     """
+    rows = select(rows, np.linspace(0, len(rows) - 1, min(len(rows), _MOST_ROWS)).astype(np.int64))
     slides = _slides(rows)
     acceleration = (rows.next_velocity - rows.velocity) / prior.dt_s
     kept = (known > 0.0).any(axis=0)
