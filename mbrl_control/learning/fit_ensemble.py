@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.normalizer import Normalizer, raw_features
 from mbrl_control.dynamics.prior import Prior
+from mbrl_control.learning.anchor import Anchor, anchor_to_parent, anchor_to_prior
 from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.identify import prior_of_each_regime
 from mbrl_control.replay.transitions import select
@@ -97,10 +98,11 @@ def fit(
     started, threads = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        ensemble, tensors = _initial(transitions, prior, generator, settings, warm_start)
+        begin = _initial(transitions, prior, generator, settings, warm_start)
+        ensemble = begin.ensemble
         held = holdout_rows(transitions, settings, generator)
-        train, test = _split(_rows(ensemble, tensors, row_weights), held)
-        epochs, cut_off = _train(ensemble, train, test, generator, settings, started, progress)
+        train, test = _split(_rows(ensemble, begin.rows, row_weights), held)
+        epochs, cut_off = _train(begin, train, test, generator, settings, started, progress)
         nll = _member_nll(ensemble, test)
         elites = torch.argsort(nll)[: settings.elites]
     finally:
@@ -141,18 +143,29 @@ def model_tensors(transitions: Transitions, prior: Prior) -> ModelTensors:
     return ModelTensors(position, velocity, torch.cat([past, action], dim=1), residual)
 
 
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """What a fit begins with."""
+
+    ensemble: ProbabilisticEnsemble
+    rows: ModelTensors
+    anchor: Anchor | None
+    """Of torques; velocities have none."""
+
+
 def _initial(
     transitions: Transitions,
     prior: Prior,
     generator: torch.Generator,
     settings: FitSettings,
     warm_start: ProbabilisticEnsemble | None,
-) -> tuple[ProbabilisticEnsemble, ModelTensors]:
+) -> _Begin:
     """Fresh members, or the parent's, repeated and slightly shaken up to the trained number; and the rows they see.
 
     A parent in whose scaling the rows lie far out is left aside.
     """
     history, joints = transitions.history.shape[1:]
+    anchored = prior.interface is CommandInterface.EFFORT
     if warm_start is not None and (warm_start.shape.joints, warm_start.shape.history) != (joints, history):
         made = warm_start.shape
         raise DataError(f"warm_start: made for J={made.joints}, K={made.history}, rows have J={joints}, K={history}")
@@ -161,16 +174,17 @@ def _initial(
         if _fits(warm_start, rows):
             members = [member % warm_start.shape.members for member in range(settings.trained_members)]
             ensemble = warm_start.select(members, known)
+            anchor = anchor_to_parent(ensemble, generator) if anchored else None
             with torch.no_grad():
                 for weights in (ensemble.w0, ensemble.w1, ensemble.w2):
                     weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
-            return ensemble, rows
+            return _Begin(ensemble, rows, anchor)
     known, rows = _beside(prior, transitions, None if warm_start is None else warm_start.prior)
     shape = EnsembleShape(settings.trained_members, joints, history, settings.width)
     ensemble = ProbabilisticEnsemble(shape, known, generator)
     mixed = raw_features(rows.position, rows.velocity, rows.commands) @ ensemble.mixing.double()
     ensemble.set_normalizer(Normalizer.of(mixed, rows.residual))
-    return ensemble, rows
+    return _Begin(ensemble, rows, anchor_to_prior(ensemble, generator) if anchored else None)
 
 
 def _beside(prior: Prior, transitions: Transitions, parent: Prior | None) -> tuple[Prior, ModelTensors]:
@@ -204,7 +218,7 @@ def _split(rows: _Rows, held: NDArray[np.int64]) -> tuple[_Rows, _Rows]:
 
 
 def _train(
-    ensemble: ProbabilisticEnsemble,
+    begin: _Begin,
     train: _Rows,
     test: _Rows,
     generator: torch.Generator,
@@ -212,7 +226,8 @@ def _train(
     started: float,
     progress: Callable[[int, float], None] | None,
 ) -> tuple[int, bool]:
-    """Adam with a cosine rate and early stopping; leaves the best weights in ``ensemble``. -> epochs, cut off."""
+    """Adam with a cosine rate and early stopping; leaves the best weights in the ensemble. -> epochs, cut off."""
+    ensemble = begin.ensemble
     optimizer = torch.optim.AdamW(
         ensemble.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
@@ -223,7 +238,7 @@ def _train(
         cut_off = time.monotonic() - started > settings.max_seconds
         if cut_off:
             break
-        _epoch(ensemble, optimizer, train, generator, settings.batch_size)
+        _epoch(begin, optimizer, train, generator, settings.batch_size)
         schedule.step()
         epoch += 1
         nll = float(_member_nll(ensemble, test).mean())
@@ -243,12 +258,13 @@ def _train(
 
 
 def _epoch(
-    ensemble: ProbabilisticEnsemble,
+    begin: _Begin,
     optimizer: torch.optim.Optimizer,
     train: _Rows,
     generator: torch.Generator,
     batch_size: int,
 ) -> None:
+    ensemble, anchor = begin.ensemble, begin.anchor
     members, count = ensemble.shape.members, len(train.weights)
     order = torch.stack([torch.randperm(count, generator=generator) for _ in range(members)])
     for start in range(0, count, batch_size):
@@ -257,6 +273,8 @@ def _epoch(
         nll = _nll(mean, variance, train.targets[batch]) * variance.detach() ** _BETA
         spread = ensemble.max_log_variance.sum() - ensemble.min_log_variance.sum()
         loss = (nll.mean(-1) * train.weights[batch]).mean(1).sum() + _BOUND_PENALTY * spread
+        if anchor is not None:
+            loss = loss + anchor.loss(ensemble, generator)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
