@@ -21,8 +21,7 @@ from mbrl_control.dynamics.normalizer import Normalizer, raw_features
 from mbrl_control.dynamics.prior import Prior
 from mbrl_control.learning.anchor import Anchor, anchor_to_parent, anchor_to_prior
 from mbrl_control.learning.errors import DataError
-from mbrl_control.learning.identify import prior_of_each_regime
-from mbrl_control.replay.transitions import select
+from mbrl_control.learning.model_rows import ModelTensors, rows_beside
 from mbrl_control.signals import Array, CommandInterface, Transitions
 
 _BETA = 0.5
@@ -121,29 +120,6 @@ def holdout_rows(transitions: Transitions, settings: FitSettings, generator: tor
 
 
 @dataclass(frozen=True, slots=True)
-class ModelTensors:
-    """Training rows as the model sees them, float64."""
-
-    position: torch.Tensor
-    velocity: torch.Tensor
-    """[N, J]"""
-    commands: torch.Tensor
-    """[N, (K+1)J] history, then action."""
-    residual: torch.Tensor
-    """[N, 3J] what is left to learn; float64, because q' less its prior loses seven digits of q."""
-
-
-def model_tensors(transitions: Transitions, prior: Prior) -> ModelTensors:
-    """Rows with the residual over the prior."""
-    outputs = np.concatenate([transitions.next_position, transitions.next_velocity, transitions.next_effort], axis=1)
-    history = transitions.history.reshape(len(transitions), -1)
-    arrays = (transitions.position, transitions.velocity, history, transitions.action, outputs)
-    position, velocity, past, action, after = (torch.from_numpy(np.ascontiguousarray(a, np.float64)) for a in arrays)
-    residual = prior.targets(position, velocity, action, after)
-    return ModelTensors(position, velocity, torch.cat([past, action], dim=1), residual)
-
-
-@dataclass(frozen=True, slots=True)
 class _Begin:
     """What a fit begins with."""
 
@@ -170,7 +146,7 @@ def _initial(
         made = warm_start.shape
         raise DataError(f"warm_start: made for J={made.joints}, K={made.history}, rows have J={joints}, K={history}")
     if warm_start is not None:
-        known, rows = _beside(warm_start.prior, transitions, warm_start.prior)
+        known, rows = rows_beside(warm_start.prior, transitions, warm_start.prior)
         if _fits(warm_start, rows):
             members = [member % warm_start.shape.members for member in range(settings.trained_members)]
             ensemble = warm_start.select(members, known)
@@ -179,24 +155,12 @@ def _initial(
                 for weights in (ensemble.w0, ensemble.w1, ensemble.w2):
                     weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
             return _Begin(ensemble, rows, anchor)
-    known, rows = _beside(prior, transitions, None if warm_start is None else warm_start.prior)
+    known, rows = rows_beside(prior, transitions, None if warm_start is None else warm_start.prior)
     shape = EnsembleShape(settings.trained_members, joints, history, settings.width)
     ensemble = ProbabilisticEnsemble(shape, known, generator)
     mixed = raw_features(rows.position, rows.velocity, rows.commands) @ ensemble.mixing.double()
     ensemble.set_normalizer(Normalizer.of(mixed, rows.residual))
     return _Begin(ensemble, rows, anchor_to_prior(ensemble, generator) if anchored else None)
-
-
-def _beside(prior: Prior, transitions: Transitions, parent: Prior | None) -> tuple[Prior, ModelTensors]:
-    """The prior of the newest regime, and the rows, each regime's beside its own: only the load tells them apart."""
-    priors = prior_of_each_regime(prior, transitions, parent)
-    newest = priors[max(priors)]
-    rows = model_tensors(transitions, newest)
-    for regime, own in priors.items():
-        if own is not newest:
-            chosen = transitions.session == regime
-            rows.residual[torch.from_numpy(chosen)] = model_tensors(select(transitions, chosen), own).residual
-    return newest, rows
 
 
 def _fits(parent: ProbabilisticEnsemble, rows: ModelTensors) -> bool:

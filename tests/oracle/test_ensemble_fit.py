@@ -9,7 +9,8 @@ import torch
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.learning.errors import DataError
-from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit, model_tensors
+from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
+from mbrl_control.learning.model_rows import model_tensors
 from mbrl_control.learning.score import coverage_90, k_step_errors
 from mbrl_control.signals import Transitions
 

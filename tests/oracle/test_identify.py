@@ -10,29 +10,16 @@ import pytest
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.learning.identify import LOAD_REACH_M, identify, prior_of_each_regime
-from mbrl_control.rigid_body import mass_and_bias
-from mbrl_control.rigid_load import MOMENTS, carrying, point_moments
-from mbrl_control.robot import Arm, load_arm
-from mbrl_control.signals import CommandInterface, Transitions
+from mbrl_control.rigid_load import point_moments
+from mbrl_control.robot import load_arm
+from mbrl_control.signals import Transitions
 from sim.generate import ROBOTS
-
-DT, ROWS = 0.02, 3000
-NOTHING = np.zeros(MOMENTS)
+from tests.oracle.torque_rows import DT, NOTHING, ROWS, prior_of_arm, rows_of
 
 
 @pytest.fixture(scope="module", params=["planar", "panda", "ur5e"])
 def prior(request: pytest.FixtureRequest) -> RigidBodyPrior:
-    return prior_for(arm_of(request.param))
-
-
-def arm_of(name: str) -> Arm:
-    return load_arm(ROBOTS / f"{name}.yaml", CommandInterface.EFFORT)
-
-
-def prior_for(arm: Arm) -> RigidBodyPrior:
-    prior = prior_of(arm, DT)
-    assert isinstance(prior, RigidBodyPrior)
-    return prior
+    return prior_of_arm(request.param)
 
 
 def friction_of(prior: RigidBodyPrior) -> np.ndarray:
@@ -44,20 +31,6 @@ def box(prior: RigidBodyPrior, mass: float, away: tuple[float, float, float], si
     """[10] of a solid cube, by eight points that have its second moments."""
     corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * side / np.sqrt(12.0)
     return np.asarray(mass / 8.0 * point_moments(prior.tool + np.array(away) + corners).sum(axis=0))
-
-
-def rows_of(
-    prior: RigidBodyPrior, friction: np.ndarray, load: np.ndarray, seed: int = 0, noise: float = 0.0, speed: float = 0.8
-) -> Transitions:
-    """Random motion about random poses; ``noise`` [rad/s] of the measured speeds."""
-    generator, shape = np.random.default_rng(seed), (ROWS, prior.joints)
-    q, dq, ddq = (generator.uniform(-size, size, shape) for size in (2.0, speed, 3.0))
-    mass, bias = mass_and_bias(carrying(prior.described, load), q.T, dq.T, np)
-    torque = ((mass * ddq.T[None]).sum(1) + bias).T + friction[0] * np.sign(dq) + friction[1] * dq
-    seen, after = dq + noise * generator.normal(size=shape), dq + DT * ddq + noise * generator.normal(size=shape)
-    moved = q + DT * dq + 0.5 * DT**2 * ddq
-    stamps = np.arange(ROWS) * 20_000_000
-    return Transitions(q, seen, torque[:, None], torque, moved, after, torque, stamps, 0 * stamps, 0 * stamps)
 
 
 def lacking(prior: RigidBodyPrior, friction: np.ndarray, true: np.ndarray, found: np.ndarray) -> float:
@@ -77,7 +50,7 @@ def test_friction_and_load_are_found_together(prior: RigidBodyPrior, seed: int) 
 
 
 def test_of_a_panda_all_that_a_load_is_shows() -> None:
-    prior = prior_for(arm_of("panda"))
+    prior = prior_of_arm("panda")
     friction, load = friction_of(prior), box(prior, 1.5, (0.05, -0.03, 0.08), 0.1)
     _, found = identify(prior, rows_of(prior, friction, load, noise=0.002), friction)
     assert found[0] == pytest.approx(1.5, rel=0.02)
@@ -117,7 +90,7 @@ def test_an_arm_that_never_slides_says_nothing(prior: RigidBodyPrior) -> None:
 
 def test_each_regime_has_its_load_and_all_have_one_friction() -> None:
     """What the parent knows of friction stays; a joint that it does not know takes it from the rows."""
-    prior = prior_for(arm_of("panda"))
+    prior = prior_of_arm("panda")
     friction, load = friction_of(prior), box(prior, 2.0, (0.0, 0.0, 0.05), 0.08)
     first, second = rows_of(prior, friction, NOTHING, 1, 0.002), rows_of(prior, friction, load, 2, 0.002)
     both = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in first.__dataclass_fields__}
@@ -137,5 +110,5 @@ def test_each_regime_has_its_load_and_all_have_one_friction() -> None:
 def test_a_velocity_arm_has_one_prior_for_all() -> None:
     arm = load_arm(ROBOTS / "panda.yaml")
     prior = prior_of(arm, DT)
-    rows = rows_of(prior_for(arm_of("panda")), np.zeros((2, 7)), NOTHING)
+    rows = rows_of(prior_of_arm("panda"), np.zeros((2, 7)), NOTHING)
     assert prior_of_each_regime(prior, rows, None) == {0: prior}
