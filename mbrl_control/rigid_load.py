@@ -27,6 +27,11 @@ def point_moments(points: Array) -> Array:
     return np.concatenate([np.ones((len(points), 1)), points, seconds], axis=1)
 
 
+def moments_about(place: Array) -> Array:
+    """[10, 10]: times moments [..., 10] about the last link's origin gives those about a place [3] m in its frame."""
+    return np.asarray(np.linalg.solve(point_moments(_PROBES), point_moments(_PROBES - place)))
+
+
 def carrying(described: Constants, load: Array) -> Constants:
     """NumPy constants of the arm with a load [10] on its last link; drives that carry the arm do not carry the load."""
     if load[0] <= 0.0:

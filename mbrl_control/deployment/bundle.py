@@ -14,7 +14,6 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from mbrl_control.deployment.check import CARD, GOLDEN, MANIFEST, ROLLOUT, STEP, WEIGHTS, read_bundle
-from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.export import export_rollout, export_step
 from mbrl_control.deployment.files import write_folder
 from mbrl_control.deployment.geometry import geometry_sha256
@@ -103,12 +102,6 @@ def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
     prior: Prior = NominalPrior(manifest.dt_s, manifest.lag_s) if velocity else prior_of(arm, manifest.dt_s)
     tensors = load_tensors(bundle.content[WEIGHTS])
     if isinstance(prior, RigidBodyPrior):
-        for name in ("friction", "load"):
-            if name not in tensors:
-                remedy = (
-                    "no model can be learned from it; begin another registry: mbrl-control models prior --registry NEW"
-                )
-                raise BundleError(f"{path}: weights.safetensors: {name}: missing, made by an older version; {remedy}")
         prior = prior.with_found(tensors["friction"].numpy(), tensors["load"].numpy())
     ensemble = ProbabilisticEnsemble(shape, prior, torch.Generator().manual_seed(0))
     ensemble.load_state_dict(tensors)

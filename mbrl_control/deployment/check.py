@@ -139,6 +139,11 @@ def _check_arm(folder: Path, manifest: Manifest, arm: Arm) -> None:
         "scaling.min_log_variance": (scaling.min_log_variance, 3 * joints),
         "scaling.max_log_variance": (scaling.max_log_variance, 3 * joints),
     }
+    if arm.interface is CommandInterface.EFFORT and len(scaling.feature_mean) == (4 + manifest.history) * joints:
+        raise BundleError(
+            f"{place}: scaling.feature_mean: of a network that is told the torque, made by an older version; "
+            "begin another registry: mbrl-control models prior --registry NEW, and retrain there"
+        )
     for field, (values, length) in sizes.items():
         if len(values) != length:
             raise BundleError(f"{place}: {field}: {len(values)} numbers, expected {length}; export the bundle again")

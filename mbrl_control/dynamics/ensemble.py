@@ -114,9 +114,10 @@ class ProbabilisticEnsemble(nn.Module):
         tensors = {
             name: value[members].clone() if name in _MEMBER_TENSORS else value.clone()
             for name, value in self.state_dict().items()
-            if name not in _OF_PRIOR
         }
-        chosen.load_state_dict(tensors, strict=False)
+        chosen.load_state_dict(
+            tensors | {name: value for name, value in chosen.state_dict().items() if name in _OF_PRIOR}
+        )
         return chosen
 
 

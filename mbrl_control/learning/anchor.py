@@ -1,10 +1,10 @@
-"""What a network may not forget, and may not make up, where the rows say nothing: squared distance from known outputs.
+"""Pseudorehearsal: what a network may not forget, and may not make up, where the rows say nothing.
 
 Rows of one narrow path leave most of what a network does open. Of an arm under torques that shows as soon as it leaves
 the path: a residual made up for a joint that hardly moved pushes it to and fro. So outputs are held, loosely, at motion
-drawn over all that a network can tell apart: to the parent's outputs, or to the prior's (a residual of zero). That is
-distillation against forgetting (Li and Hoiem, "Learning without Forgetting", arXiv:1606.09282; their inputs are the new
-task's, ours are drawn). Velocity arms have none: their networks hold a load, and have to unlearn it everywhere.
+drawn wide: to the parent's outputs, or to the prior's, a residual of zero (Robins, Connection Science 7, 1995, for
+pseudorehearsal of a parent). Its price: members of a first model agree on zero where they would else have disagreed,
+so its spread off the rows is smaller. Velocity arms have none: their networks hold a load, and have to unlearn it.
 """
 
 from __future__ import annotations

@@ -141,21 +141,24 @@ def _initial(
     A parent in whose scaling the rows lie far out is left aside.
     """
     history, joints = transitions.history.shape[1:]
-    anchored = prior.interface is CommandInterface.EFFORT
+    anchored = prior.interface is CommandInterface.EFFORT  # and the load in its prior
     if warm_start is not None and (warm_start.shape.joints, warm_start.shape.history) != (joints, history):
         made = warm_start.shape
         raise DataError(f"warm_start: made for J={made.joints}, K={made.history}, rows have J={joints}, K={history}")
-    if warm_start is not None:
-        known, rows = rows_beside(warm_start.prior, transitions, warm_start.prior)
-        if _fits(warm_start, rows):
-            members = [member % warm_start.shape.members for member in range(settings.trained_members)]
-            ensemble = warm_start.select(members, known)
-            anchor = anchor_to_parent(ensemble, generator) if anchored else None
-            with torch.no_grad():
-                for weights in (ensemble.w0, ensemble.w1, ensemble.w2):
-                    weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
-            return _Begin(ensemble, rows, anchor)
-    known, rows = rows_beside(prior, transitions, None if warm_start is None else warm_start.prior)
+    parent = None if warm_start is None else warm_start.prior
+    known, rows = rows_beside(prior if parent is None or anchored else parent, transitions, parent)
+    if warm_start is not None and _fits(warm_start, rows):
+        members = [member % warm_start.shape.members for member in range(settings.trained_members)]
+        ensemble = warm_start.select(members, known)
+        # Friction that the parent did not know is in its networks: no place to hold them to.
+        same = anchored and torch.equal(ensemble.friction, warm_start.friction)
+        anchor = anchor_to_parent(ensemble, generator) if same else None
+        with torch.no_grad():
+            for weights in (ensemble.w0, ensemble.w1, ensemble.w2):
+                weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
+        return _Begin(ensemble, rows, anchor)
+    if not anchored:
+        known, rows = rows_beside(prior, transitions, None)
     shape = EnsembleShape(settings.trained_members, joints, history, settings.width)
     ensemble = ProbabilisticEnsemble(shape, known, generator)
     mixed = raw_features(rows.position, rows.velocity, rows.commands) @ ensemble.mixing.double()

@@ -1,9 +1,10 @@
 """Friction and load of an arm under torques, identified before a network learns what is left.
 
-Torque is linear in both, so one least-squares problem over the joints that slide finds them: a joint that sticks says
-nothing of either, its friction is whatever holds it. All unknowns are at least zero: friction's two coefficients of
-each joint, and the masses of points on a grid about the tool; so any load that comes out is one that a body can have.
-Joints are weighed by what was left of them in a first solution (weighted least squares, Gautier, ICRA 1997).
+Torque is linear in both, so one least-squares problem over the joints that slide finds them; what a joint that sticks
+says of its friction, a bound, is not used. All unknowns are at least zero: friction's two coefficients of each joint,
+and the masses of points on a grid about the tool; so any load that comes out is one that a body can have. The first
+solution is reweighted twice: joints by their noise (Gautier, ICRA 1997), and what a contact or an outlier leaves less
+(Huber, Annals of Mathematical Statistics 35, 1964).
 """
 
 from __future__ import annotations
@@ -17,62 +18,68 @@ from scipy.optimize import nnls
 from mbrl_control.dynamics.prior import Prior
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.replay.transitions import select
-from mbrl_control.rigid_load import MOMENTS, load_regressor, point_moments
+from mbrl_control.rigid_load import MOMENTS, load_regressor, moments_about, point_moments
 from mbrl_control.signals import Array, Transitions
 
-SLIDES = 0.05
-"""rad/s; a joint faster than that, before and after a step, slides through it."""
 LOAD_REACH_M = 0.2
-"""A load is looked for so far from the tool, along each axis of the last link."""
+"""A load is looked for so far from the tool, along each axis of the last link; one beyond is found at the edge."""
+_SLIDES = 0.05
+"""rad/s; a joint faster than that, before and after a step, slides through it."""
 _GRID_M = 0.05
-_LEAST_ROWS, _MOST_ROWS = 50, 20_000
-"""Of a joint that slides, and of a regime: some two dozen numbers are sought, more rows cost memory alone."""
-_SIZE = 0.05
-"""kg m^2: the load's second moment about the tool is taken for 0 with this deviation, where the rows leave it open."""
+_LEAST_ROWS, _MOST_ROWS = 200, 5_000
+"""Of a joint that slides, and of a regime: some two dozen numbers are sought, more rows cost time alone."""
+_DOUBT = np.array([10.0, *3 * [1.0], *6 * [0.05]])
+"""kg, kg m, kg m^2: how far the moments about the tool may lie from those expected, where the rows leave them open."""
+_HUBER = 3.0
+"""Std of a joint's noise, beyond which what is left counts less."""
 
 
 def prior_of_each_regime(prior: Prior, rows: Transitions, parent: Prior | None) -> dict[int, Prior]:
     """The prior beside which the rows of each regime are learned; they differ in the load alone.
 
-    Friction that the ``parent`` knows is kept: a load changes much and friction little, and on one path they cannot be
-    told apart. What it does not know is identified, as the load is in every regime, the newest first.
+    Friction that the ``parent`` knows is kept, for good: a load changes much and friction little, and on one path they
+    cannot be told apart. What it does not know is identified, as the load is in every regime, the newest first.
     """
     regimes = np.unique(rows.session)[::-1].tolist()
     if not isinstance(prior, RigidBodyPrior):
         return dict.fromkeys(regimes, prior)
-    friction = parent.friction.numpy() if isinstance(parent, RigidBodyPrior) else np.zeros((2, prior.joints))
+    friction, expected = np.zeros((2, prior.joints)), np.zeros(MOMENTS)
+    if isinstance(parent, RigidBodyPrior):
+        friction, expected = parent.friction.numpy(), parent.load.numpy()
     loads = {}
     for regime in regimes:
-        friction, loads[regime] = identify(prior, select(rows, rows.session == regime), friction)
+        friction, loads[regime] = identify(prior, select(rows, rows.session == regime), friction, expected)
     return {regime: prior.with_found(friction, load) for regime, load in loads.items()}
 
 
-def identify(prior: RigidBodyPrior, rows: Transitions, known: Array) -> tuple[Array, Array]:
+def identify(prior: RigidBodyPrior, rows: Transitions, known: Array, expected: Array) -> tuple[Array, Array]:
     """Rows under one load, friction [2, J] that is known (0 where not) -> friction [2, J] and load [10].
 
-    Coulomb friction N m, viscous friction N m s/rad; of a joint that does not slide in enough rows it stays 0.
-    The load is as `rigid_load` says.
+    Coulomb friction N m, viscous friction N m s/rad; of a joint that does not slide in enough rows it stays 0, and its
+    rows say nothing. The load is as `rigid_load` says; what the rows leave open of it is as ``expected`` [10].
     """
     rows = select(rows, np.linspace(0, len(rows) - 1, min(len(rows), _MOST_ROWS)).astype(np.int64))
-    slides = _slides(rows)
+    kept, slides = (known > 0.0).any(axis=0), _slides(rows)
+    unknown = np.flatnonzero(~kept & (np.count_nonzero(slides, axis=0) >= _LEAST_ROWS))
+    slides[:, np.setdiff1d(np.flatnonzero(~kept), unknown)] = False
+    if not slides.any():
+        return known, expected
     acceleration = (rows.next_velocity - rows.velocity) / prior.dt_s
-    kept = (known > 0.0).any(axis=0)
     needed = prior.required_torque(rows.position, rows.velocity, acceleration) - rows.action
     needed += np.where(kept, known[0] * np.sign(rows.velocity) + known[1] * rows.velocity, 0.0)
-    unknown = np.flatnonzero(~kept & (np.count_nonzero(slides, axis=0) >= _LEAST_ROWS))
-    friction, load = known.copy(), np.zeros(MOMENTS)
-    if np.count_nonzero(slides) >= _LEAST_ROWS:
-        rubbing = _friction_regressor(rows.velocity, unknown)
-        carried = load_regressor(prior.described, rows.position, rows.velocity, acceleration)
-        found, load = _solve(-rubbing, -carried, needed, slides, _grid(prior.tool))
-        friction[:, unknown] = found.reshape(2, -1)
+    rubbing = _friction_regressor(rows.velocity, unknown)
+    carried = load_regressor(prior.described, rows.position, rows.velocity, acceleration)
+    columns = np.concatenate([-rubbing, -carried, needed[..., None]], axis=2)
+    found, load = _solve(columns, slides, prior.tool, expected)
+    friction = known.copy()
+    friction[:, unknown] = found.reshape(2, -1)
     return friction, load
 
 
 def _slides(rows: Transitions) -> NDArray[np.bool_]:
     """[N, J]"""
     slowest = np.minimum(np.abs(rows.velocity), np.abs(rows.next_velocity))
-    return np.asarray((slowest > SLIDES) & (rows.velocity * rows.next_velocity > 0.0))
+    return np.asarray((slowest > _SLIDES) & (rows.velocity * rows.next_velocity > 0.0))
 
 
 def _friction_regressor(velocity: Array, joints: NDArray[np.intp]) -> Array:
@@ -87,24 +94,32 @@ def _grid(tool: Array) -> Array:
     return np.asarray(tool + np.array(list(itertools.product(steps, repeat=3))), dtype=np.float64)
 
 
-def _solve(
-    rubbing: Array, carried: Array, needed: Array, slides: NDArray[np.bool_], grid: Array
-) -> tuple[Array, Array]:
-    """Regressors [N, J, F] and [N, J, 10], torque [N, J] -> coefficients [F] and load [10]."""
-    count, moments = rubbing.shape[2], point_moments(grid)
-    columns = np.concatenate([rubbing, carried, needed[..., None]], axis=2)
-    size = np.concatenate([np.zeros(count), np.square(grid - grid.mean(axis=0)).sum(axis=1) / _SIZE])
-    weight = np.ones(needed.shape[1])
-    for _ in range(2):
+def _solve(columns: Array, slides: NDArray[np.bool_], tool: Array, expected: Array) -> tuple[Array, Array]:
+    """Columns [N, J, F + 10 + 1] of friction, load and torque -> coefficients [F] and load [10]."""
+    count, moments = columns.shape[2] - MOMENTS - 1, point_moments(_grid(tool))
+    about_tool = moments_about(tool) / _DOUBT
+    open_rows = np.hstack([np.zeros((MOMENTS, count)), about_tool.T @ moments.T])
+    weight = np.ones(slides.shape)
+    for _ in range(3):
         # The triangle keeps all that least squares needs of the rows.
-        triangle = np.asarray(np.linalg.qr((columns * weight[:, None])[slides], mode="r"))
+        triangle = np.asarray(np.linalg.qr((columns * weight[..., None])[slides], mode="r"))
         rubbed, moved, wanted = np.split(triangle, [count, count + MOMENTS], axis=1)
-        solution, _ = nnls(np.vstack([np.hstack([rubbed, moved @ moments.T]), size]), np.append(wanted, 0.0))
+        matrix = np.vstack([np.hstack([rubbed, moved @ moments.T]), open_rows])
+        solution, _ = nnls(matrix, np.append(wanted, about_tool.T @ expected))
         found, load = solution[:count], moments.T @ solution[count:]
-        left = np.where(slides, columns[..., -1] - columns[..., :-1] @ np.concatenate([found, load]), 0.0)
-        weight = np.sqrt(slides.sum(axis=0) / np.maximum(np.square(left).sum(axis=0), _TINY))
+        weight = _weights(columns[..., -1] - columns[..., :-1] @ np.concatenate([found, load]), slides)
     return found, load
 
 
-_TINY = 1e-12
-"""N^2 m^2; rows without any noise leave nothing to weigh by."""
+def _weights(left: Array, slides: NDArray[np.bool_]) -> Array:
+    """[N, J] from what is left N m: the inverse of the joint's noise, less for outliers."""
+    size = np.abs(left)
+    noise = np.array(
+        [np.median(column[mask]) if mask.any() else 1.0 for column, mask in zip(size.T, slides.T, strict=True)]
+    )
+    noise = np.maximum(1.4826 * noise, _TINY)
+    return np.asarray(np.sqrt(np.minimum(1.0, _HUBER * noise / np.maximum(size, _TINY))) / noise)
+
+
+_TINY = 1e-6
+"""N m; rows without any noise leave nothing to weigh by."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -12,21 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from mbrl_control.deployment.bundle import Origin, load_weights, prior_bundle, write_bundle
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import load_model
 from mbrl_control.deployment.geometry import geometry_sha256
+from mbrl_control.deployment.manifest import Training
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.rigid_body import RigidBody
-from mbrl_control.rigid_load import MOMENTS
+from mbrl_control.rigid_load import MOMENTS, point_moments
 from mbrl_control.robot import Arm, EffortMode, load_arm
 from mbrl_control.signals import CommandInterface
 from sim.generate import ROBOTS
@@ -135,18 +133,68 @@ def test_identified_friction_is_saved_with_the_weights_and_deployed(arm: Arm, tm
     np.testing.assert_allclose(scores.position, np.broadcast_to(arm.home, scores.position.shape), atol=1e-4)
 
 
-def test_weights_of_before_friction_was_identified_are_no_parent(arm: Arm, bundle: Path, tmp_path: Path) -> None:
+def test_an_identified_load_is_saved_with_the_weights_and_deployed(arm: Arm, tmp_path: Path) -> None:
+    """Against pin with the load as a body of the last link; drives that carry the arm do not carry it."""
+    pinocchio = pytest.importorskip("pinocchio")
+    place = arm.tool_translation + 0.05
+    known = prior_of(arm, DT)
+    assert isinstance(known, RigidBodyPrior)
+    found = known.with_found(np.zeros((2, arm.joints)), 2.0 * point_moments(place[None])[0])
+    ensemble = ProbabilisticEnsemble(EnsembleShape(2, arm.joints, 1, 8), found, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ensemble.w2.zero_()
+    path, _ = write_bundle(ensemble, arm, Registry(tmp_path, arm.model_name), Origin(0, 0.006), GRAPH)
+    loaded = load_weights(path, arm).prior
+    assert isinstance(loaded, RigidBodyPrior)
+    assert torch.equal(loaded.load, found.load)
+
+    rigid = pinocchio.buildModelFromUrdf(str(ROBOTS / f"{arm.name}.urdf"))
+    rigid.armature = arm.armature
+    bare = rigid.createData()
+    carried = np.zeros(arm.joints)
+    if arm.effort_mode is not None and arm.effort_mode.gravity_compensated:
+        carried = pinocchio.computeGeneralizedGravity(rigid, bare, arm.home).copy()
+    rigid.appendBodyToJoint(arm.joints, pinocchio.Inertia(2.0, place, np.zeros((3, 3))), pinocchio.SE3.Identity())
+    torque = 0.02 * arm.effort
+    expected = DT * pinocchio.aba(rigid, rigid.createData(), arm.home, np.zeros(arm.joints), torque + carried)
+    model, rest = load_model(path, arm), np.concatenate([arm.home, np.zeros(2 * arm.joints)])
+    step = model.step_model.step(rest, torque)[arm.joints : 2 * arm.joints]
+    np.testing.assert_allclose(step, expected, atol=1e-4 * np.abs(expected).max() + 1e-5)
+    goal = (np.zeros((HORIZON, 3)), np.tile(arm.home, (HORIZON, 1)))
+    actions = np.broadcast_to(torque, (BATCH, HORIZON, arm.joints))
+    scores = model.rollout.evaluate(rest, actions, *goal, np.ones(len(model.rollout.term_names)))
+    np.testing.assert_allclose(scores.velocity[0, 0], expected, atol=1e-4 * np.abs(expected).max() + 1e-5)
+
+
+def test_the_card_says_what_load_was_found(arm: Arm, tmp_path: Path) -> None:
+    known = prior_of(arm, DT)
+    assert isinstance(known, RigidBodyPrior)
+    load = 2.0 * point_moments(np.array([[0.1, 0.0, 0.2]]))[0]
+    ensemble = ProbabilisticEnsemble(
+        EnsembleShape(2, arm.joints, 1, 8),
+        known.with_found(np.zeros((2, arm.joints)), load),
+        torch.Generator().manual_seed(0),
+    )
+    training = Training(
+        log_sha256=(), log_bytes=(), rows=1, payload_kg=2.0, holdout_nll=0.0, coverage_90=0.9, k_step=()
+    )
+    path, _ = write_bundle(ensemble, arm, Registry(tmp_path, arm.model_name), Origin(0, 0.006, training), GRAPH)
+    said = "- load identified: 2.000 kg at (0.100, 0.000, 0.200) m in the last link's frame"
+    assert said in (path / "card.md").read_text(encoding="utf-8")
+
+
+def test_bundles_whose_networks_were_told_the_torque_are_refused_by_name(
+    arm: Arm, bundle: Path, tmp_path: Path
+) -> None:
+    """Theirs are longer by the torques of the action and of the history."""
     copy = Path(shutil.copytree(bundle, tmp_path / "1"))
-    tensors = load_tensors((copy / "weights.safetensors").read_bytes())
-    del tensors["friction"]
-    older = save_tensors(tensors)
-    (copy / "weights.safetensors").write_bytes(older)
     manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["files"]["weights.safetensors"] = hashlib.sha256(older).hexdigest()
+    for name in ("feature_mean", "feature_std"):
+        manifest["scaling"][name] += 2 * arm.joints * [1.0]
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BundleError, match=r"friction: missing, made by an older version; .*models prior"):
-        load_weights(copy, arm)
-    load_model(copy, arm)
+    for read in (load_weights, load_model, verify_bundle):
+        with pytest.raises(BundleError, match=r"told the torque, made by an older version; .*models prior"):
+            read(copy, arm)
 
 
 def test_an_older_format_is_refused_by_name(arm: Arm, bundle: Path, tmp_path: Path) -> None:
