@@ -12,7 +12,7 @@ BASE = frozenset({"signals", "cadence", "command_interface"})
 ARM_FILES = frozenset(
     {"robot_file", "robot_fields", "robot_parts", "robot_faults", "urdf_file", "urdf_chain", "mesh_files", "inertial"}
 )
-VALUES = BASE | ARM_FILES | {"robot", "kinematics", "rigid_body"}
+VALUES = BASE | ARM_FILES | {"robot", "kinematics", "rigid_body", "rigid_load"}
 PROTOCOLS = frozenset({"dynamics.protocol", "rewards.protocol", "rewards.names"})
 ALLOWED: dict[str, frozenset[str]] = {
     "command_interface": frozenset(),
@@ -24,6 +24,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "graph": BASE | {"scheduling"},
     "kinematics": VALUES,
     "rigid_body": VALUES,
+    "rigid_load": VALUES,
     "arm_setup": VALUES,
     "estimation": VALUES,
     "dynamics": VALUES,
