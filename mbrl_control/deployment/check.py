@@ -142,7 +142,7 @@ def _check_arm(folder: Path, manifest: Manifest, arm: Arm) -> None:
     if arm.interface is CommandInterface.EFFORT and len(scaling.feature_mean) == (4 + manifest.history) * joints:
         raise BundleError(
             f"{place}: scaling.feature_mean: of a network that is told the torque, made by an older version; "
-            "begin another registry: mbrl-control models prior --registry NEW, and retrain there"
+            f"begin another registry: mbrl-control models prior --robot {arm.name} --command effort --registry NEW"
         )
     for field, (values, length) in sizes.items():
         if len(values) != length:

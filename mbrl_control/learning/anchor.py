@@ -44,12 +44,17 @@ def anchor_to_prior(ensemble: ProbabilisticEnsemble, generator: torch.Generator)
     return Anchor(_drawn(ensemble, generator), nothing.expand(ensemble.shape.members, _POINTS, -1))
 
 
-def anchor_to_parent(parent: ProbabilisticEnsemble, generator: torch.Generator) -> Anchor:
-    """Of an ensemble that begins with the parent's weights, member by member."""
-    features = _drawn(parent, generator)
+def anchor_to_parent(parent: ProbabilisticEnsemble, changed: torch.Tensor, generator: torch.Generator) -> Anchor:
+    """Of an ensemble that begins with the parent's weights, member by member.
+
+    Joints [J] whose friction has ``changed`` have their torque held to the prior's: the parent's networks knew the
+    friction that the prior knows now.
+    """
+    features, joints = _drawn(parent, generator), parent.shape.joints
     with torch.no_grad():
         targets, _ = parent.heads(features.expand(parent.shape.members, -1, -1))
-    return Anchor(features, targets)
+    anew = torch.cat([torch.zeros(joints), changed.float(), torch.zeros(joints)]) > 0.0
+    return Anchor(features, torch.where(anew, -parent.target_mean / parent.target_std, targets))
 
 
 def _drawn(ensemble: ProbabilisticEnsemble, generator: torch.Generator) -> torch.Tensor:

@@ -150,9 +150,10 @@ def _initial(
     if warm_start is not None and _fits(warm_start, rows):
         members = [member % warm_start.shape.members for member in range(settings.trained_members)]
         ensemble = warm_start.select(members, known)
-        # Friction that the parent did not know is in its networks: no place to hold them to.
-        same = anchored and torch.equal(ensemble.friction, warm_start.friction)
-        anchor = anchor_to_parent(ensemble, generator) if same else None
+        anchor = None
+        if anchored:
+            changed = (ensemble.friction != warm_start.friction).any(0)
+            anchor = anchor_to_parent(ensemble, changed, generator)
         with torch.no_grad():
             for weights in (ensemble.w0, ensemble.w1, ensemble.w2):
                 weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))

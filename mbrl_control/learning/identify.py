@@ -3,7 +3,7 @@
 Torque is linear in both, so one least-squares problem over the joints that slide finds them; what a joint that sticks
 says of its friction, a bound, is not used. All unknowns are at least zero: friction's two coefficients of each joint,
 and the masses of points on a grid about the tool; so any load that comes out is one that a body can have. The first
-solution is reweighted twice: joints by their noise (Gautier, ICRA 1997), and what a contact or an outlier leaves less
+solution is reweighted twice: joints by their noise (Gautier, ICRA 1997), and what a blow or an outlier leaves less
 (Huber, Annals of Mathematical Statistics 35, 1964).
 """
 
@@ -55,13 +55,16 @@ def prior_of_each_regime(prior: Prior, rows: Transitions, parent: Prior | None) 
 def identify(prior: RigidBodyPrior, rows: Transitions, known: Array, expected: Array) -> tuple[Array, Array]:
     """Rows under one load, friction [2, J] that is known (0 where not) -> friction [2, J] and load [10].
 
-    Coulomb friction N m, viscous friction N m s/rad; of a joint that does not slide in enough rows it stays 0, and its
-    rows say nothing. The load is as `rigid_load` says; what the rows leave open of it is as ``expected`` [10].
+    Coulomb friction N m, viscous friction N m s/rad; a joint that does not slide in enough rows says nothing: its
+    friction stays as it is. The load is as `rigid_load` says; what the rows leave open of it is as ``expected`` [10].
     """
-    rows = select(rows, np.linspace(0, len(rows) - 1, min(len(rows), _MOST_ROWS)).astype(np.int64))
+    moving = np.flatnonzero(_slides(rows).any(axis=1))
+    spread = np.linspace(0, len(moving) - 1, min(len(moving), _MOST_ROWS)).astype(np.int64)
+    rows = select(rows, moving[spread])
     kept, slides = (known > 0.0).any(axis=0), _slides(rows)
-    unknown = np.flatnonzero(~kept & (np.count_nonzero(slides, axis=0) >= _LEAST_ROWS))
-    slides[:, np.setdiff1d(np.flatnonzero(~kept), unknown)] = False
+    enough = np.count_nonzero(slides, axis=0) >= _LEAST_ROWS
+    unknown = np.flatnonzero(~kept & enough)
+    slides &= enough
     if not slides.any():
         return known, expected
     acceleration = (rows.next_velocity - rows.velocity) / prior.dt_s
@@ -121,5 +124,5 @@ def _weights(left: Array, slides: NDArray[np.bool_]) -> Array:
     return np.asarray(np.sqrt(np.minimum(1.0, _HUBER * noise / np.maximum(size, _TINY))) / noise)
 
 
-_TINY = 1e-6
+_TINY = 1e-3
 """N m; rows without any noise leave nothing to weigh by."""

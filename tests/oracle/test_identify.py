@@ -11,7 +11,7 @@ from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.learning.identify import LOAD_REACH_M, identify, prior_of_each_regime
 from mbrl_control.learning.model_rows import model_tensors, rows_beside
-from mbrl_control.rigid_load import point_moments
+from mbrl_control.rigid_load import moments_about, point_moments
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import Transitions
 from sim.generate import ROBOTS
@@ -110,7 +110,7 @@ def test_one_joint_alone_makes_no_load_up(prior: RigidBodyPrior, known: bool) ->
             assert found[0] == pytest.approx(load[0], abs=0.3)
 
 
-def test_a_few_blows_and_a_contact_change_little(prior: RigidBodyPrior) -> None:
+def test_a_few_blows_change_little(prior: RigidBodyPrior) -> None:
     friction, load = friction_of(prior), box(prior, 1.5, (0.05, -0.03, 0.08), 0.1)
     rows, generator = rows_of(prior, friction, load, noise=0.002), np.random.default_rng(3)
     struck = generator.random((ROWS, 1)) < 0.03
@@ -125,6 +125,33 @@ def test_a_load_beyond_the_search_is_found_at_its_edge() -> None:
     load, friction = box(prior, 1.0, (0.0, 0.0, 0.3), 0.02), friction_of(prior)
     _, found = identify(prior, rows_of(prior, friction, load, noise=0.002), friction, NOTHING)
     assert found[3] / found[0] == pytest.approx(prior.tool[2] + LOAD_REACH_M, abs=1e-6)
+
+
+def test_moments_are_carried_from_place_to_place() -> None:
+    points, place = np.random.default_rng(0).normal(size=(2, 9, 3))
+    np.testing.assert_allclose(point_moments(points) @ moments_about(place[0]), point_moments(points - place[0]))
+
+
+def test_rows_overrule_what_was_expected(prior: RigidBodyPrior) -> None:
+    """A parent's load that is no longer there is gone."""
+    friction, load = friction_of(prior), box(prior, 2.0, (0.02, 0.0, 0.08), 0.1)
+    _, found = identify(prior, rows_of(prior, friction, NOTHING, noise=0.002), friction, load)
+    other, none = (rows_of(prior, friction, value, seed=99).action for value in (found, NOTHING))
+    assert np.sqrt(np.mean((other - none) ** 2)) < 0.05 * np.sqrt(
+        np.mean((rows_of(prior, friction, load, seed=99).action - none) ** 2)
+    )
+
+
+def test_a_log_that_mostly_rests_is_read_where_it_moves() -> None:
+    prior = prior_of_arm("panda")
+    friction, load = friction_of(prior), box(prior, 2.0, (0.02, 0.0, 0.08), 0.1)
+    moving, resting = rows_of(prior, friction, load, noise=0.002), rows_of(prior, friction, load, 1, speed=0.0)
+    resting = replace(resting, next_velocity=0.0 * resting.velocity)
+    names = moving.__dataclass_fields__
+    rows = {name: np.concatenate([getattr(moving, name), *20 * [getattr(resting, name)]]) for name in names}
+    found, carried = identify(prior, Transitions(**rows), 0.0 * friction, NOTHING)
+    np.testing.assert_allclose(found, friction, rtol=0.1, atol=0.05)
+    assert carried[0] == pytest.approx(2.0, rel=0.02)
 
 
 def test_a_newest_regime_that_hardly_moves_keeps_the_parents_load() -> None:
@@ -149,7 +176,7 @@ def test_rows_of_two_regimes_are_learned_each_beside_its_own_load() -> None:
     for regime in (3, 4):
         left = torque[rows.session == regime][sliding[rows.session == regime]]
         assert np.sqrt(np.mean(left**2)) < 0.5
-        alone = model_tensors(rows, prior.with_found(friction, NOTHING)).residual[:, prior.joints : 2 * prior.joints]
+    alone = model_tensors(rows, prior.with_found(friction, NOTHING)).residual[:, prior.joints : 2 * prior.joints]
     assert float(alone[ROWS:].square().mean().sqrt()) > 2.0
 
 

@@ -100,7 +100,8 @@ def test_with_the_shipped_model(name: str) -> None:
 
 
 def test_with_a_model_relearned_under_a_load() -> None:
-    """Rows without any rest leave it a slight hunting at home; those of a graph, which rests, do not."""
+    """Rows without any rest leave it hunting slightly at home, up to 0.2 rad/s; before, it swung at 0.3 to 0.9."""
     arm = load_arm(arm_file("panda"), EFFORT)
     model = relearned(arm, PAYLOAD_KG)
-    comes_to_rest_at_either_end(lockstep_of("panda", PAYLOAD_KG), model, seed=1, speed=0.25)
+    for seed in (1, 2):
+        comes_to_rest_at_either_end(lockstep_of("panda", PAYLOAD_KG), model, seed, speed=0.25)
