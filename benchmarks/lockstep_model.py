@@ -57,10 +57,7 @@ def nominal_model(arm: Arm, delay_s: float, graph: GraphShape | None = None) -> 
     """The prior with a residual of zero."""
     shape = EnsembleShape(1, arm.joints, history_of(arm), 8)
     ensemble = ProbabilisticEnsemble(shape, prior_of(arm, DT_S), torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        ensemble.w2.zero_()
-        ensemble.b2.zero_()
-    return planning_model(ensemble, arm, delay_s, "nominal", graph)
+    return planning_model(_silenced(ensemble), arm, delay_s, "nominal", graph)
 
 
 def fitted_model(
@@ -81,11 +78,15 @@ def fitted_model(
 
 def identified_model(ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float) -> PlanningModel:
     """Friction and load of a fitted ensemble's prior without its networks: what they add is measured against it."""
-    alone = ensemble.select([0])
+    return planning_model(_silenced(ensemble.select([0])), arm, delay_s, "identified")
+
+
+def _silenced(ensemble: ProbabilisticEnsemble) -> ProbabilisticEnsemble:
+    """With a residual of zero; what it says of its variance means nothing then."""
     with torch.no_grad():
-        for values in (alone.w2, alone.b2, alone.target_mean):
+        for values in (ensemble.w2, ensemble.b2, ensemble.target_mean):
             values.zero_()
-    return planning_model(alone, arm, delay_s, "identified")
+    return ensemble
 
 
 def planning_model(

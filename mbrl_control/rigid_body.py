@@ -94,8 +94,7 @@ class RigidBody:
 
     def effort(self, position: Array, velocity: Array, acceleration: Array) -> Array:
         """q, dq, ddq [N, J] -> the effort [N, J] N m that gives it."""
-        mass, bias = self.terms(position, velocity)
-        return np.asarray((mass @ acceleration[..., None])[..., 0] + bias, dtype=np.float64)
+        return np.asarray(inverse_dynamics(self.constants, position.T, velocity.T, acceleration.T, np).T)
 
     def energy(self, position: Array, velocity: Array) -> Array:
         """q, dq [N, J] -> mechanical energy [N] J, see :func:`energy`."""
@@ -132,6 +131,12 @@ def mass_and_bias(c: Constants, q: Any, dq: Any, xp: Any) -> tuple[Any, Any]:
     if len(hung):
         bias = bias + GRAVITY * (c.hung_mass[0] * screw[:, 5] + screw[:, 0] * hung[0, 1] - screw[:, 1] * hung[0, 0])
     return mass, bias
+
+
+def inverse_dynamics(c: Constants, q: Any, dq: Any, ddq: Any, xp: Any) -> Any:
+    """q, dq, ddq [J, N] -> the effort [J, N] that gives it."""
+    mass, bias = mass_and_bias(c, q, dq, xp)
+    return (mass * ddq[None]).sum(1) + bias
 
 
 def energy(c: Constants, q: Any, dq: Any, xp: Any) -> Any:

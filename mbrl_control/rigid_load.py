@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mbrl_control.rigid_body import Constants, mass_and_bias
+from mbrl_control.rigid_body import Constants, inverse_dynamics
 from mbrl_control.signals import Array
 
 MOMENTS = 10
@@ -69,8 +69,7 @@ def _torque_of(point: Array, described: Constants, position: Array, velocity: Ar
     )
     if not described.base_acceleration.any():
         lone = replace(lone, hung_mass=np.ones((1, 1, 1)), hung_moment=point.reshape(1, 1, 3, 1))
-    mass, bias = mass_and_bias(lone, position.T, velocity.T, np)
-    return np.asarray(((mass * acceleration.T[None]).sum(1) + bias).T)
+    return np.asarray(inverse_dynamics(lone, position.T, velocity.T, acceleration.T, np).T)
 
 
 def _with_last(values: Array, last: Array | float) -> Array:

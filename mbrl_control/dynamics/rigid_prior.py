@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mbrl_control.dynamics.friction import friction_torque
-from mbrl_control.rigid_body import Constants, RigidBody, energy, fields_of, inverse, mass_and_bias
+from mbrl_control.rigid_body import Constants, RigidBody, energy, fields_of, inverse, inverse_dynamics, mass_and_bias
 from mbrl_control.rigid_load import MOMENTS, carrying
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, CommandInterface
@@ -69,8 +69,7 @@ class RigidBodyPrior:
 
     def required_torque(self, position: Array, velocity: Array, acceleration: Array) -> Array:
         """Motion [N, J] -> the torque [N, J] N m that it takes of the arm as described, without friction."""
-        mass, bias = mass_and_bias(self.described, position.T, velocity.T, np)
-        return np.asarray(((mass * acceleration.T[None]).sum(1) + bias).T)
+        return np.asarray(inverse_dynamics(self.described, position.T, velocity.T, acceleration.T, np).T)
 
     def targets(
         self, position: torch.Tensor, velocity: torch.Tensor, action: torch.Tensor, outputs: torch.Tensor

@@ -158,7 +158,7 @@ def _initial(
             for weights in (ensemble.w0, ensemble.w1, ensemble.w2):
                 weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
         return _Begin(ensemble, rows, anchor)
-    if not anchored:
+    if parent is not None and not anchored:
         known, rows = rows_beside(prior, transitions, None)
     shape = EnsembleShape(settings.trained_members, joints, history, settings.width)
     ensemble = ProbabilisticEnsemble(shape, known, generator)

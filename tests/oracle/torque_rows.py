@@ -8,7 +8,7 @@ import numpy as np
 
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
-from mbrl_control.rigid_body import mass_and_bias
+from mbrl_control.rigid_body import inverse_dynamics
 from mbrl_control.rigid_load import MOMENTS, carrying
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import Array, CommandInterface, Transitions
@@ -40,8 +40,8 @@ def rows_of(
     """
     generator, shape = np.random.default_rng(seed), (ROWS, prior.joints)
     q, dq, ddq = (size * generator.uniform(-1.0, 1.0, shape) for size in (span, speed, 3.0))
-    mass, bias = mass_and_bias(carrying(prior.described, load), q.T, dq.T, np)
-    torque = ((mass * ddq.T[None]).sum(1) + bias).T + friction[0] * np.sign(dq) + friction[1] * dq + extra(q)
+    rigid = inverse_dynamics(carrying(prior.described, load), q.T, dq.T, ddq.T, np).T
+    torque = rigid + friction[0] * np.sign(dq) + friction[1] * dq + extra(q)
     seen, after = dq + noise * generator.normal(size=shape), dq + DT * ddq + noise * generator.normal(size=shape)
     moved = q + DT * dq + 0.5 * DT**2 * ddq
     stamps = np.arange(ROWS) * 20_000_000
