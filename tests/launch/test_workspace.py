@@ -64,7 +64,6 @@ def test_the_installed_command_line_finds_its_files(workspace: Workspace) -> Non
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.ros
 def test_an_installed_node_answers(workspace: Workspace) -> None:
     """It starts, and refuses simulated time in words: the shortest whole way through entry point and middleware."""
     script = workspace.prefix("mbrl_nodes") / "lib/mbrl_nodes/guard"
