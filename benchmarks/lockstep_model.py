@@ -9,11 +9,14 @@ import numpy as np
 import torch
 
 from mbrl_control.deployment.export import export_rollout, export_step
-from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph, StepGraph
+from mbrl_control.deployment.lanes import Lanes, Layout
+from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
 from mbrl_control.deployment.session import Session
+from mbrl_control.deployment.step_graph import StepGraph
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
+from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.planner import PlanningModel
 from mbrl_control.planning.protocol import Scores
 from mbrl_control.replay.transitions import history_of
@@ -22,15 +25,17 @@ from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, Transitions
 
 DT_S = 0.02
+SAMPLES = PlannerConfig().samples
 
 
 class GraphModel:
     """RolloutEvaluator and StepModel over exported graphs."""
 
-    def __init__(self, ensemble: ProbabilisticEnsemble, arm: Arm, graph: GraphShape) -> None:
-        self.batch_size, self.horizon, self.term_names = graph.batch, graph.horizon, term_names(arm)
+    def __init__(self, ensemble: ProbabilisticEnsemble, arm: Arm, graph: GraphShape, samples: int) -> None:
+        self.batch_size, self.horizon, self.term_names = samples, graph.horizon, term_names(arm)
         self._members = ensemble.shape.members
-        self._rollout = Session(export_rollout(RolloutGraph(ensemble, arm, graph)), "lockstep rollout.onnx")
+        content = export_rollout(RolloutGraph(ensemble, arm, graph))
+        self._rollout = Lanes(content, "lockstep rollout.onnx", samples, Layout())
         self._step = Session(export_step(StepGraph(ensemble)), "lockstep model.onnx")
 
     def evaluate(self, state: Array, actions: Array, goal_position: Array, goal_joint: Array, weights: Array) -> Scores:
@@ -44,7 +49,7 @@ class GraphModel:
                 "weights": weights,
             }
         )
-        return Scores(term_names=self.term_names, **out)  # type: ignore[arg-type]
+        return Scores(term_names=self.term_names, **out)
 
     def step(self, state: Array, action: Array) -> Array:
         """See StepModel: mean over the members."""
@@ -53,11 +58,12 @@ class GraphModel:
         return np.asarray(out["next_state"].mean(axis=0)[0], dtype=np.float64)
 
 
-def nominal_model(arm: Arm, delay_s: float, graph: GraphShape | None = None) -> PlanningModel:
+def nominal_model(arm: Arm, delay_s: float, graph: GraphShape | None = None, samples: int = SAMPLES) -> PlanningModel:
     """The prior with a residual of zero."""
     shape = EnsembleShape(1, arm.joints, history_of(arm), 8)
     ensemble = ProbabilisticEnsemble(shape, prior_of(arm, DT_S), torch.Generator().manual_seed(0))
-    return planning_model(_silenced(ensemble), arm, delay_s, "nominal", graph)
+    ensemble.silence()
+    return planning_model(ensemble, arm, delay_s, "nominal", graph, samples)
 
 
 def fitted_model(
@@ -78,20 +84,19 @@ def fitted_model(
 
 def identified_model(ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float) -> PlanningModel:
     """Friction and load of a fitted ensemble's prior without its networks: what they add is measured against it."""
-    return planning_model(_silenced(ensemble.select([0])), arm, delay_s, "identified")
-
-
-def _silenced(ensemble: ProbabilisticEnsemble) -> ProbabilisticEnsemble:
-    """With a residual of zero; what it says of its variance means nothing then."""
-    with torch.no_grad():
-        for values in (ensemble.w2, ensemble.b2, ensemble.target_mean):
-            values.zero_()
-    return ensemble
+    alone = ensemble.select([0])
+    alone.silence()
+    return planning_model(alone, arm, delay_s, "identified")
 
 
 def planning_model(
-    ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float, name: str, graph: GraphShape | None = None
+    ensemble: ProbabilisticEnsemble,
+    arm: Arm,
+    delay_s: float,
+    name: str,
+    graph: GraphShape | None = None,
+    samples: int = SAMPLES,
 ) -> PlanningModel:
     """An ensemble with its graphs; ``graph``: their sizes, else the deployed ones."""
-    model = GraphModel(ensemble, arm, graph or GraphShape.deployed(arm.interface))
+    model = GraphModel(ensemble, arm, graph or GraphShape.deployed(arm.interface), samples)
     return PlanningModel(model, model, name, DT_S, delay_s, history_of(arm))

@@ -31,7 +31,8 @@ from mbrl_control.replay.transitions import Grid, history_of, transitions_from_s
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import CommandInterface
 
-GRAPH = GraphShape(batch=32, horizon=22, refresh=3)
+GRAPH = GraphShape(horizon=22, refresh=3)
+SAMPLES = 32
 """0.44 s: a swing takes longer; the energy term is what sees beyond. An elbow at 17 rad/s wants its mass anew."""
 FIT = FitSettings(width=24, trained_members=4, elites=3, max_seconds=600.0)
 """Small: two joints, and every step of the rollout pays for it."""
@@ -76,7 +77,10 @@ def _figures(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, lis
         "target_s": TARGET_S,
         "plan_budget_ms": BUDGET_MS,
     }
-    nominal, fitted = nominal_model(arm, arm.command_delay_s, GRAPH), _fitted(arm, options.excite, options.seed)
+    nominal, fitted = (
+        nominal_model(arm, arm.command_delay_s, GRAPH, SAMPLES),
+        _fitted(arm, options.excite, options.seed),
+    )
     runs = {
         "nominal": partial(swing_by_plans, nominal, CONFIG),
         "fitted": partial(swing_by_plans, fitted, CONFIG),
@@ -99,7 +103,7 @@ def _fitted(arm: Arm, seconds: float, seed: int) -> PlanningModel:
     excite(lockstep, seconds, ExcitationConfig(), seed)
     rows = transitions_from_streams([lockstep.streams()], Grid(arm.command_delay_s, history=history_of(arm)))
     result = fit(rows, prior_of(arm, DT_S), torch.Generator().manual_seed(seed), FIT)
-    return planning_model(result.ensemble, arm, arm.command_delay_s, "fitted", GRAPH)
+    return planning_model(result.ensemble, arm, arm.command_delay_s, "fitted", GRAPH, SAMPLES)
 
 
 def summary(traces: list[Trace], arm: Arm) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,26 @@ def stand_back() -> None:
     """
     if os.sched_getscheduler(0) == os.SCHED_FIFO:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
+
+
+def lane_processors(lanes: int) -> tuple[int, ...]:
+    """One allowed processor for each of ``lanes`` threads that compute at once, the caller's first; ValueError with
+    fewer processors than lanes."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < lanes:
+        raise ValueError(f"{lanes} lanes need as many processors; this process may use {len(allowed)}")
+    return tuple(allowed[:lanes])
+
+
+@contextlib.contextmanager
+def kept_on(processors: frozenset[int]) -> Iterator[None]:
+    """The calling thread runs on these processors only, until the end of the block."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _for_all_threads(change: Callable[[int], None]) -> None:

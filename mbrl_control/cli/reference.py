@@ -24,6 +24,7 @@ from mbrl_control.cli.replayed_inputs import Recording, record, shift_plan
 from mbrl_control.cli.session import PLANNER_SETTINGS, Session
 from mbrl_control.cli.spawn import spawn
 from mbrl_control.deployment.evaluator import load_model
+from mbrl_control.deployment.layout_choice import measured_opening
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import read_config
 from mbrl_control.planning.planner import Planner, PlanningModel
@@ -123,7 +124,8 @@ class _PlannerReference:
         self._joints, self._recording, self._clock = arm.joints, recording, clock
         self._config = read_config(settings)
         self._planner = Planner(arm, self._config, clock, np.random.default_rng(0))
-        model = load_model(bundle, arm)
+        opening, _ = measured_opening(bundle, arm, self._config.samples, clock)
+        model = load_model(bundle, arm, opening=opening)
         manifest = model.manifest
         timing = (manifest.dt_s, manifest.delay_s, manifest.history)
         self._planner.use(PlanningModel(model.rollout, model.step_model, model.model_id, *timing))

@@ -18,10 +18,11 @@ from mbrl_control.deployment.export import export_rollout, export_step
 from mbrl_control.deployment.files import write_folder
 from mbrl_control.deployment.geometry import geometry_sha256
 from mbrl_control.deployment.manifest import Manifest, Scaling, Training
-from mbrl_control.deployment.parity import ParityReport, check_parity, rollout_cases, step_case
+from mbrl_control.deployment.parity import SEQUENCES, ParityReport, check_parity, rollout_cases, step_case
 from mbrl_control.deployment.registry import Registry
-from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph, StepGraph
+from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
 from mbrl_control.deployment.session import Session
+from mbrl_control.deployment.step_graph import StepGraph
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.prior import Prior, prior_of
@@ -86,8 +87,7 @@ def prior_bundle(
     """A bundle of the prior alone: residual zero, one member, ``has_spread`` false."""
     shape = EnsembleShape(members=1, joints=arm.joints, history=history, width=8)
     ensemble = ProbabilisticEnsemble(shape, prior_of(arm, dt_s), torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        ensemble.w2.zero_()
+    ensemble.silence()
     ensemble.target_std = torch.tensor(_PRIOR_STD).repeat_interleave(arm.joints)
     path, _ = write_bundle(ensemble, arm, registry, Origin(created_ns, delay_s), graph)
     return path
@@ -97,7 +97,8 @@ def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
     """The torch ensemble of a bundle, for a warm start or as a torch model; BundleError as `read_bundle`."""
     bundle = read_bundle(path, arm)
     manifest = bundle.manifest
-    shape = EnsembleShape(manifest.members, len(manifest.joint_names), manifest.history, manifest.width)
+    joints = len(manifest.joint_names)
+    shape = EnsembleShape(manifest.members, joints, manifest.history, manifest.width, manifest.depth)
     velocity = manifest.command_interface is CommandInterface.VELOCITY
     prior: Prior = NominalPrior(manifest.dt_s, manifest.lag_s) if velocity else prior_of(arm, manifest.dt_s)
     tensors = load_tensors(bundle.content[WEIGHTS])
@@ -127,10 +128,10 @@ def _manifest(
         command_interface=arm.interface,
         lag_s=ensemble.prior.lag_s if isinstance(ensemble.prior, NominalPrior) else (),
         history=ensemble.shape.history,
-        batch=graph.batch,
         horizon=graph.horizon,
         members=ensemble.shape.members,
         width=ensemble.shape.width,
+        depth=ensemble.shape.depth,
         has_spread=origin.training is not None,
         term_names=term_names(arm),
         scaling=Scaling(**scaling),
@@ -147,7 +148,10 @@ def _golden(step: bytes, rollout: bytes, graph: RolloutGraph, arm: Arm, generato
     """One random case with the outputs of the exported graphs, as arrays ``<graph>.<name>``."""
     case = rollout_cases(arm, graph, generator)[_GOLDEN_CASE]
     first = step_case(case, graph.shape.members)
-    named = {"rollout": case | Session(rollout, ROLLOUT).run(case), "step": first | Session(step, STEP).run(first)}
+    named = {
+        "rollout": case | Session(rollout, ROLLOUT, SEQUENCES).run(case),
+        "step": first | Session(step, STEP).run(first),
+    }
     file = io.BytesIO()
     arrays = {f"{kind}.{name}": value for kind, values in named.items() for name, value in values.items()}
     np.savez(file, allow_pickle=False, **arrays)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from mbrl_control.deployment.check import GOLDEN, ROLLOUT, STEP, CheckedBundle, read_bundle
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.graph_names import ROLLOUT_OUTPUTS, STEP_OUTPUTS
+from mbrl_control.deployment.graph_names import ROLLOUT_BATCH_AXES, STEP_OUTPUTS
+from mbrl_control.deployment.lanes import ACTIONS, Lanes, Layout
 from mbrl_control.deployment.session import Float32, Session, worst_difference
 from mbrl_control.dynamics.protocol import Prediction
 from mbrl_control.planning.protocol import Scores
@@ -21,25 +23,39 @@ _TOLERANCE = 1e-4
 _WARM_UP = 3
 
 
-class OnnxEvaluator:
-    """`RolloutEvaluator` on `rollout.onnx`."""
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How the rollout of a bundle is opened."""
 
-    def __init__(self, bundle: CheckedBundle) -> None:
-        self.manifest = bundle.manifest
-        self._session = Session(bundle.content[ROLLOUT], str(bundle.path / ROLLOUT))
+    sequences: int = 16
+    """Scored per call."""
+    layout: Layout = field(default_factory=Layout)
+
+
+class OnnxEvaluator:
+    """`RolloutEvaluator` on `rollout.onnx`; scores are overwritten by the next call."""
+
+    def __init__(self, bundle: CheckedBundle, opening: Opening | None = None) -> None:
+        self.manifest, opening = bundle.manifest, opening or Opening()
+        place = str(bundle.path / ROLLOUT)
+        self._lanes = Lanes(bundle.content[ROLLOUT], place, opening.sequences, opening.layout)
         joints, terms = len(self.manifest.joint_names), len(self.manifest.term_names)
         shapes = {
             "state": ((2 + self.manifest.history) * joints,),
-            "actions": (self.manifest.batch, self.manifest.horizon, joints),
+            "actions": (opening.sequences, self.manifest.horizon, joints),
             "goal_position": (self.manifest.horizon, 3),
             "goal_joint": (self.manifest.horizon, joints),
             "weights": (terms,),
         }
-        _check_session(self._session, bundle, ROLLOUT, shapes, ROLLOUT_OUTPUTS)
+        _check_session(self._lanes, bundle, ROLLOUT, shapes)
+
+    @property
+    def layout(self) -> Layout:
+        return self._lanes.layout
 
     @property
     def batch_size(self) -> int:
-        return self.manifest.batch
+        return self._lanes.sequences
 
     @property
     def horizon(self) -> int:
@@ -51,7 +67,7 @@ class OnnxEvaluator:
 
     def evaluate(self, state: Array, actions: Array, goal_position: Array, goal_joint: Array, weights: Array) -> Scores:
         """State [S], actions [B, H, J], goals [H, 3] m and [H, J] rad, weights [T]; ValueError on another shape."""
-        out = self._session.run(
+        values = self._lanes.run(
             {
                 "state": state,
                 "actions": actions,
@@ -60,7 +76,6 @@ class OnnxEvaluator:
                 "weights": weights,
             }
         )
-        values = {name: value.astype(np.float64) for name, value in out.items()}
         return Scores(term_names=self.manifest.term_names, **values)
 
 
@@ -73,7 +88,10 @@ class OnnxStepModel:
         joints = len(self.manifest.joint_names)
         size = (2 + self.manifest.history) * joints
         shapes = {"state": (self.members, 1, size), "action": (1, joints)}
-        _check_session(self._session, bundle, STEP, shapes, STEP_OUTPUTS)
+        if {*self._session.outputs} != {*STEP_OUTPUTS}:
+            found = list(self._session.outputs)
+            raise BundleError(f"{bundle.path / STEP}: outputs: {found}, expected {list(STEP_OUTPUTS)}; export again")
+        _check_session(self._session, bundle, STEP, shapes)
 
     @property
     def members(self) -> int:
@@ -95,11 +113,11 @@ class OnnxStepModel:
 class DeployedModel:
     """Both graphs of one checked, warm bundle."""
 
-    def __init__(self, bundle: CheckedBundle) -> None:
+    def __init__(self, bundle: CheckedBundle, opening: Opening | None = None) -> None:
         self.manifest = bundle.manifest
         self.manifest_sha256 = bundle.manifest_sha256
         self.path = bundle.path
-        self.rollout = OnnxEvaluator(bundle)
+        self.rollout = OnnxEvaluator(bundle, opening)
         self.step_model = OnnxStepModel(bundle)
 
     @property
@@ -107,7 +125,9 @@ class DeployedModel:
         return self.manifest.model_id
 
 
-def load_model(path: Path, arm: Arm, manifest_sha256: str | None = None) -> DeployedModel:
+def load_model(
+    path: Path, arm: Arm, manifest_sha256: str | None = None, opening: Opening | None = None
+) -> DeployedModel:
     """Read once, check the hashes of those bytes, open, compare with the golden outputs, warm up.
 
     ``manifest_sha256``: of the bundle that was announced, when it was. BundleError for whatever is wrong.
@@ -116,7 +136,7 @@ def load_model(path: Path, arm: Arm, manifest_sha256: str | None = None) -> Depl
     if manifest_sha256 is not None and bundle.manifest_sha256 != manifest_sha256:
         raise BundleError(f"{path}: changed since it was announced; activate it again")
     try:
-        return DeployedModel(bundle)
+        return DeployedModel(bundle, opening)
     except BundleError:
         raise
     except Exception as error:  # untrusted bytes: whatever they break must not break the caller's control thread
@@ -124,23 +144,31 @@ def load_model(path: Path, arm: Arm, manifest_sha256: str | None = None) -> Depl
 
 
 def _check_session(
-    session: Session, bundle: CheckedBundle, name: str, shapes: dict[str, tuple[int, ...]], outputs: tuple[str, ...]
+    session: Session | Lanes, bundle: CheckedBundle, name: str, shapes: dict[str, tuple[int, ...]]
 ) -> None:
     """Shapes as the manifest says, golden outputs met; the calls also warm the session up."""
     place = bundle.path / name
     if session.inputs != shapes:
         raise BundleError(f"{place}: inputs: {session.inputs}, the manifest implies {shapes}; export the bundle again")
-    if {*session.outputs} != {*outputs}:
-        raise BundleError(f"{place}: outputs: {list(session.outputs)}, expected {list(outputs)}; export again")
     golden = _golden(bundle, "step" if name == STEP else "rollout")
     missing = sorted(({*shapes} | {*session.outputs}) - set(golden))
     if missing:
         raise BundleError(f"{bundle.path / GOLDEN}: {missing[0]}: missing; export the bundle again")
+    if name == ROLLOUT:
+        golden = {key: _repeated(value, key, shapes[ACTIONS][0], bundle) for key, value in golden.items()}
     for _ in range(_WARM_UP):
         out = session.run({key: golden[key] for key in shapes})
     output, value = worst_difference(out, golden, session.outputs)
     if value > _TOLERANCE:
         raise BundleError(f"{place}: {output}: differs from golden.npz by {value:.2e} on this CPU; export it here")
+
+
+def _repeated(value: Float32, name: str, sequences: int, bundle: CheckedBundle) -> Float32:
+    """The golden sequences over and over, as many as the graph is opened for."""
+    axis = 0 if name == ACTIONS else ROLLOUT_BATCH_AXES.get(name)
+    if axis is not None and value.ndim <= axis:
+        raise BundleError(f"{bundle.path / GOLDEN}: {name}: shape {value.shape} has no axis {axis}; export again")
+    return value if axis is None else np.take(value, np.arange(sequences) % value.shape[axis], axis)
 
 
 def _golden(bundle: CheckedBundle, graph: str) -> dict[str, Float32]:

@@ -15,18 +15,28 @@ import torch
 from torch import nn
 from torch.jit._trace import TracerWarning
 
-from mbrl_control.deployment.graph_names import ROLLOUT_INPUTS, ROLLOUT_OUTPUTS, STEP_INPUTS, STEP_OUTPUTS
-from mbrl_control.deployment.rollout_graph import RolloutGraph, StepGraph
+from mbrl_control.deployment.graph_names import (
+    BATCH,
+    ROLLOUT_BATCH_AXES,
+    ROLLOUT_INPUTS,
+    ROLLOUT_OUTPUTS,
+    STEP_INPUTS,
+    STEP_OUTPUTS,
+)
+from mbrl_control.deployment.rollout_graph import RolloutGraph
+from mbrl_control.deployment.step_graph import StepGraph
 
 _OPSET = 20
+_TRACED = 3
+"""Sequences of the traced example: unlike any other size, so that none is taken for another."""
 
 
-def rollout_inputs(graph: RolloutGraph) -> tuple[torch.Tensor, ...]:
-    """Zeros of the shapes of `ROLLOUT_INPUTS`."""
+def rollout_inputs(graph: RolloutGraph, batch: int) -> tuple[torch.Tensor, ...]:
+    """Zeros of the shapes of `ROLLOUT_INPUTS` for ``batch`` sequences."""
     joints = graph.shape.joints
     shapes = (
         (graph.shape.state,),
-        (graph.graph.batch, graph.graph.horizon, joints),
+        (batch, graph.graph.horizon, joints),
         (graph.graph.horizon, 3),
         (graph.graph.horizon, joints),
         (len(graph.term_names),),
@@ -40,17 +50,22 @@ def step_inputs(graph: StepGraph) -> tuple[torch.Tensor, ...]:
 
 
 def export_rollout(graph: RolloutGraph) -> bytes:
-    """`rollout.onnx`."""
-    return _export(graph, rollout_inputs(graph), ROLLOUT_INPUTS, ROLLOUT_OUTPUTS)
+    """`rollout.onnx`, its number of sequences open under the name `BATCH`."""
+    batch = {"actions": {0: BATCH}} | {name: {axis: BATCH} for name, axis in ROLLOUT_BATCH_AXES.items()}
+    return _export(graph, rollout_inputs(graph, _TRACED), ROLLOUT_INPUTS, ROLLOUT_OUTPUTS, batch)
 
 
 def export_step(graph: StepGraph) -> bytes:
     """`model.onnx`."""
-    return _export(graph, step_inputs(graph), STEP_INPUTS, STEP_OUTPUTS)
+    return _export(graph, step_inputs(graph), STEP_INPUTS, STEP_OUTPUTS, {})
 
 
 def _export(
-    graph: nn.Module, inputs: tuple[torch.Tensor, ...], input_names: tuple[str, ...], output_names: tuple[str, ...]
+    graph: nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    input_names: tuple[str, ...],
+    output_names: tuple[str, ...],
+    open_axes: dict[str, dict[int, str]],
 ) -> bytes:
     file = io.BytesIO()
     with warnings.catch_warnings():
@@ -62,6 +77,7 @@ def _export(
             file,  # type: ignore[arg-type]  # the TorchScript exporter writes to streams too
             input_names=list(input_names),
             output_names=list(output_names),
+            dynamic_axes=open_axes,
             opset_version=_OPSET,
             dynamo=False,
         )

@@ -1,7 +1,7 @@
-"""Folds scaling, feature mixing and prior into the weights, in float64, so that the graphs hold only float32 matmuls.
+"""Folds scaling, feature mixing and prior into the weights, in float64, so that the graphs hold only float32 products.
 
-Activations are columns: ``[E, rows, B]``. A matmul then repacks the few activations of a step instead of all weights.
-The carried motion is ``[q; dq / FRICTION_SPEED]``, so that the friction feature is a plain tanh of it.
+Activations are columns: ``[E, rows, B]``. The carried motion is ``[q; dq / FRICTION_SPEED]``, so that the friction
+feature is a plain tanh of it.
 """
 
 from __future__ import annotations
@@ -18,20 +18,26 @@ from mbrl_control.signals import CommandInterface
 
 @dataclass(frozen=True, slots=True)
 class FoldedWeights:
-    """float32; ``W`` the hidden width, ``F = 4J + (K+1)J + 1`` rows: motion, tanh of it, commands, one."""
+    """float32. ``G`` rows of scaled features, not yet saturated, the last of them a one; below them 3J of what of the
+    prior is linear."""
 
-    scaling: torch.Tensor
-    """[G, F] rows -> scaled features, not yet saturated, and a one; offsets in the last column."""
+    motion: torch.Tensor
+    """[G + 3J, 4J] of the motion and the tanh of it."""
+    command: torch.Tensor
+    """[G + 3J, (K+1)J] of the past commands and the newest."""
+    offset: torch.Tensor
+    """[G + 3J, 1]."""
     first: torch.Tensor
     """[E, W, G], bias in the last column."""
-    hidden: torch.Tensor
-    """[E, W, W]."""
-    hidden_bias: torch.Tensor
-    """[E, W, 1]."""
+    hidden: tuple[torch.Tensor, ...]
+    """Each [E, W, W]."""
+    hidden_bias: tuple[torch.Tensor, ...]
+    """Each [E, W, 1]."""
     last: torch.Tensor
-    """[E, 6J, W] -> next motion, effort, raw log-variance minus its upper bound; of torques the residual instead."""
-    direct: torch.Tensor
-    """[E, 6J, F] the biases of the same rows, and what of the prior is linear."""
+    """[E, 6J, W] -> next motion and effort less the prior, raw log-variance minus its upper bound; of torques the
+    residual in SI instead."""
+    last_bias: torch.Tensor
+    """[E, 6J, 1]."""
     variance_scale: torch.Tensor
     """[3J, 1] target_std^2 e^max."""
     variance_floor: torch.Tensor
@@ -42,18 +48,21 @@ def fold(ensemble: ProbabilisticEnsemble) -> FoldedWeights:
     """Same function as ``ensemble``, fewer operations."""
     weights = {name: value.detach().double() for name, value in ensemble.state_dict().items()}
     high, low, std = weights["max_log_variance"], weights["min_log_variance"], weights["target_std"]
+    layers = [(value.detach().double().mT, bias.detach().double().mT) for value, bias in ensemble.layers]
     last, last_bias = _output_layer(ensemble, weights)
-    folded = (
-        _scaling(ensemble, weights),
-        torch.cat([weights["w0"], weights["b0"]], dim=1).mT,
-        weights["w1"].mT,
-        weights["b1"].mT,
-        last.mT,
-        _direct(ensemble, last_bias),
-        (std**2 * high.exp())[:, None],
-        (std**2 * low.exp())[:, None],
+    known, split = _known(ensemble, weights), 4 * ensemble.shape.joints
+    return FoldedWeights(
+        motion=_single(known[:, :split]),
+        command=_single(known[:, split:-1]),
+        offset=_single(known[:, -1:]),
+        first=_single(torch.cat(layers[0], dim=2)),
+        hidden=tuple(_single(value) for value, _ in layers[1:-1]),
+        hidden_bias=tuple(_single(bias) for _, bias in layers[1:-1]),
+        last=_single(last.mT),
+        last_bias=_single(last_bias.mT),
+        variance_scale=_single((std**2 * high.exp())[:, None]),
+        variance_floor=_single((std**2 * low.exp())[:, None]),
     )
-    return FoldedWeights(*(tensor.float().contiguous() for tensor in folded))
 
 
 def motion_scale(joints: int) -> torch.Tensor:
@@ -69,17 +78,27 @@ def output_unit(ensemble: ProbabilisticEnsemble) -> torch.Tensor:
     return torch.cat([motion_scale(joints), torch.ones(joints).double()])
 
 
+def _single(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float().contiguous()
+
+
+def _known(ensemble: ProbabilisticEnsemble, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+    """[G + 3J, 4J + (K+1)J + 1] of motion, tanh of it, commands and one: all that is known before the networks."""
+    offset = -(weights["feature_mean"] / weights["feature_std"])
+    scaling = torch.cat([_scaling(ensemble, weights), offset[None]]).mT
+    one = torch.zeros(1, scaling.shape[1]).double()
+    one[0, -1] = 1.0
+    prior = torch.nn.functional.pad(_linear_prior(ensemble).mT, (0, 1))
+    return torch.cat([scaling, one, prior])
+
+
 def _scaling(ensemble: ProbabilisticEnsemble, weights: dict[str, torch.Tensor]) -> torch.Tensor:
-    """[G, F] mixing and normalizer; the tanh of the positions gets zero columns: cheaper than a slice in the loop."""
-    joints = ensemble.shape.joints
+    """[4J + (K+1)J, features] mixing and normalizer; the tanh of the positions counts nothing: cheaper than a slice in
+    the loop."""
+    joints, commands = ensemble.shape.joints, (ensemble.shape.history + 1) * ensemble.shape.joints
     mixed = ensemble.mixing.double() / weights["feature_std"]
-    offset = -weights["feature_mean"] / weights["feature_std"]
-    motion = mixed[: 2 * joints] * motion_scale(joints)[:, None]
-    friction, commands = mixed[2 * joints : 3 * joints], mixed[3 * joints :]
-    scaled = torch.cat([motion, torch.zeros_like(friction), friction, commands, offset[None]])
-    one = torch.zeros(len(scaled), 1).double()
-    one[-1] = 1.0
-    return torch.cat([scaled, one], dim=1).mT
+    motion, friction, told = torch.split(mixed, [2 * joints, joints, commands])
+    return torch.cat([motion * motion_scale(joints)[:, None], torch.zeros_like(friction), friction, told])
 
 
 def _output_layer(
@@ -89,16 +108,16 @@ def _output_layer(
     std, mean, high = weights["target_std"], weights["target_mean"], weights["max_log_variance"]
     unit = output_unit(ensemble)
     scale = torch.cat([std / unit, torch.ones_like(std)])
-    return weights["w2"] * scale, weights["b2"] * scale + torch.cat([mean / unit, -high])
+    last, bias = (value.detach().double() for value in ensemble.layers[-1])
+    return last * scale, bias * scale + torch.cat([mean / unit, -high])
 
 
-def _direct(ensemble: ProbabilisticEnsemble, bias: torch.Tensor) -> torch.Tensor:
-    """[E, 6J, F] prior in carried units on the motion and the newest command, biases in the last column."""
+def _linear_prior(ensemble: ProbabilisticEnsemble) -> torch.Tensor:
+    """[4J + (K+1)J, 3J] in carried units: of the motion and of the newest command; zero for torques."""
     joints, history, prior = ensemble.shape.joints, ensemble.shape.history, ensemble.prior
     unit = motion_scale(joints)
-    direct = torch.zeros(ensemble.shape.members, 4 * joints + (history + 1) * joints + 1, 6 * joints).double()
+    known = torch.zeros((5 + history) * joints, 3 * joints).double()
     if isinstance(prior, NominalPrior):
-        direct[:, : 2 * joints, : 2 * joints] = unit[:, None] * prior.state_matrix() / unit
-        direct[:, -joints - 1 : -1, : 2 * joints] = prior.action_matrix() / unit
-    direct[:, -1:, :] = bias
-    return direct.mT
+        known[: 2 * joints, : 2 * joints] = unit[:, None] * prior.state_matrix() / unit
+        known[-joints:, : 2 * joints] = prior.action_matrix() / unit
+    return known

@@ -54,8 +54,8 @@ class Training(_Frozen):
 class Manifest(_Frozen):
     """Checked description of one bundle."""
 
-    format: Literal[3] = 3
-    """1 lacked the geometry's fingerprint; 2 had one goal for the whole horizon."""
+    format: Literal[4] = 4
+    """1 lacked the geometry's fingerprint; 2 had one goal for the whole horizon; 3 fixed the number of sequences."""
     robot: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
     version: Positive
     created: str
@@ -69,10 +69,11 @@ class Manifest(_Frozen):
     lag_s: tuple[FiniteFloat, ...]
     """[J] of the velocity prior; empty for torques."""
     history: Positive
-    batch: Positive
     horizon: Positive
     members: Positive
     width: Positive
+    depth: Positive
+    """Hidden layers."""
     has_spread: bool
     """False: prior only, the spread is not meaningful."""
     term_names: tuple[str, ...]

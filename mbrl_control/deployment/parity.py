@@ -16,13 +16,16 @@ from torch import nn
 
 from mbrl_control.deployment.errors import ParityError
 from mbrl_control.deployment.graph_names import ROLLOUT_INPUTS, ROLLOUT_OUTPUTS, STEP_INPUTS, STEP_OUTPUTS
-from mbrl_control.deployment.rollout_graph import RolloutGraph, StepGraph
+from mbrl_control.deployment.rollout_graph import RolloutGraph
 from mbrl_control.deployment.session import Float32, Session, worst_difference
+from mbrl_control.deployment.step_graph import StepGraph
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, CommandInterface
 
 TOLERANCE = 1e-5
 ROUNDING = 4.0
+SEQUENCES = 8
+"""Of every case."""
 _RANDOM = 6
 
 
@@ -44,7 +47,8 @@ def check_parity(
 ) -> ParityReport:
     """Compare both graphs; ParityError names the output that differs."""
     cases = rollout_cases(arm, rollout_graph, generator)
-    rollout = _worst(rollout_graph, Session(rollout_onnx, "rollout.onnx"), cases, ROLLOUT_INPUTS, ROLLOUT_OUTPUTS)
+    session = Session(rollout_onnx, "rollout.onnx", SEQUENCES)
+    rollout = _worst(rollout_graph, session, cases, ROLLOUT_INPUTS, ROLLOUT_OUTPUTS)
     steps = [step_case(case, step_graph.shape.members) for case in cases]
     step = _worst(step_graph, Session(step_onnx, "model.onnx"), steps, STEP_INPUTS, STEP_OUTPUTS)
     return ParityReport(step, rollout)
@@ -56,8 +60,8 @@ def rollout_cases(arm: Arm, graph: RolloutGraph, generator: np.random.Generator)
     # Full torque in one direction would spin the joints far beyond their rated speeds within the horizon.
     effort = arm.interface is CommandInterface.EFFORT
     signs = np.where(np.arange(graph.graph.horizon) % 2, -1.0 if effort else 1.0, 1.0)[:, None]
-    batch, horizon, history = graph.graph.batch, graph.graph.horizon, graph.shape.history
-    shape = (batch, horizon, len(arm.joint_names))
+    horizon, history = graph.graph.horizon, graph.shape.history
+    shape = (SEQUENCES, horizon, len(arm.joint_names))
 
     def case(position: Array, velocity: Array, actions: Array) -> dict[str, Float32]:
         past = np.tile(velocity / arm.velocity * most, history)

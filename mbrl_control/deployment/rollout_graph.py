@@ -1,23 +1,21 @@
-"""The two deployed graphs: one step of every member, and the planner's scored rollout. No randomness inside.
+"""The planner's scored rollout as one graph, without randomness.
 
-The rollout propagates each member's own mean (trajectory sampling TS-infinity of PETS, Chua et al. 2018, without
-the sampling): disagreement of the members is the epistemic spread. The loop over the horizon holds fourteen operations
-a step for velocities, more than twice as many for torques; kinematics, spread and costs follow once, over all poses.
-Layout inside: [H, E, rows, B].
+It propagates each member's own mean (trajectory sampling TS-infinity of PETS, Chua et al. 2018, without
+the sampling): disagreement of the members is the epistemic spread. The loop over the horizon holds the networks and
+what leads from step to step; kinematics, spread and costs follow once, over all poses, laid out [H, E, joints, B].
+The number of sequences is left open: whoever opens the graph fixes it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
-from mbrl_control.deployment.folding import FoldedWeights, fold, motion_scale
+from mbrl_control.deployment.step_graph import FoldedStep
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.kinematics import ToolChain, tool_position
-from mbrl_control.dynamics.normalizer import FEATURE_LIMIT, FRICTION_SPEED
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior, RigidTerms
 from mbrl_control.rewards.names import ENERGY, term_names
 from mbrl_control.rewards.terms import TERMS, Rollout, energy
@@ -33,7 +31,6 @@ _TINY = 1e-12
 class GraphShape:
     """Fixed sizes of one exported rollout."""
 
-    batch: int = 16
     horizon: int = 15
     refresh: int = 12
     """Steps for which a rollout of torques holds mass matrix and bias of a state: each evaluation costs as much as five
@@ -42,7 +39,7 @@ class GraphShape:
     them fresh."""
 
     def __post_init__(self) -> None:
-        for name in ("batch", "horizon", "refresh"):
+        for name in ("horizon", "refresh"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is too small; give 1 or more")
 
@@ -53,108 +50,7 @@ class GraphShape:
         return GraphShape() if interface is CommandInterface.VELOCITY else GraphShape(horizon=12)
 
 
-class _Folded(nn.Module):
-    """Holds folded weights as buffers and the step both graphs share."""
-
-    scaling: torch.Tensor
-    first: torch.Tensor
-    hidden: torch.Tensor
-    hidden_bias: torch.Tensor
-    last: torch.Tensor
-    direct: torch.Tensor
-    variance_scale: torch.Tensor
-    variance_floor: torch.Tensor
-    unit: torch.Tensor
-    per_unit: torch.Tensor
-    one: torch.Tensor
-    compose: torch.Tensor
-
-    def __init__(self, ensemble: ProbabilisticEnsemble, batch: int) -> None:
-        super().__init__()
-        self.shape, self.prior = ensemble.shape, ensemble.prior
-        folded = fold(ensemble)
-        for field in fields(FoldedWeights):
-            self.register_buffer(field.name, getattr(folded, field.name))
-        joints = self.shape.joints
-        unit = torch.cat([motion_scale(joints), torch.ones(joints).double()])
-        self.register_buffer("unit", unit.float()[:, None])
-        self.register_buffer("per_unit", (1.0 / unit[: 2 * joints]).float())
-        self.register_buffer("one", torch.ones(self.shape.members, 1, batch))
-        if isinstance(self.prior, RigidBodyPrior):
-            self.register_buffer("compose", _composition(self.prior, self.shape.history).float())
-
-    def advance(
-        self, motion: torch.Tensor, commands: torch.Tensor, held: RigidTerms | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, RigidTerms | None]:
-        """Carried motion [E, 2J, B], commands [E, (K+1)J, B] -> next motion and effort [E, 3J, B], raw variance
-        [E, 3J, B], and of torques the rigid body's terms, fresh unless ``held``."""
-        rows = torch.cat([motion, torch.tanh(motion), commands, self.one], dim=1)
-        features = torch.matmul(self.scaling, rows).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
-        hidden = nn.functional.silu(torch.matmul(self.first, features))
-        hidden = nn.functional.silu(torch.matmul(self.hidden, hidden) + self.hidden_bias)
-        outputs = torch.matmul(self.last, hidden) + torch.matmul(self.direct, rows)
-        joints = self.shape.joints
-        if not isinstance(self.prior, RigidBodyPrior):
-            learned, raw = outputs.chunk(2, dim=1)
-            return learned, raw, None
-        if held is None:
-            mean = motion.mean(0)
-            held = self.prior.terms(mean[:joints], mean[joints:] * FRICTION_SPEED)
-        speed = motion[:, joints:] * FRICTION_SPEED
-        acceleration = self.prior.accelerate(held, commands[0, -joints:], outputs[:, joints : 2 * joints], speed)
-        after = torch.matmul(self.compose, torch.cat([rows, outputs, acceleration], dim=1))
-        return after, outputs[:, 3 * joints :], held
-
-    def noise(self, raw: torch.Tensor, mobility: torch.Tensor | None) -> torch.Tensor:
-        """Raw outputs [..., 3J, B] (and inverse masses [..., J, J, B] without members) -> variances in SI."""
-        # Written out: ONNX Runtime's own sigmoid is off by 3e-5 of a small value, which an elite's variances are.
-        variance = self.variance_scale / (1.0 + torch.exp(-raw)) + self.variance_floor
-        if mobility is None or not isinstance(self.prior, RigidBodyPrior):
-            return variance
-        moved, torque, effort = variance.chunk(3, dim=-2)
-        return torch.cat([moved, self.prior.velocity_variance(mobility, torque), effort], dim=-2)
-
-
-def _composition(prior: RigidBodyPrior, history: int) -> torch.Tensor:
-    """[3J, (K+12)J + 1]: rows, outputs and acceleration -> next motion and effort, as `RigidBodyPrior.compose` does.
-
-    One product for the ten operations it stands for, because each is paid for in every step.
-    """
-    j, dt = prior.joints, prior.dt_s
-    eye, rows = torch.eye(j, dtype=torch.float64), (history + 5) * j + 1
-    matrix = torch.zeros(3 * j, rows + 7 * j, dtype=torch.float64)
-    position, speed, effort = (slice(part * j, (part + 1) * j) for part in range(3))
-
-    def column(start: int) -> slice:
-        return slice(start, start + j)
-
-    matrix[position, column(0)] = matrix[speed, column(j)] = eye
-    matrix[position, column(j)] = dt * FRICTION_SPEED * eye
-    matrix[effort, column(rows - 1 - j)] = eye
-    matrix[position, column(rows)] = matrix[effort, column(rows + 2 * j)] = eye
-    matrix[position, column(rows + 6 * j)] = 0.5 * dt**2 * eye
-    matrix[speed, column(rows + 6 * j)] = dt / FRICTION_SPEED * eye
-    return matrix
-
-
-class StepGraph(_Folded):
-    """state [E, 1, S], action [1, J] -> next_state [E, 1, S], mean and variance [E, 1, 3J]."""
-
-    def __init__(self, ensemble: ProbabilisticEnsemble) -> None:
-        super().__init__(ensemble, batch=1)
-
-    def forward(self, state: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        joints = self.shape.joints
-        motion, history = state[..., : 2 * joints] * self.per_unit, state[..., 2 * joints :]
-        commands = torch.cat([history, action.expand(self.shape.members, -1, -1)], dim=-1)
-        after, raw, terms = self.advance(motion.transpose(-1, -2), commands.transpose(-1, -2))
-        mobility = None if terms is None else terms.mobility
-        mean = (after * self.unit).transpose(-1, -2)
-        carried = torch.cat([mean[..., : 2 * joints], commands[..., joints:]], dim=-1)
-        return carried, mean, self.noise(raw, mobility).transpose(-1, -2)
-
-
-class RolloutGraph(_Folded):
+class RolloutGraph(FoldedStep):
     """state [S], actions [B, H, J], goal_position [H, 3], goal_joint [H, J], weights [T] -> `ROLLOUT_OUTPUTS`."""
 
     lower: torch.Tensor
@@ -165,7 +61,7 @@ class RolloutGraph(_Folded):
     per_action: torch.Tensor
 
     def __init__(self, ensemble: ProbabilisticEnsemble, arm: Arm, graph: GraphShape) -> None:
-        super().__init__(ensemble, graph.batch)
+        super().__init__(ensemble)
         self.graph, self.chain, self.term_names = graph, ToolChain.of(arm), term_names(arm)
         self.per_energy = 1.0 / RigidBody(arm).lifting_energy if ENERGY in self.term_names else 0.0
         self.register_buffer("lower", torch.as_tensor(arm.lower, dtype=torch.float32)[:, None])
@@ -192,7 +88,7 @@ class RolloutGraph(_Folded):
             position,
             velocity,
             (commands * self.per_action).unsqueeze(1),
-            (state[-joints:, None] * self.per_action)[None, None].expand(1, 1, joints, self.graph.batch),
+            (state[-joints:, None] * self.per_action + torch.zeros_like(commands[:1]))[None],
             goal_joint[:, None, :, None],
             self.lower,
             self.upper,
@@ -211,23 +107,24 @@ class RolloutGraph(_Folded):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Commands [H, J, B] -> (q, dq, effort) [H, E, 3J, B] in SI, raw variances [H, E, 3J, B], and of torques the
         inverse mass matrices [H, 1, J, J, B]."""
-        members, joints, batch = self.shape.members, self.shape.joints, self.graph.batch
-        past = state[2 * joints :, None].expand(-1, batch)
-        line = torch.cat([past, commands.reshape(-1, batch)]).expand(members, -1, -1)
-        motion = (state[: 2 * joints] * self.per_unit)[:, None].expand(members, -1, batch)
-        window = (self.shape.history + 1) * joints
+        joints, window = self.shape.joints, (self.shape.history + 1) * self.shape.joints
+        column = state[:, None] + torch.zeros_like(commands[0, :1])
+        line = torch.cat([column[2 * joints :], commands.reshape(self.graph.horizon * joints, -1)])
+        told = self.told([line[step * joints : step * joints + window] for step in range(self.graph.horizon)])
+        motion = column[: 2 * joints] * self.per_unit + self.members
         outputs, raws, mobilities = [], [], []
         terms: RigidTerms | None = None
         for step in range(self.graph.horizon):
             held = None if step % self.graph.refresh == 0 else terms
-            out, raw, terms = self.advance(motion, line[:, step * joints : step * joints + window], held)
+            out, raw, terms = self.advance(motion, commands[step], told[step], held)
             outputs.append(out)
             raws.append(raw)
             if terms is not None:
                 mobilities.append(terms.mobility)
             motion = out[:, : 2 * joints]
-        shaping = torch.stack(mobilities)[:, None] if mobilities else None
-        return torch.stack(outputs) * self.unit, torch.stack(raws), shaping
+        shape = (self.graph.horizon, self.shape.members, 3 * joints, -1)
+        means, variances = (torch.cat(values).reshape(shape) for values in (outputs, raws))
+        return means * self.unit, variances, torch.stack(mobilities)[:, None] if mobilities else None
 
     def _distance_squared(self, position: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
         """[H, E, J, B], goal [H, 3] m -> [H, E, B] m^2."""
@@ -241,7 +138,7 @@ class RolloutGraph(_Folded):
         """[H, E, J, B] twice and the goal [H, J] -> [H, 1, B] of the members' mean state; see `Rollout`."""
         if ENERGY not in self.term_names or not isinstance(self.prior, RigidBodyPrior):
             return None
-        joints, shape = self.shape.joints, (self.graph.horizon, 1, self.graph.batch)
+        joints, shape = self.shape.joints, (self.graph.horizon, 1, -1)
         columns = [value.mean(1).transpose(0, 1).reshape(joints, -1) for value in (position, velocity)]
         goal = goal_joint.transpose(0, 1)
         resting = self.prior.energy(goal, torch.zeros_like(goal)).reshape(-1, 1, 1)
@@ -249,9 +146,8 @@ class RolloutGraph(_Folded):
 
     def _terms(self, rollout: Rollout, weights: torch.Tensor) -> torch.Tensor:
         """[T, E, B] weighted."""
-        shape = (self.shape.members, self.graph.batch)
         chosen = TERMS if rollout.energy_gap is None else (*TERMS, energy)
-        values = torch.stack([term(rollout).expand(shape) for term in chosen])
+        values = torch.stack([term(rollout) + self.members[:, 0] for term in chosen])
         return values * weights.reshape(-1, 1, 1)
 
     def _accumulated(self, noise: torch.Tensor) -> torch.Tensor:

@@ -2,44 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.graph_names import BATCH
 from mbrl_control.deployment.quiet_runtime import ort
 
 Float32 = NDArray[np.float32]
+_KEPT_APART = ["GatherSliceToSplitFusion"]
+"""Optimizers that are off: this one turns one cheap operation into two for every member and step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Of one session."""
+
+    count: int = 1
+    spinning: bool = False
+    """Wait busily between operations."""
 
 
 class Session:
-    """Runs checked bytes on one thread that sleeps between calls; shapes are fixed and known."""
+    """Runs checked bytes with shapes that are fixed and known; by default on one thread that sleeps between calls."""
 
-    def __init__(self, content: bytes, place: str) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises classes of its C module without a common base
-            raise BundleError(f"{place}: onnxruntime refuses it ({error}); export again") from error
+    def __init__(self, content: bytes, place: str, sequences: int = 1, threads: Threads | None = None) -> None:
+        """``sequences``: how many the graph is opened for, where it leaves that open."""
+        self._session = _open(content, place, sequences, threads or Threads())
         self.inputs = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
-        self.outputs = tuple(node.name for node in self._session.get_outputs())
+        self.output_shapes = {node.name: tuple(node.shape) for node in self._session.get_outputs()}
+        self.outputs = tuple(self.output_shapes)
 
-    def run(self, values: dict[str, NDArray[np.floating]]) -> dict[str, Float32]:
+    def run(self, values: Mapping[str, NDArray[np.floating]]) -> dict[str, Float32]:
         """Named arrays of the fixed shapes -> named outputs; ValueError on another shape."""
-        feed = {}
-        for name, shape in self.inputs.items():
-            value = np.ascontiguousarray(values[name], dtype=np.float32)
-            if value.shape != shape:
-                raise ValueError(f"{name}: shape {value.shape}, the model takes {shape}")
-            feed[name] = value
+        feed = {name: checked(name, values[name], shape) for name, shape in self.inputs.items()}
         return dict(zip(self.outputs, self._session.run(None, feed), strict=True))
+
+    def bind(self, inputs: dict[str, Float32], outputs: dict[str, Float32]) -> BoundSession:
+        """A call that reads and writes these arrays in place and allocates nothing."""
+        return BoundSession(self._session, inputs, outputs)
+
+
+class BoundSession:
+    """A session with its arrays. They must stay where they are: they are held here, too."""
+
+    def __init__(self, session: Any, inputs: dict[str, Float32], outputs: dict[str, Float32]) -> None:
+        self._session, self._arrays = session, (inputs, outputs)
+        self._binding = session.io_binding()
+        for name, array in inputs.items():
+            self._binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        for name, array in outputs.items():
+            self._binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+
+    def run(self) -> None:
+        """Compute the outputs from what the inputs hold."""
+        self._session.run_with_iobinding(self._binding)
+
+
+def checked(name: str, value: NDArray[np.floating], shape: tuple[int, ...]) -> Float32:
+    """The array as the graphs take it; ValueError on another shape."""
+    if value.shape != shape:
+        raise ValueError(f"{name}: shape {value.shape}, the model takes {shape}")
+    return np.ascontiguousarray(value, dtype=np.float32)
 
 
 def worst_difference(
-    left: dict[str, Float32], right: dict[str, Float32], outputs: tuple[str, ...]
+    left: Mapping[str, NDArray[np.floating]], right: Mapping[str, NDArray[np.floating]], outputs: tuple[str, ...]
 ) -> tuple[str, float]:
     """Output with the largest max |a - b| / max(1, max |b|), and that value (inf for non-finite or other shapes).
 
@@ -53,3 +85,20 @@ def worst_difference(
         value = float(np.max(np.abs(a - b)) / max(1.0, float(np.max(np.abs(b))))) if same else float("inf")
         worst = max(worst, (name, value), key=lambda pair: pair[1])
     return worst
+
+
+def _open(content: bytes, place: str, sequences: int, threads: Threads) -> Any:
+    options = ort.SessionOptions()
+    options.add_free_dimension_override_by_name(BATCH, sequences)
+    options.intra_op_num_threads = threads.count
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads.spinning else "0")
+    # Numbers too small for float32's full precision cost a hundred cycles each otherwise.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    try:
+        return ort.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], disabled_optimizers=_KEPT_APART
+        )
+    except Exception as error:  # onnxruntime raises classes of its C module without a common base
+        raise BundleError(f"{place}: onnxruntime refuses it ({error}); export again") from error

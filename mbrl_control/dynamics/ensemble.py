@@ -1,4 +1,4 @@
-"""Probabilistic ensemble: Gaussian heads on batched two-layer networks (PETS, Chua et al. 2018, arXiv:1805.12114).
+"""Probabilistic ensemble: Gaussian heads on batched networks (PETS, Chua et al. 2018, arXiv:1805.12114).
 
 The heads' variance is ``e^min + e^max sigmoid(raw - max)``. This is PETS' softplus-bounded log-variance
 (their appendix A.1) written out: both softplus of the log cancel, so the graph needs one sigmoid.
@@ -6,7 +6,8 @@ The heads' variance is ``e^min + e^max sigmoid(raw - max)``. This is PETS' softp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -18,15 +19,18 @@ from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 
 @dataclass(frozen=True, slots=True)
 class EnsembleShape:
-    """E members of two hidden layers for an arm of J joints and K past commands."""
+    """E members for an arm of J joints and K past commands."""
 
     members: int
     joints: int
     history: int
     width: int = 128
+    """Of every hidden layer."""
+    depth: int = 2
+    """Hidden layers."""
 
     def __post_init__(self) -> None:
-        for name in ("members", "joints", "history", "width"):
+        for name in ("members", "joints", "history", "width", "depth"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is too small; give 1 or more")
 
@@ -56,14 +60,15 @@ class ProbabilisticEnsemble(nn.Module):
         super().__init__()
         self.shape, self.prior = shape, prior
         mixing = mixing_matrix(shape.joints, shape.history, prior.interface).float()
-        e, f, w, o = shape.members, mixing.shape[1], shape.width, 2 * shape.outputs
-        self.w0, self.b0 = _layer(e, f, w, generator)
-        self.w1, self.b1 = _layer(e, w, w, generator)
-        self.w2, self.b2 = _layer(e, w, o, generator)
+        sizes = [mixing.shape[1], *[shape.width] * shape.depth, 2 * shape.outputs]
+        for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+            weights, biases = _layer(shape.members, fan_in, fan_out, generator)
+            self.register_parameter(f"w{index}", weights)
+            self.register_parameter(f"b{index}", biases)
         self.max_log_variance = nn.Parameter(torch.full((shape.outputs,), 0.5))
         self.min_log_variance = nn.Parameter(torch.full((shape.outputs,), -8.0))
-        self.register_buffer("feature_mean", torch.zeros(f))
-        self.register_buffer("feature_std", torch.ones(f))
+        self.register_buffer("feature_mean", torch.zeros(sizes[0]))
+        self.register_buffer("feature_std", torch.ones(sizes[0]))
         self.register_buffer("target_mean", torch.zeros(shape.outputs))
         self.register_buffer("target_std", torch.ones(shape.outputs))
         if isinstance(prior, RigidBodyPrior):
@@ -71,6 +76,18 @@ class ProbabilisticEnsemble(nn.Module):
             self.register_buffer("friction", prior.friction.clone())
             self.register_buffer("load", prior.load.clone())
         self.register_buffer("mixing", mixing, persistent=False)
+
+    @property
+    def layers(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """Weights [E, in, out] and biases [E, 1, out], the output layer last."""
+        count = self.shape.depth + 1
+        return [(self.get_parameter(f"w{index}"), self.get_parameter(f"b{index}")) for index in range(count)]
+
+    def silence(self) -> None:
+        """A residual of zero from now on; what is said of the variance means nothing then."""
+        with torch.no_grad():
+            for values in (*self.layers[-1], self.target_mean):
+                values.zero_()
 
     def set_normalizer(self, normalizer: Normalizer) -> None:
         """Take the scaling of the training rows."""
@@ -81,9 +98,10 @@ class ProbabilisticEnsemble(nn.Module):
 
     def heads(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scaled features [E, N, F] -> mean and variance [E, N, 3J] in units of the targets' std."""
-        hidden = nn.functional.silu(torch.baddbmm(self.b0, features, self.w0))
-        hidden = nn.functional.silu(torch.baddbmm(self.b1, hidden, self.w1))
-        mean, raw = torch.baddbmm(self.b2, hidden, self.w2).chunk(2, dim=-1)
+        *hidden, (last, last_bias) = self.layers
+        for weights, biases in hidden:
+            features = nn.functional.silu(torch.baddbmm(biases, features, weights))
+        mean, raw = torch.baddbmm(last_bias, features, last).chunk(2, dim=-1)
         return mean, self.bounded_variance(raw)
 
     def bounded_variance(self, raw: torch.Tensor) -> torch.Tensor:
@@ -109,11 +127,11 @@ class ProbabilisticEnsemble(nn.Module):
 
     def select(self, members: list[int], prior: Prior | None = None) -> ProbabilisticEnsemble:
         """A new ensemble of these members (the elites), in this order; beside another ``prior``, if one is given."""
-        shape = EnsembleShape(len(members), self.shape.joints, self.shape.history, self.shape.width)
+        shape = replace(self.shape, members=len(members))
         chosen = ProbabilisticEnsemble(shape, prior or self.prior, torch.Generator().manual_seed(0))
+        own = {name for index in range(self.shape.depth + 1) for name in (f"w{index}", f"b{index}")}
         tensors = {
-            name: value[members].clone() if name in _MEMBER_TENSORS else value.clone()
-            for name, value in self.state_dict().items()
+            name: value[members].clone() if name in own else value.clone() for name, value in self.state_dict().items()
         }
         chosen.load_state_dict(
             tensors | {name: value for name, value in chosen.state_dict().items() if name in _OF_PRIOR}
@@ -121,7 +139,6 @@ class ProbabilisticEnsemble(nn.Module):
         return chosen
 
 
-_MEMBER_TENSORS = frozenset({"w0", "b0", "w1", "b1", "w2", "b2"})
 _OF_PRIOR = frozenset({"friction", "load"})
 
 

@@ -39,6 +39,8 @@ class FitSettings:
     trained_members: int = 7
     elites: int = 5
     width: int = 128
+    depth: int = 2
+    """Hidden layers."""
     epochs: int = 60
     batch_size: int = 256
     learning_rate: float = 2e-3
@@ -155,12 +157,12 @@ def _initial(
             changed = (ensemble.friction != warm_start.friction).any(0)
             anchor = anchor_to_parent(ensemble, changed, generator)
         with torch.no_grad():
-            for weights in (ensemble.w0, ensemble.w1, ensemble.w2):
+            for weights, _ in ensemble.layers:
                 weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
         return _Begin(ensemble, rows, anchor)
     if parent is not None and not anchored:
         known, rows = rows_beside(prior, transitions, None)
-    shape = EnsembleShape(settings.trained_members, joints, history, settings.width)
+    shape = EnsembleShape(settings.trained_members, joints, history, settings.width, settings.depth)
     ensemble = ProbabilisticEnsemble(shape, known, generator)
     mixed = raw_features(rows.position, rows.velocity, rows.commands) @ ensemble.mixing.double()
     ensemble.set_normalizer(Normalizer.of(mixed, rows.residual))

@@ -37,8 +37,8 @@ class PlannerConfig(BaseModel):
     """At most; the budget ends them earlier."""
     reserve_s: float = Field(0.002, ge=0.0, le=0.01)
     """Kept free before the deadline for assembling and publishing the plan."""
-    calls_per_iteration: int = Field(1, ge=1, le=16)
-    """Evaluator calls (of its fixed batch) that make up one population."""
+    samples: int = Field(16, ge=4, le=4096)
+    """Of one population: action sequences scored per iteration."""
     elites: int = Field(6, ge=2, le=64)
     warm_elites: int = Field(3, ge=1, le=64)
     """Elites of the last cycle that join the first population."""

@@ -49,7 +49,6 @@ class Settings:
     """Of the optimizer."""
 
     iterations: int
-    calls_per_iteration: int
     elites: int
     momentum: float
     noise_beta: float
@@ -127,7 +126,7 @@ def optimize(
     deadline: a plan that comes late is worth less than one iteration less. Returns None when the budget ended before
     the first iteration. Raises AllScoresInvalid.
     """
-    size = settings.calls_per_iteration * problem.evaluator.batch_size
+    size = problem.evaluator.batch_size
     mean, std = _initial(problem, warm)
     kept: Population | None = None
     population: Population | None = None
@@ -167,32 +166,27 @@ def _fill(informed: Array, mean: Array, std: Array, size: int, beta: float, gene
 
 
 def _score(knots: Array, problem: Problem, risk: Risk, best: Best | None) -> tuple[Population, Best | None]:
-    """Score in chunks of the evaluator's batch; also the best of these and the best before."""
-    costs, positions = [], []
-    for begin in range(0, len(knots), problem.evaluator.batch_size):
-        chunk = knots[begin : begin + problem.evaluator.batch_size]
-        actions = mean_actions(chunk, problem.first_knot)
-        scores = problem.evaluator.evaluate(
-            problem.state, actions, problem.goal_position, problem.goal_joint, problem.weights
-        )
-        cost = np.where(np.isfinite(scores.position).all(axis=(1, 2)), aggregate(scores.cost, risk), np.inf)
-        i = int(np.argmin(cost))
-        if np.isfinite(cost[i]) and (best is None or cost[i] < best.cost):
-            best = _row(scores, chunk, float(cost[i]), i)
-        costs.append(cost)
-        positions.append(scores.position)
-    return Population(knots, np.concatenate(costs), np.concatenate(positions)), best
+    """Score a population; also the best of these and the best before."""
+    actions = mean_actions(knots, problem.first_knot)
+    scores = problem.evaluator.evaluate(
+        problem.state, actions, problem.goal_position, problem.goal_joint, problem.weights
+    )
+    cost = np.where(np.isfinite(scores.position).all(axis=(1, 2)), aggregate(scores.cost, risk), np.inf)
+    i = int(np.argmin(cost))
+    if np.isfinite(cost[i]) and (best is None or cost[i] < best.cost):
+        best = _row(scores, knots, float(cost[i]), i)
+    return Population(knots, cost, scores.position.copy()), best
 
 
 def _row(scores: Scores, knots: Array, cost: float, i: int) -> Best:
     return Best(
         cost=cost,
         knots=knots[i].copy(),
-        position=scores.position[i].astype(np.float64),
-        velocity=scores.velocity[i].astype(np.float64),
-        effort=scores.effort[i].astype(np.float64),
-        variance=scores.variance[i].astype(np.float64),
-        epistemic=scores.epistemic[i].astype(np.float64),
+        position=scores.position[i].copy(),
+        velocity=scores.velocity[i].copy(),
+        effort=scores.effort[i].copy(),
+        variance=scores.variance[i].copy(),
+        epistemic=scores.epistemic[i].copy(),
         terms=tuple(zip(scores.term_names, scores.terms[:, i].tolist(), strict=True)),
     )
 

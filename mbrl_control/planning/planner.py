@@ -53,7 +53,6 @@ class Planner:
         self._generator = generator
         self._settings = Settings(
             config.iterations,
-            config.calls_per_iteration,
             config.elites,
             config.momentum,
             config.noise_beta,

@@ -41,7 +41,7 @@ class RolloutEvaluator(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """B, fixed per model."""
+        """B, fixed per evaluator."""
         ...
 
     @property
@@ -56,7 +56,7 @@ class RolloutEvaluator(Protocol):
 
     def evaluate(self, state: Array, actions: Array, goal_position: Array, goal_joint: Array, weights: Array) -> Scores:
         """Score ``actions`` [B, H, J] rad/s or N m from ``state`` [S] towards the goals of every step, [H, 3] m for the
-        tool and [H, J] rad for the joints; weights [T]."""
+        tool and [H, J] rad for the joints; weights [T]. The next call may overwrite the scores: keep copies."""
         ...
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mbrl_control.deployment.bundle import Origin, load_weights, write_bundle
-from mbrl_control.deployment.evaluator import DeployedModel, load_model
+from mbrl_control.deployment.evaluator import DeployedModel, Opening, load_model
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape
 from mbrl_control.dynamics.adapters import TorchDynamics
@@ -28,10 +28,11 @@ def arm(request: pytest.FixtureRequest) -> Arm:
     return load_arm(ARM, request.param)
 
 
-@pytest.fixture(scope="module")
-def folder(arm: Arm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    generator = torch.Generator().manual_seed(3)
-    shape = EnsembleShape(3, arm.joints, history_of(arm), 16)
+@pytest.fixture(scope="module", params=[(16, 2), (160, 3)], ids=["narrow", "wide and deep"])
+def folder(request: pytest.FixtureRequest, arm: Arm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Narrow networks are exported with stacked products, wide ones with a product per member."""
+    generator, (width, depth) = torch.Generator().manual_seed(3), request.param
+    shape = EnsembleShape(3, arm.joints, history_of(arm), width, depth)
     ensemble = ProbabilisticEnsemble(shape, prior_of(arm, 0.02), generator)
     # The residual of torques is a torque: one of 1 N m moves the light elbow as much as its own command does.
     middle = 0.02 if arm.interface is CommandInterface.VELOCITY else 1.0
@@ -39,13 +40,13 @@ def folder(arm: Arm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ensemble.feature_mean = torch.randn(ensemble.feature_mean.shape, generator=generator) * 0.1
     ensemble.feature_std = torch.rand(ensemble.feature_std.shape, generator=generator) + 0.5
     registry = Registry(tmp_path_factory.mktemp("models"), arm.name)
-    path, _ = write_bundle(ensemble, arm, registry, Origin(0, 0.01), GraphShape(4, 6))
+    path, _ = write_bundle(ensemble, arm, registry, Origin(0, 0.01), GraphShape(6))
     return path
 
 
 @pytest.fixture
 def deployed(arm: Arm, folder: Path) -> DeployedModel:
-    return load_model(folder, arm)
+    return load_model(folder, arm, opening=Opening(4))
 
 
 @pytest.fixture(params=["torch", "onnx"])

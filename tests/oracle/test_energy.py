@@ -62,7 +62,7 @@ def graph_of(arm: Arm) -> RolloutGraph:
     ensemble = ProbabilisticEnsemble(
         EnsembleShape(2, arm.joints, history_of(arm), 8), prior_of(arm, 0.02), torch.Generator().manual_seed(0)
     )
-    return RolloutGraph(ensemble, arm, GraphShape(3, 5)).double()
+    return RolloutGraph(ensemble, arm, GraphShape(5)).double()
 
 
 def test_the_graphs_term_is_the_squared_gap_of_its_own_prediction() -> None:

@@ -81,7 +81,7 @@ def _run(evaluator, first, iterations):
         np.full(JOINTS, 0.5),
         np.full(JOINTS, 0.005),
     )
-    settings = Settings(iterations, 1, 6, 0.1, 2.0, Risk("mean"), 0)
+    settings = Settings(iterations, 6, 0.1, 2.0, Risk("mean"), 0)
     nothing = np.zeros((0, HORIZON, JOINTS))
     clock = VirtualClock()
     return optimize(problem, nothing, lambda _: nothing, settings, clock, 1_000_000, np.random.default_rng(0))

@@ -37,7 +37,7 @@ def arm() -> Arm:
 
 @pytest.fixture(scope="module")
 def model(arm: Arm) -> PlanningModel:
-    return nominal_model(arm, arm.command_delay_s, swing_up.GRAPH)
+    return nominal_model(arm, arm.command_delay_s, swing_up.GRAPH, swing_up.SAMPLES)
 
 
 def test_plans_keep_within_their_share_of_the_torque(arm: Arm, model: PlanningModel) -> None:

@@ -16,20 +16,21 @@ import torch
 from mbrl_control.deployment.bundle import load_weights, prior_bundle
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.evaluator import load_model
+from mbrl_control.deployment.evaluator import Opening, load_model
 from mbrl_control.deployment.export import export_rollout, export_step
 from mbrl_control.deployment.parity import ParityError, check_parity
 from mbrl_control.deployment.registry import Registry
-from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph, StepGraph
+from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
 from mbrl_control.deployment.session import Session
 from mbrl_control.deployment.slot import ModelSlot
+from mbrl_control.deployment.step_graph import StepGraph
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import Arm, load_arm
 
 ROBOTS = Path(__file__).parents[2] / "sim" / "robots"
-GRAPH = GraphShape(batch=4, horizon=5)
+GRAPH = GraphShape(horizon=5)
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +172,9 @@ def test_small_variances_keep_float32s_accuracy_in_the_deployed_graph(raw: float
     """ONNX Runtime's own sigmoid would be off by 3e-5 of them, more than parity allows where they are large in SI."""
     shape = EnsembleShape(2, arm.joints, 3, 8)
     graph = StepGraph(ProbabilisticEnsemble(shape, NominalPrior.of(arm, 0.02), torch.Generator().manual_seed(0)))
-    for weights in (graph.last, graph.direct, graph.variance_floor):
+    for weights in (graph.networks.last, graph.networks.last_bias, graph.variance_floor):
         weights.zero_()
-    graph.direct[:, -3 * arm.joints :, -1] = raw
+    graph.networks.last_bias[:, -3 * arm.joints :] = raw
     state, action = np.zeros((2, 1, 5 * arm.joints), np.float32), np.zeros((1, arm.joints), np.float32)
     deployed = Session(export_step(graph), "model.onnx").run({"state": state, "action": action})["variance"]
     exact = graph.variance_scale.double() * torch.sigmoid(torch.tensor(raw, dtype=torch.float64))
@@ -186,7 +187,7 @@ def test_a_bundle_of_another_arm_is_refused(copy: Path) -> None:
 
 
 def test_prior_rollout_is_the_prior_and_reaches_are_distances(arm: Arm, copy: Path) -> None:
-    model = load_model(copy, arm)
+    model = load_model(copy, arm, opening=Opening(4))
     assert not model.manifest.has_spread
     prior = load_weights(copy, arm).prior
     alpha, gain = prior.alpha.numpy(), prior.gain.numpy()

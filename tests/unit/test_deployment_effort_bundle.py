@@ -15,7 +15,7 @@ import torch
 from mbrl_control.deployment.bundle import Origin, load_weights, prior_bundle, write_bundle
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.evaluator import load_model
+from mbrl_control.deployment.evaluator import Opening, load_model
 from mbrl_control.deployment.geometry import geometry_sha256
 from mbrl_control.deployment.manifest import Training
 from mbrl_control.deployment.registry import Registry
@@ -30,7 +30,7 @@ from mbrl_control.signals import CommandInterface
 from sim.generate import ROBOTS
 
 BATCH, HORIZON, DT = 3, 5, 0.02
-GRAPH = GraphShape(BATCH, HORIZON, refresh=3)
+GRAPH = GraphShape(HORIZON, refresh=3)
 
 
 @pytest.fixture(scope="module", params=["planar", "panda"])
@@ -52,7 +52,7 @@ def test_the_prior_rollout_is_pins_forward_dynamics_with_terms_held_as_stated(ar
     if arm.effort_mode is not None and arm.effort_mode.gravity_compensated:
         rigid.gravity.linear = np.zeros(3)
     data, generator = rigid.createData(), np.random.default_rng(0)
-    model = load_model(bundle, arm)
+    model = load_model(bundle, arm, opening=Opening(BATCH))
     torque = 0.05 * arm.effort
     actions = generator.uniform(-torque, torque, (BATCH, HORIZON, arm.joints))
     q, dq = arm.home.copy(), generator.uniform(-0.3, 0.3, arm.joints)
@@ -108,13 +108,12 @@ def test_identified_friction_is_saved_with_the_weights_and_deployed(arm: Arm, tm
         known.with_found(friction, np.zeros(MOMENTS)),
         torch.Generator().manual_seed(0),
     )
-    with torch.no_grad():
-        ensemble.w2.zero_()
+    ensemble.silence()
     path, _ = write_bundle(ensemble, arm, Registry(tmp_path, arm.model_name), Origin(0, 0.006), GRAPH)
     loaded = load_weights(path, arm).prior
     assert isinstance(loaded, RigidBodyPrior)
     np.testing.assert_array_equal(loaded.friction.numpy(), friction)
-    model, rest = load_model(path, arm), np.concatenate([arm.home, np.zeros(2 * arm.joints)])
+    model, rest = load_model(path, arm, opening=Opening(BATCH)), np.concatenate([arm.home, np.zeros(2 * arm.joints)])
     carried = RigidBody(arm).gravity(arm.home)
     for share, sticks in ((0.9, True), (-0.9, True), (2.0, False), (-2.0, False)):
         speed = model.step_model.step(rest, carried + share * level)[arm.joints : 2 * arm.joints]
@@ -141,8 +140,7 @@ def test_an_identified_load_is_saved_with_the_weights_and_deployed(arm: Arm, tmp
     assert isinstance(known, RigidBodyPrior)
     found = known.with_found(np.zeros((2, arm.joints)), 2.0 * point_moments(place[None])[0])
     ensemble = ProbabilisticEnsemble(EnsembleShape(2, arm.joints, 1, 8), found, torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        ensemble.w2.zero_()
+    ensemble.silence()
     path, _ = write_bundle(ensemble, arm, Registry(tmp_path, arm.model_name), Origin(0, 0.006), GRAPH)
     loaded = load_weights(path, arm).prior
     assert isinstance(loaded, RigidBodyPrior)
@@ -157,7 +155,7 @@ def test_an_identified_load_is_saved_with_the_weights_and_deployed(arm: Arm, tmp
     rigid.appendBodyToJoint(arm.joints, pinocchio.Inertia(2.0, place, np.zeros((3, 3))), pinocchio.SE3.Identity())
     torque = 0.02 * arm.effort
     expected = DT * pinocchio.aba(rigid, rigid.createData(), arm.home, np.zeros(arm.joints), torque + carried)
-    model, rest = load_model(path, arm), np.concatenate([arm.home, np.zeros(2 * arm.joints)])
+    model, rest = load_model(path, arm, opening=Opening(BATCH)), np.concatenate([arm.home, np.zeros(2 * arm.joints)])
     step = model.step_model.step(rest, torque)[arm.joints : 2 * arm.joints]
     np.testing.assert_allclose(step, expected, atol=1e-4 * np.abs(expected).max() + 1e-5)
     goal = (np.zeros((HORIZON, 3)), np.tile(arm.home, (HORIZON, 1)))

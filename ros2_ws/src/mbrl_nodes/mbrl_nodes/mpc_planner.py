@@ -6,6 +6,7 @@ planner holds the posture it found when the guard was armed.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from mbrl_msgs.msg import Plan as PlanMsg
 from mbrl_control.cadence import Tick
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import DeployedModel, load_model
+from mbrl_control.deployment.layout_choice import LayoutChoice, measured_opening
 from mbrl_control.deployment.slot import ModelSlot
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError, read_config
 from mbrl_control.planning.cycle import Cycle
@@ -35,6 +37,7 @@ class MpcPlanner(GraphNode):
         self.declare("settings", "", "planner settings YAML; empty: defaults")
         self.declare("seed", 0, "seed of the random samples", (0, 2**31 - 1))
         self._slot: ModelSlot | None = None
+        self._layout: LayoutChoice | None = None
         self._counts = {"cycles": 0, "skipped": 0, "failed": 0, "refused_models": 0}
 
     def setup(self) -> None:
@@ -56,9 +59,8 @@ class MpcPlanner(GraphNode):
 
     def diagnose(self) -> dict[str, str]:
         model = "none" if self._slot is None else self._slot.current.model_id
-        return {"model": model, "refused_goals": str(self._goals.refused)} | {
-            name: str(value) for name, value in self._counts.items()
-        }
+        facts = {"model": model, "rollouts": str(self._layout), "refused_goals": str(self._goals.refused)}
+        return facts | {name: str(value) for name, value in self._counts.items()}
 
     def trouble(self) -> str:
         if joints := ", ".join(self._planner.overloaded):
@@ -103,12 +105,15 @@ class MpcPlanner(GraphNode):
             return
         try:
             # The first one is loaded here, at this node's own priority: it has no plan yet that this could delay.
-            first = load_model(Path(message.path), self._arm, message.manifest_sha256)
+            path = Path(message.path)
+            opening, self._layout = measured_opening(path, self._arm, self._config.samples, self.graph_clock)
+            load = partial(load_model, opening=opening)
+            first = load(path, self._arm, message.manifest_sha256)
             self._planner.use(_planning_model(first))
         except (BundleError, PlannerConfigError) as error:
             self._refuse_model(str(error))
             return
-        self._slot = ModelSlot(first, self._arm)
+        self._slot = ModelSlot(first, self._arm, load)
 
     def _swap(self) -> None:
         result = None if self._slot is None else self._slot.swap()

@@ -1,0 +1,96 @@
+"""A population scored in lanes: sessions of their own for equal shares of the sequences, each on a thread of its own.
+
+One session with several threads meets after every operation; lanes meet once per population. Inputs and outputs are
+allocated and bound once. Each lane keeps to a processor: a woken thread is otherwise often queued behind its waker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.graph_names import ROLLOUT_BATCH_AXES, ROLLOUT_OUTPUTS
+from mbrl_control.deployment.session import BoundSession, Float32, Session, Threads, checked
+from mbrl_control.scheduling import kept_on, lane_processors
+from mbrl_control.signals import Array
+
+ACTIONS = "actions"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a population is spread."""
+
+    lanes: int = 1
+    threads: Threads = field(default_factory=Threads)
+    """Of each lane's session."""
+
+    def __str__(self) -> str:
+        each = "1 thread" if self.threads.count == 1 else f"{self.threads.count} threads"
+        waiting = ", spinning" if self.threads.spinning else ""
+        return f"{self.lanes} {'lane' if self.lanes == 1 else 'lanes'} of {each}{waiting}"
+
+
+class Lanes:
+    """`rollout.onnx` for a fixed number of sequences."""
+
+    def __init__(self, content: bytes, place: str, sequences: int, layout: Layout) -> None:
+        """ValueError when the sequences do not divide into the lanes; BundleError for a graph that does not open."""
+        if sequences % layout.lanes:
+            raise ValueError(f"{sequences} sequences do not divide into {layout.lanes} lanes")
+        self.sequences, self.layout = sequences, layout
+        share = sequences // layout.lanes
+        sessions = [Session(content, place, share, layout.threads) for _ in range(layout.lanes)]
+        self.inputs = {name: _whole(name, shape, sequences) for name, shape in sessions[0].inputs.items()}
+        self.outputs = sessions[0].outputs
+        if {*self.outputs} != {*ROLLOUT_OUTPUTS}:
+            known = list(ROLLOUT_OUTPUTS)
+            raise BundleError(f"{place}: outputs: {list(self.outputs)}, expected {known}; export again")
+        self._shared = {name: np.zeros(shape, np.float32) for name, shape in self.inputs.items()}
+        self._slices = [slice(lane * share, (lane + 1) * share) for lane in range(layout.lanes)]
+        self._lanes = [self._bound(session, where) for session, where in zip(sessions, self._slices, strict=True)]
+        self._result = {name: self._gathered(name) for name in self.outputs}
+        self._processors = [frozenset({processor}) for processor in lane_processors(layout.lanes)]
+        # Threads start where the process first scores, and take over the priority of that thread.
+        self._pool = ThreadPoolExecutor(layout.lanes - 1, "rollout-lane") if layout.lanes > 1 else None
+
+    def run(self, values: Mapping[str, NDArray[np.floating]]) -> dict[str, Array]:
+        """Named inputs -> named outputs, which the next call overwrites; ValueError on another shape."""
+        for name, shape in self.inputs.items():
+            np.copyto(self._shared[name], checked(name, values[name], shape))
+        if self._pool is None:
+            self._lanes[0][0].run()
+        else:
+            others = [self._pool.submit(self._run_lane, lane) for lane in range(1, len(self._lanes))]
+            self._run_lane(0)
+            for other in others:
+                other.result()
+        for name, gathered in self._result.items():
+            axis = ROLLOUT_BATCH_AXES[name]
+            for (_, out), where in zip(self._lanes, self._slices, strict=True):
+                gathered[(slice(None),) * axis + (where,)] = out[name]
+        return self._result
+
+    def _run_lane(self, lane: int) -> None:
+        with kept_on(self._processors[lane]):
+            self._lanes[lane][0].run()
+
+    def _bound(self, session: Session, where: slice) -> tuple[BoundSession, dict[str, Float32]]:
+        inputs = {name: array[where] if name == ACTIONS else array for name, array in self._shared.items()}
+        outputs = {name: np.zeros(shape, np.float32) for name, shape in session.output_shapes.items()}
+        return session.bind(inputs, outputs), outputs
+
+    def _gathered(self, name: str) -> Array:
+        """float64, as the planners compute."""
+        shape = list(self._lanes[0][1][name].shape)
+        shape[ROLLOUT_BATCH_AXES[name]] = self.sequences
+        return np.zeros(shape)
+
+
+def _whole(name: str, shape: tuple[int, ...], sequences: int) -> tuple[int, ...]:
+    return (sequences, *shape[1:]) if name == ACTIONS else shape

@@ -1,0 +1,98 @@
+"""Which layout scores a population fastest on this machine: measured where it will run, never guessed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from mbrl_control.cadence import Clock
+from mbrl_control.deployment.check import ROLLOUT, read_bundle
+from mbrl_control.deployment.evaluator import Opening
+from mbrl_control.deployment.lanes import Lanes, Layout
+from mbrl_control.deployment.session import Threads
+from mbrl_control.robot import Arm
+
+PASSES, ROUNDS = 2, 8
+"""Each candidate is opened twice, and called so often each time: a slow moment of the machine seldom meets both."""
+_GAIN, _GAIN_SPINNING = 0.9, 0.7
+"""A layout must need at most this share of a simpler one's time. Threads are exposed to whatever else runs, and threads
+that wait busily take from it, too: under two busy processes such a pool is slower than one thread (`bench rollout`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Of one candidate, s per population."""
+
+    layout: Layout
+    median: float
+    p90: float
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutChoice:
+    """The chosen layout and what it was chosen from, simplest first."""
+
+    layout: Layout
+    timings: tuple[Timing, ...]
+
+    def __str__(self) -> str:
+        """The choice and why, on one line."""
+        measured = "; ".join(f"{one.layout} {one.p90 * 1e3:.1f} ms" for one in self.timings)
+        return f"{self.layout} (p90 of a population: {measured})"
+
+
+def choose_layout(
+    content: bytes, place: str, sequences: int, clock: Clock, processors: int | None = None
+) -> LayoutChoice:
+    """Measure `candidates` for ``processors`` (None: those this process may use) and choose by the 90th percentile."""
+    allowed = len(os.sched_getaffinity(0)) if processors is None else processors
+    layouts = candidates(sequences, allowed)
+    passes = [[_seconds(content, place, sequences, layout, clock) for layout in layouts] for _ in range(PASSES)]
+    seconds = np.concatenate(passes, axis=1)
+    timings = tuple(
+        Timing(layout, float(np.median(row)), float(np.quantile(row, 0.9)))
+        for layout, row in zip(layouts, seconds, strict=True)
+    )
+    return LayoutChoice(choose(timings), timings)
+
+
+def choose(timings: tuple[Timing, ...]) -> Layout:
+    """The fastest by its 90th percentile; a less simple one only for a clear gain."""
+    chosen = timings[0]
+    for timing in timings[1:]:
+        gain = _GAIN_SPINNING if timing.layout.threads.spinning else _GAIN
+        if timing.p90 < gain * chosen.p90:
+            chosen = timing
+    return chosen.layout
+
+
+def measured_opening(path: Path, arm: Arm, sequences: int, clock: Clock) -> tuple[Opening, LayoutChoice]:
+    """How to open a bundle and those that follow it; BundleError as `load_model`."""
+    choice = choose_layout(read_bundle(path, arm).content[ROLLOUT], str(path / ROLLOUT), sequences, clock)
+    return Opening(sequences, choice.layout), choice
+
+
+def candidates(sequences: int, processors: int) -> tuple[Layout, ...]:
+    """Simplest first: one lane; lanes of one thread; one session with as many threads, sleeping or spinning."""
+    counts = [count for count in range(2, processors + 1) if sequences % count == 0]
+    lanes = tuple(Layout(count) for count in counts)
+    if processors < 2:
+        return (Layout(),)
+    pools = tuple(Layout(1, Threads(processors, spinning)) for spinning in (False, True))
+    return (Layout(), *lanes, *pools)
+
+
+def _seconds(content: bytes, place: str, sequences: int, layout: Layout, clock: Clock) -> list[float]:
+    """Of `ROUNDS` calls, after two to warm up. Opened and closed here: what spins would disturb the next candidate."""
+    lanes = Lanes(content, place, sequences, layout)
+    # Zeros: the time does not depend on the values, and a state of zeros is one of every arm's.
+    values = {name: np.zeros(shape) for name, shape in lanes.inputs.items()}
+    marks = [clock.now_ns()]
+    for _ in range(ROUNDS + 2):
+        lanes.run(values)
+        marks.append(clock.now_ns())
+    return [(after - before) * 1e-9 for before, after in pairwise(marks[2:])]

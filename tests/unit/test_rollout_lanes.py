@@ -1,0 +1,122 @@
+"""Lanes score what one session scores, in arrays that stay; the layout is chosen by what was measured."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mbrl_control.cadence import SteadyClock
+from mbrl_control.deployment import lanes as module
+from mbrl_control.deployment.export import export_rollout
+from mbrl_control.deployment.lanes import Lanes, Layout
+from mbrl_control.deployment.layout_choice import Timing, candidates, choose, choose_layout
+from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
+from mbrl_control.deployment.session import Threads
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.prior import prior_of
+from mbrl_control.robot import load_arm
+from mbrl_control.scheduling import kept_on, lane_processors
+
+ARM = Path(__file__).parents[2] / "sim/robots/planar.yaml"
+SEQUENCES = 12
+
+
+@pytest.fixture(scope="module")
+def graph() -> bytes:
+    arm = load_arm(ARM)
+    ensemble = ProbabilisticEnsemble(
+        EnsembleShape(3, arm.joints, 2, 16), prior_of(arm, 0.02), torch.Generator().manual_seed(0)
+    )
+    return export_rollout(RolloutGraph(ensemble, arm, GraphShape(horizon=5)).eval())
+
+
+@pytest.fixture
+def one_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many lanes as a test wants, wherever it runs."""
+    processor = min(os.sched_getaffinity(0))
+    monkeypatch.setattr(module, "lane_processors", lambda lanes: (processor,) * lanes)
+
+
+def values_for(lanes: Lanes, seed: int) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return {name: generator.normal(size=shape) for name, shape in lanes.inputs.items()}
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.usefixtures("one_processor")
+def test_lanes_score_every_sequence_as_one_session_does(graph: bytes, count: int) -> None:
+    one, several = (Lanes(graph, "g", SEQUENCES, Layout(lanes)) for lanes in (1, count))
+    for seed in range(3):
+        values = values_for(one, seed)
+        expected = {name: value.copy() for name, value in one.run(values).items()}
+        for name, value in several.run(values).items():
+            np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.usefixtures("one_processor")
+def test_results_stay_where_they_are_and_hold_the_last_call(graph: bytes) -> None:
+    lanes = Lanes(graph, "g", SEQUENCES, Layout(2))
+    first = lanes.run(values_for(lanes, 0))
+    kept = first["cost"].copy()
+    second = lanes.run(values_for(lanes, 1))
+    assert all(second[name] is first[name] for name in first)
+    assert not np.array_equal(second["cost"], kept)
+    np.testing.assert_array_equal(lanes.run(values_for(lanes, 0))["cost"], kept)
+
+
+def test_sequences_that_do_not_divide_are_refused(graph: bytes) -> None:
+    with pytest.raises(ValueError, match="12 sequences do not divide into 5 lanes"):
+        Lanes(graph, "g", SEQUENCES, Layout(5))
+
+
+def test_another_number_of_sequences_is_refused(graph: bytes) -> None:
+    lanes = Lanes(graph, "g", SEQUENCES, Layout())
+    values = values_for(lanes, 0)
+    values["actions"] = values["actions"][1:]
+    with pytest.raises(ValueError, match="actions: shape"):
+        lanes.run(values)
+
+
+def test_a_lane_has_a_processor_of_its_own_and_gives_it_back() -> None:
+    allowed = os.sched_getaffinity(0)
+    assert set(lane_processors(len(allowed))) == allowed
+    with pytest.raises(ValueError, match="need as many processors"):
+        lane_processors(len(allowed) + 1)
+    with kept_on(frozenset({min(allowed)})):
+        assert os.sched_getaffinity(0) == {min(allowed)}
+    assert os.sched_getaffinity(0) == allowed
+
+
+def test_the_choice_is_measured_and_says_why(graph: bytes) -> None:
+    choice = choose_layout(graph, "g", SEQUENCES, SteadyClock())
+    allowed = len(os.sched_getaffinity(0))
+    assert tuple(timing.layout for timing in choice.timings) == candidates(SEQUENCES, allowed)
+    assert choice.layout == choose(choice.timings)
+    assert all(0.0 < timing.median <= timing.p90 for timing in choice.timings)
+    assert str(choice).startswith(str(choice.layout))
+
+
+def test_candidates_are_what_the_processors_and_the_sequences_allow() -> None:
+    assert candidates(16, 1) == (Layout(),)
+    assert [layout.lanes for layout in candidates(12, 4)] == [1, 2, 3, 4, 1, 1]
+    assert [layout.lanes for layout in candidates(7, 2)] == [1, 1, 1]
+    assert [layout.threads.spinning for layout in candidates(7, 2)] == [False, False, True]
+
+
+@given(st.lists(st.floats(1e-3, 1e-1), min_size=4, max_size=4))
+def test_what_is_less_simple_is_chosen_for_a_clear_gain_only(seconds: list[float]) -> None:
+    layouts = (Layout(), Layout(2), Layout(1, Threads(2)), Layout(1, Threads(2, spinning=True)))
+    timings = tuple(Timing(layout, value, value) for layout, value in zip(layouts, seconds, strict=True))
+    chosen = choose(timings)
+    taken = seconds[layouts.index(chosen)]
+    assert taken <= seconds[0]
+    if chosen != Layout():
+        assert taken < 0.9 * seconds[0]
+    if chosen.threads.spinning:
+        assert taken < 0.7 * seconds[0]
