@@ -52,15 +52,15 @@ def step_inputs(graph: StepGraph) -> tuple[torch.Tensor, ...]:
 def export_rollout(graph: RolloutGraph) -> bytes:
     """`rollout.onnx`, its number of sequences open under the name `BATCH`."""
     batch = {"actions": {0: BATCH}} | {name: {axis: BATCH} for name, axis in ROLLOUT_BATCH_AXES.items()}
-    return _export(graph, rollout_inputs(graph, _TRACED), ROLLOUT_INPUTS, ROLLOUT_OUTPUTS, batch)
+    return export_graph(graph, rollout_inputs(graph, _TRACED), ROLLOUT_INPUTS, ROLLOUT_OUTPUTS, batch)
 
 
 def export_step(graph: StepGraph) -> bytes:
     """`model.onnx`."""
-    return _export(graph, step_inputs(graph), STEP_INPUTS, STEP_OUTPUTS, {})
+    return export_graph(graph, step_inputs(graph), STEP_INPUTS, STEP_OUTPUTS, {})
 
 
-def _export(
+def export_graph(
     graph: nn.Module,
     inputs: tuple[torch.Tensor, ...],
     input_names: tuple[str, ...],

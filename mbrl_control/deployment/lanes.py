@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.graph_names import ROLLOUT_BATCH_AXES, ROLLOUT_OUTPUTS
+from mbrl_control.deployment.graph_names import ROLLOUT_BATCH_AXES
 from mbrl_control.deployment.session import BoundSession, Float32, Session, Threads, checked
 from mbrl_control.scheduling import kept_on, lane_processors
 from mbrl_control.signals import Array
@@ -39,18 +39,27 @@ class Layout:
 class Lanes:
     """`rollout.onnx` for a fixed number of sequences."""
 
-    def __init__(self, content: bytes, place: str, sequences: int, layout: Layout) -> None:
-        """ValueError when the sequences do not divide into the lanes; BundleError for a graph that does not open."""
+    def __init__(
+        self,
+        content: bytes,
+        place: str,
+        sequences: int,
+        layout: Layout,
+        axes: Mapping[str, int] = ROLLOUT_BATCH_AXES,
+    ) -> None:
+        """``axes``: which axis of each output counts the sequences; they are the first axis of `ACTIONS`.
+
+        ValueError when the sequences do not divide into the lanes; BundleError for a graph that does not open.
+        """
         if sequences % layout.lanes:
             raise ValueError(f"{sequences} sequences do not divide into {layout.lanes} lanes")
-        self.sequences, self.layout = sequences, layout
+        self.sequences, self.layout, self._axes = sequences, layout, axes
         share = sequences // layout.lanes
         sessions = [Session(content, place, share, layout.threads) for _ in range(layout.lanes)]
         self.inputs = {name: _whole(name, shape, sequences) for name, shape in sessions[0].inputs.items()}
         self.outputs = sessions[0].outputs
-        if {*self.outputs} != {*ROLLOUT_OUTPUTS}:
-            known = list(ROLLOUT_OUTPUTS)
-            raise BundleError(f"{place}: outputs: {list(self.outputs)}, expected {known}; export again")
+        if {*self.outputs} != {*axes}:
+            raise BundleError(f"{place}: outputs: {list(self.outputs)}, expected {list(axes)}; export again")
         self._shared = {name: np.zeros(shape, np.float32) for name, shape in self.inputs.items()}
         self._slices = [slice(lane * share, (lane + 1) * share) for lane in range(layout.lanes)]
         self._lanes = [self._bound(session, where) for session, where in zip(sessions, self._slices, strict=True)]
@@ -71,7 +80,7 @@ class Lanes:
             for other in others:
                 other.result()
         for name, gathered in self._result.items():
-            axis = ROLLOUT_BATCH_AXES[name]
+            axis = self._axes[name]
             for (_, out), where in zip(self._lanes, self._slices, strict=True):
                 gathered[(slice(None),) * axis + (where,)] = out[name]
         return self._result
@@ -88,7 +97,7 @@ class Lanes:
     def _gathered(self, name: str) -> Array:
         """float64, as the planners compute."""
         shape = list(self._lanes[0][1][name].shape)
-        shape[ROLLOUT_BATCH_AXES[name]] = self.sequences
+        shape[self._axes[name]] = self.sequences
         return np.zeros(shape)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.deployment.check import ROLLOUT, read_bundle
 from mbrl_control.deployment.evaluator import Opening
+from mbrl_control.deployment.graph_names import ROLLOUT_BATCH_AXES
 from mbrl_control.deployment.lanes import Lanes, Layout
 from mbrl_control.deployment.session import Threads
 from mbrl_control.robot import Arm
@@ -46,12 +48,15 @@ class LayoutChoice:
 
 
 def choose_layout(
-    content: bytes, place: str, sequences: int, clock: Clock, processors: int | None = None
+    content: bytes, place: str, sequences: int, clock: Clock, axes: Mapping[str, int] = ROLLOUT_BATCH_AXES
 ) -> LayoutChoice:
-    """Measure `candidates` for ``processors`` (None: those this process may use) and choose by the 90th percentile."""
-    allowed = len(os.sched_getaffinity(0)) if processors is None else processors
-    layouts = candidates(sequences, allowed)
-    passes = [[_seconds(content, place, sequences, layout, clock) for layout in layouts] for _ in range(PASSES)]
+    """Measure `candidates` and choose; ``axes`` as in `Lanes`."""
+    layouts = candidates(sequences, len(os.sched_getaffinity(0)))
+
+    def opened(layout: Layout) -> Lanes:
+        return Lanes(content, place, sequences, layout, axes)
+
+    passes = [[_seconds(opened(layout), clock) for layout in layouts] for _ in range(PASSES)]
     seconds = np.concatenate(passes, axis=1)
     timings = tuple(
         Timing(layout, float(np.median(row)), float(np.quantile(row, 0.9)))
@@ -86,9 +91,8 @@ def candidates(sequences: int, processors: int) -> tuple[Layout, ...]:
     return (Layout(), *lanes, *pools)
 
 
-def _seconds(content: bytes, place: str, sequences: int, layout: Layout, clock: Clock) -> list[float]:
-    """Of `ROUNDS` calls, after two to warm up. Opened and closed here: what spins would disturb the next candidate."""
-    lanes = Lanes(content, place, sequences, layout)
+def _seconds(lanes: Lanes, clock: Clock) -> list[float]:
+    """Of `ROUNDS` calls, after two to warm up. The caller opens one at a time: what spins would disturb the others."""
     # Zeros: the time does not depend on the values, and a state of zeros is one of every arm's.
     values = {name: np.zeros(shape) for name, shape in lanes.inputs.items()}
     marks = [clock.now_ns()]

@@ -32,7 +32,7 @@ class FoldedStep(nn.Module):
         folded = fold(ensemble)
         for name in ("motion", "command", "offset", "variance_scale", "variance_floor"):
             self.register_buffer(name, getattr(folded, name))
-        self.networks = networks_for(folded)
+        self.networks = networks_for(folded.networks)
         joints = self.shape.joints
         unit = torch.cat([motion_scale(joints), torch.ones(joints).double()])
         self.register_buffer("unit", unit.float()[:, None])

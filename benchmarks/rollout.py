@@ -1,0 +1,68 @@
+"""Rollouts of an ensemble: ours beside mbrl-lib, pytorch-mppi and what the processors can give, in turns.
+
+One evaluation of 128 sequences x 5 members x 15 steps, the same networks and inputs for all (`rollout_problem`); every
+answer is compared with float64 first. Each contestant is a process of its own that waits for its turn; a turn is a
+few evaluations, the order moves on with every round. Peers count by the better of one and two threads.
+
+    roof_fraction      200x4: rate of ours over that of one large product with all processors
+    speedup_128x2, speedup_200x4   median time of mbrl-lib over ours
+    speedup_pytorch_mppi           the same, the smaller of both networks
+    speedup_p99_contended          99th percentiles with two busy processes, best peer over ours, the smaller of both
+
+Ours is the layout that is measured at start-up, in the same condition, and chosen, as a planner does it; one lane with
+either order of the networks' products stands beside it. All times are in the CSV, the histogram beside it.
+Example: `mbrl-control bench rollout --out rollout`. Ends with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.peers import peers_python
+from benchmarks.rollout_contest import Contest, contestants
+from benchmarks.rollout_figures import figures, save_histogram, save_times
+from benchmarks.rollout_problem import Network, problem_of, reference
+
+NETWORKS = (Network(128, 2), Network(200, 4))
+CONDITIONS = (("quiet", 0, "rounds"), ("contended", 2, "contended_rounds"))
+"""Name, busy processes beside the contestants from before they start, and the option that says how many rounds."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20, help="turns of each contestant, quiet")
+    parser.add_argument("--contended-rounds", type=int, default=20, help="the same beside two busy processes")
+    parser.add_argument("--evaluations", type=int, default=10, help="per turn")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("rollout"), help="folder of the CSV and the picture")
+    options = parser.parse_args()
+    began, python = time.monotonic(), peers_python()
+    options.out.mkdir(parents=True, exist_ok=True)
+    times, facts = [], {}
+    for network in NETWORKS:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "problem.npz"
+            problem = problem_of(network, options.seed)
+            problem.save(path)
+            for condition, busy, rounds in CONDITIONS:
+                say(f"{network}: {condition}")
+                with Contest(contestants(python, path), reference(problem), busy) as contest:
+                    facts[f"{network} {condition}"] = contest.layout
+                    times += contest.measure(str(network), condition, getattr(options, rounds), options.evaluations)
+    save_times(times, options.out / "times.csv")
+    save_histogram(times, options.out / "times.png")
+    kept = {"layout": facts, "csv": str(options.out / "times.csv"), "picture": str(options.out / "times.png")}
+    print(json.dumps(figures(times, NETWORKS) | kept | {"wall_s": round(time.monotonic() - began, 1)}))
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Contestants of `bench rollout` as processes that take turns, and busy processes beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from mbrl_control.signals import Array
+
+_HERE = Path(__file__).parent
+_ALLOWED = 1e-4
+"""Of the largest cost: what float32 loses over the horizon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One measured evaluation."""
+
+    network: str
+    condition: str
+    contestant: str
+    round: int
+    ms: float
+    cpu_ms: float
+
+
+def contestants(peers: Path, problem: Path) -> dict[str, list[str]]:
+    """Name -> command; ``/1`` and the like are threads."""
+    ours = [sys.executable, "-P", "-m", "benchmarks.rollout_ours"]
+    theirs = [str(peers), str(_HERE / "rollout_peers.py")]
+    named = {f"ours {kind}": [*ours, kind, str(problem)] for kind in ("chosen", "stacked", "apart")}
+    named |= {f"mbrl/{threads}": [*theirs, "mbrl", str(threads), str(problem)] for threads in (1, 2)}
+    named |= {f"mppi/{threads}": [*theirs, "mppi", str(threads), str(problem)] for threads in (1, 2)}
+    named["mbrl default"] = [*theirs, "mbrl_default", "0", str(problem)]
+    return named | {"roof": [*ours, "roof", str(problem)]}
+
+
+class WrongAnswer(RuntimeError):
+    """A contestant computes something else; its times would prove nothing."""
+
+
+class Contest:
+    """The processes, from their first answers to their end."""
+
+    def __init__(self, commands: dict[str, list[str]], truth: Array, busy: int) -> None:
+        """Beside ``busy`` busy processes."""
+        self._commands, self._truth, self._busy = commands, truth, busy
+        self._open = contextlib.ExitStack()
+        self.layout = ""
+        """That `ours chosen` measured and chose."""
+
+    def __enter__(self) -> Contest:
+        with self._open:
+            for _ in range(self._busy):
+                self._open.enter_context(
+                    _ended(subprocess.Popen([sys.executable, "-c", "while True: pass"], text=True))
+                )
+            self._children = {name: self._started(name, command) for name, command in self._commands.items()}
+            self._kept = self._open.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept.close()
+
+    def measure(self, network: str, condition: str, rounds: int, count: int) -> list[Evaluation]:
+        """``count`` evaluations of each contestant in each round."""
+        names, times = list(self._children), []
+        for number in range(rounds):
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                done = _ask(self._children[name], {"run": count})
+                pairs = zip(done["ms"], done["cpu_ms"], strict=True)
+                times += [Evaluation(network, condition, name, number, *pair) for pair in pairs]
+        return times
+
+    def _started(self, name: str, command: list[str]) -> subprocess.Popen[str]:
+        """One at a time: what one of them measures at start-up is not disturbed by the next."""
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_HERE.parent)
+        self._open.enter_context(_ended(child))
+        said = _line(child)
+        answer = np.array(said["answer"])
+        if name.startswith("ours") or "/" in name:
+            self._check(name, answer)
+        self.layout = self.layout or str(said.get("layout", ""))
+        return child
+
+    def _check(self, name: str, answer: Array) -> None:
+        if answer.shape != self._truth.shape:
+            raise WrongAnswer(f"{name}: {answer.shape} costs, expected {self._truth.shape}")
+        off = float(np.abs(answer - self._truth).max() / np.abs(self._truth).max())
+        if not off <= _ALLOWED:
+            raise WrongAnswer(f"{name}: costs are off by {off:.1e} of the largest, allowed {_ALLOWED:.0e}")
+
+
+def _ask(child: subprocess.Popen[str], question: dict[str, int]) -> dict[str, list[float]]:
+    assert child.stdin is not None
+    child.stdin.write(json.dumps(question) + "\n")
+    child.stdin.flush()
+    return _line(child)
+
+
+def _line(child: subprocess.Popen[str]) -> dict[str, list[float]]:
+    output: IO[str] | None = child.stdout
+    assert output is not None
+    line = output.readline()
+    if not line:
+        raise RuntimeError(f"{child.args}: ended with status {child.wait()}")
+    values: dict[str, list[float]] = json.loads(line)
+    return values
+
+
+@contextlib.contextmanager
+def _ended(child: subprocess.Popen[str]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        child.kill()
+        child.wait()

@@ -1,0 +1,125 @@
+"""The peers of `bench rollout`, in their own environment: ``python rollout_peers.py KIND THREADS PROBLEM.npz``.
+
+KIND ``mbrl``: mbrl-lib's `ModelEnv.evaluate_action_sequences`, deterministic and with a member per particle, so that it
+computes what the others do (no noise is drawn, no variance computed: both would cost it more); ``mbrl_default``: the
+same with the library's own defaults, which draw noise and members, so its answer is not compared. ``mppi``:
+pytorch-mppi's rollout costs with the dynamics as one `baddbmm` per layer, the members as its rollout samples.
+THREADS 0: torch's own default.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from rollout_child import serve
+
+JOINTS = 7
+Evaluate = Callable[[], torch.Tensor]
+
+
+def compete() -> None:
+    kind, threads, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    warnings.filterwarnings("ignore")
+    if threads:
+        torch.set_num_threads(threads)
+    with np.load(path) as arrays:
+        problem = {name: torch.from_numpy(arrays[name]) for name in arrays}
+    count = sum(name.startswith("w") for name in problem)
+    layers = [(problem[f"w{index}"], problem[f"b{index}"]) for index in range(count)]
+    make = mppi if kind == "mppi" else mbrl
+    with torch.inference_mode():
+        evaluate = make(layers, problem["state"], problem["actions"], problem["goal"], kind == "mbrl_default")
+        answer = evaluate().reshape(-1).tolist()
+        serve(evaluate, [] if kind == "mbrl_default" else answer, {"threads": torch.get_num_threads()})
+
+
+def mbrl(
+    layers: list[tuple[torch.Tensor, torch.Tensor]],
+    state: torch.Tensor,
+    actions: torch.Tensor,
+    goal: torch.Tensor,
+    defaults: bool,
+) -> Evaluate:
+    """Negated, as mbrl-lib counts rewards."""
+    import gymnasium as gym
+    from mbrl.models import GaussianMLP, ModelEnv, OneDTransitionRewardModel
+
+    members, width, outputs = len(layers[0][0]), layers[0][0].shape[2], layers[-1][0].shape[2]
+    model = GaussianMLP(
+        layers[0][0].shape[1],
+        outputs,
+        "cpu",
+        num_layers=len(layers) - 1,
+        ensemble_size=members,
+        hid_size=width,
+        deterministic=not defaults,
+        propagation_method="random_model" if defaults else "fixed_model",
+        activation_fn_cfg={"_target_": "torch.nn.SiLU"},
+    )
+    linear = [module[0] for module in model.hidden_layers] + [model.mean_and_logvar]
+    for target, (weights, bias) in zip(linear, layers, strict=True):
+        target.weight.data[:, :, : weights.shape[2]] = weights
+        target.bias.data[:] = -20.0  # a log-variance: what noise it draws changes nothing
+        target.bias.data[:, :, : bias.shape[2]] = bias
+    # Particle p of every sequence goes to member p: the assignment is drawn otherwise.
+    order = torch.arange(len(actions) * members).reshape(-1, members).T.flatten()
+    model.sample_propagation_indices = lambda *_: order
+    env = gym.Env()
+    env.observation_space = gym.spaces.Box(-np.inf, np.inf, (outputs,))
+    env.action_space = gym.spaces.Box(-1.0, 1.0, (actions.shape[2],))
+
+    def reward(_: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:
+        return -(observation[:, :JOINTS] - goal).square().sum(1, keepdim=True)
+
+    def never(_: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(observation), 1, dtype=torch.bool)
+
+    wrapped = OneDTransitionRewardModel(model, target_is_delta=True, normalize=False, learned_rewards=False)
+    planner = ModelEnv(env, wrapped, never, reward, torch.Generator().manual_seed(0))
+    initial = state.numpy()
+    return lambda: -planner.evaluate_action_sequences(actions, initial, members)
+
+
+def mppi(
+    layers: list[tuple[torch.Tensor, torch.Tensor]],
+    state: torch.Tensor,
+    actions: torch.Tensor,
+    goal: torch.Tensor,
+    _: bool,
+) -> Evaluate:
+    from pytorch_mppi import MPPI
+
+    members = len(layers[0][0])
+
+    def dynamics(flat: torch.Tensor, action: torch.Tensor, __: int) -> torch.Tensor:
+        hidden = torch.cat([flat, action], dim=1).view(members, -1, flat.shape[1] + action.shape[1])
+        for index, (weights, bias) in enumerate(layers):
+            hidden = torch.baddbmm(bias, hidden, weights)
+            if index < len(layers) - 1:
+                hidden = torch.nn.functional.silu(hidden)
+        return flat + hidden.view(len(flat), -1)
+
+    def cost(flat: torch.Tensor, _action: torch.Tensor, __: int) -> torch.Tensor:
+        return (flat[:, :JOINTS] - goal).square().sum(1)
+
+    planner = MPPI(
+        dynamics,
+        cost,
+        state.shape[0],
+        torch.eye(actions.shape[2]),
+        num_samples=actions.shape[0],
+        horizon=actions.shape[1],
+        rollout_samples=members,
+        terminal_state_cost=lambda states, _actions: torch.zeros(states.shape[:2]),
+        step_dependent_dynamics=True,
+    )
+    planner.state = state
+    return lambda: planner._compute_rollout_costs(actions)[0]
+
+
+if __name__ == "__main__":
+    compete()
