@@ -9,8 +9,8 @@ few evaluations, the order moves on with every round. Peers count by the better 
     speedup_pytorch_mppi           the same, the smaller of both networks
     speedup_p99_contended          99th percentiles with two busy processes, best peer over ours, the smaller of both
 
-Ours is the layout that is measured at start-up, in the same condition, and chosen, as a planner does it; one lane with
-either order of the networks' products stands beside it. All times are in the CSV, the histogram beside it.
+Ours is the layout that is measured at start-up, in the same condition, and chosen, as a planner does it; one lane
+stands beside it. All times are in the CSV, the histogram beside it.
 Example: `mbrl-control bench rollout --out rollout`. Ends with one line of JSON.
 """
 

@@ -36,7 +36,7 @@ def contestants(peers: Path, problem: Path) -> dict[str, list[str]]:
     """Name -> command; ``/1`` and the like are threads."""
     ours = [sys.executable, "-P", "-m", "benchmarks.rollout_ours"]
     theirs = [str(peers), str(_HERE / "rollout_peers.py")]
-    named = {f"ours {kind}": [*ours, kind, str(problem)] for kind in ("chosen", "stacked", "apart")}
+    named = {f"ours {kind}": [*ours, kind, str(problem)] for kind in ("chosen", "one_lane")}
     named |= {f"mbrl/{threads}": [*theirs, "mbrl", str(threads), str(problem)] for threads in (1, 2)}
     named |= {f"mppi/{threads}": [*theirs, "mppi", str(threads), str(problem)] for threads in (1, 2)}
     named["mbrl default"] = [*theirs, "mbrl_default", "0", str(problem)]

@@ -1,8 +1,8 @@
 """Our contestants of `bench rollout`: ``python -m benchmarks.rollout_ours KIND PROBLEM.npz``.
 
-KIND ``chosen`` is the layout that `choose_layout` measures here, as a planner does at start-up; ``stacked`` and
-``apart`` are one lane of either order of the networks' products; ``roof`` is one large product of single precision with
-as many threads as there are processors, by torch: what this machine has to give.
+KIND ``chosen`` is the layout that `choose_layout` measures here, as a planner does at start-up; ``one_lane`` is one
+thread; ``roof`` is one large product of single precision with as many threads as there are processors, by torch: what
+this machine has to give.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from benchmarks.rollout_child import serve
 from benchmarks.rollout_problem import HORIZON, JOINTS, ROOF_SIZE, SEQUENCES, STATE, Problem
 from mbrl_control.cadence import SteadyClock
 from mbrl_control.deployment.export import export_graph
-from mbrl_control.deployment.folding import network_weights
 from mbrl_control.deployment.graph_names import BATCH
 from mbrl_control.deployment.lanes import Lanes, Layout
 from mbrl_control.deployment.layout_choice import choose_layout
-from mbrl_control.deployment.network_layout import Apart, Stacked, networks_for
+from mbrl_control.deployment.networks import Networks
 
 INPUTS, AXES = ("state", "actions", "goal"), {"cost": 0}
-_ORDERS = {"stacked": Stacked, "apart": Apart}
 
 
 class PlainRollout(nn.Module):
@@ -34,10 +32,9 @@ class PlainRollout(nn.Module):
 
     members: torch.Tensor
 
-    def __init__(self, problem: Problem, order: str) -> None:
+    def __init__(self, problem: Problem) -> None:
         super().__init__()
-        layers = [(torch.from_numpy(w).mT, torch.from_numpy(b).mT) for w, b in problem.layers]
-        self.networks = _ORDERS.get(order, networks_for)(network_weights(layers))
+        self.networks = Networks([(torch.from_numpy(w).mT, torch.from_numpy(b).mT) for w, b in problem.layers])
         self.register_buffer("members", torch.zeros(len(problem.layers[0][0]), 1, 1))
 
     def forward(self, state: torch.Tensor, actions: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
@@ -60,7 +57,7 @@ def compete() -> None:
     problem = Problem.load(path)
     shapes = (torch.zeros(STATE), torch.zeros(3, HORIZON, JOINTS), torch.zeros(JOINTS))
     graph = export_graph(
-        PlainRollout(problem, kind), shapes, INPUTS, tuple(AXES), {"actions": {0: BATCH}, "cost": {0: BATCH}}
+        PlainRollout(problem), shapes, INPUTS, tuple(AXES), {"actions": {0: BATCH}, "cost": {0: BATCH}}
     )
     said = ""
     layout = Layout()

@@ -167,6 +167,10 @@ class PlanReport:
     best_cost: float
     terms: tuple[tuple[str, float], ...]
     """Named cost terms of the chosen plan (already weighted)."""
+    method: str
+    """Of the planner."""
+    rollouts: str
+    """How sequences are scored: provider, lanes, threads."""
     disturbance: Array | None
     """[J] N m, as estimated in this cycle: what acts besides the command and the model does not predict; None: not
     estimated (velocities, or switched off). A shifted plan was made with an earlier one."""

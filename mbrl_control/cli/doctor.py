@@ -18,6 +18,7 @@ from mbrl_control.cli.doctor_checks import (
     installation,
     machine,
     processors,
+    rollouts,
     ros,
     round_trip,
     scheduling,
@@ -30,7 +31,7 @@ from mbrl_control.cli.doctor_checks.children import Ended
 def doctor(
     json_: Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")] = False,
 ) -> None:
-    """Say what is installed, what is missing, and whether this machine is fit for real time. About 8 s.
+    """Say what is installed, what is missing, and whether this machine is fit for real time. About 12 s.
 
     Nothing is changed. ok and info need nothing; warn works, but worse; fail does not work. Exit status 1 when a
     line fails. --json: {"ok": bool, "checks": [{"name", "level", "found", "remedy"}, ...]}; names and limits stand
@@ -133,6 +134,7 @@ def _real_time() -> list[Check]:
         processors.clock_check(processors.monotonic_resolution(), processors.read_clock_source()),
         processors.wall_clock_check(processors.read_synchronized()),
         *scheduling.wakeup_checks(normal, urgent),
+        rollouts.rollouts_check(rollouts.read_rollouts()),
     ]
 
 

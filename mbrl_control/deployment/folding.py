@@ -10,26 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
+from mbrl_control.deployment.networks import Networks
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.normalizer import FRICTION_SPEED
 from mbrl_control.signals import CommandInterface
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkWeights:
-    """float32, of members of one width ``W``: saturated features, a one the last of them, to ``O`` outputs."""
-
-    first: torch.Tensor
-    """[E, W, G], bias in the last column."""
-    hidden: tuple[torch.Tensor, ...]
-    """Each [E, W, W]."""
-    hidden_bias: tuple[torch.Tensor, ...]
-    """Each [E, W, 1]."""
-    last: torch.Tensor
-    """[E, O, W]."""
-    last_bias: torch.Tensor
-    """[E, O, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +28,7 @@ class FoldedWeights:
     """[G + 3J, (K+1)J] of the past commands and the newest."""
     offset: torch.Tensor
     """[G + 3J, 1]."""
-    networks: NetworkWeights
+    networks: Networks
     """To 6J outputs: next motion and effort less the prior, raw log-variance minus its upper bound; of torques the
     residual in SI instead."""
     variance_scale: torch.Tensor
@@ -63,21 +48,9 @@ def fold(ensemble: ProbabilisticEnsemble) -> FoldedWeights:
         motion=_single(known[:, :split]),
         command=_single(known[:, split:-1]),
         offset=_single(known[:, -1:]),
-        networks=network_weights([*layers[:-1], (last.mT, last_bias.mT)]),
+        networks=Networks([*layers[:-1], (last.mT, last_bias.mT)]),
         variance_scale=_single((std**2 * high.exp())[:, None]),
         variance_floor=_single((std**2 * low.exp())[:, None]),
-    )
-
-
-def network_weights(layers: list[tuple[torch.Tensor, torch.Tensor]]) -> NetworkWeights:
-    """Of layers [E, out, in] with biases [E, out, 1], the output layer last."""
-    (first, first_bias), *hidden, (last, last_bias) = layers
-    return NetworkWeights(
-        first=_single(torch.cat([first, first_bias], dim=2)),
-        hidden=tuple(_single(value) for value, _ in hidden),
-        hidden_bias=tuple(_single(bias) for _, bias in hidden),
-        last=_single(last),
-        last_bias=_single(last_bias),
     )
 
 

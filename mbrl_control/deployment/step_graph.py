@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from mbrl_control.deployment.folding import fold, motion_scale
-from mbrl_control.deployment.network_layout import networks_for
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.normalizer import FEATURE_LIMIT, FRICTION_SPEED
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior, RigidTerms
@@ -32,7 +31,7 @@ class FoldedStep(nn.Module):
         folded = fold(ensemble)
         for name in ("motion", "command", "offset", "variance_scale", "variance_floor"):
             self.register_buffer(name, getattr(folded, name))
-        self.networks = networks_for(folded.networks)
+        self.networks = folded.networks
         joints = self.shape.joints
         unit = torch.cat([motion_scale(joints), torch.ones(joints).double()])
         self.register_buffer("unit", unit.float()[:, None])

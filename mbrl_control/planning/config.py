@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mbrl_control.planning.methods.noise import Interpolation
 from mbrl_control.planning.risk import Risk, RiskName
 from mbrl_control.rewards.names import TERM_NAMES, default_weights
 from mbrl_control.signals import Array, GoalKind
+
+MethodName = Literal["icem", "cem", "mppi", "random_shooting"]
 
 
 class PlannerConfigError(ValueError):
@@ -39,13 +42,23 @@ class PlannerConfig(BaseModel):
     """Kept free before the deadline for assembling and publishing the plan."""
     samples: int = Field(16, ge=4, le=4096)
     """Of one population: action sequences scored per iteration."""
+    method: MethodName = "icem"
+    """icem, cem, mppi, or random_shooting (the baseline)."""
+    informed: bool = True
+    """Moves from the kinematics, corrected by the model's prediction, join the random samples."""
     elites: int = Field(6, ge=2, le=64)
-    warm_elites: int = Field(3, ge=1, le=64)
-    """Elites of the last cycle that join the first population."""
+    warm_elites: int = Field(3, ge=0, le=64)
+    """Elites of the last cycle that join the first population; icem and random_shooting sample about their mean."""
     momentum: float = Field(0.1, ge=0.0, lt=1.0)
     """Share of the old mean and spread that an update keeps."""
-    noise_beta: float = Field(2.0, ge=0.0, le=6.0)
-    """Exponent of the samples' spectrum."""
+    temperature: float = Field(0.1, gt=0.0, le=100.0)
+    """Of mppi, over the costs' mean excess above the least."""
+    noise_beta: float | None = Field(None, ge=0.0, le=6.0)
+    """Exponent of the samples' spectrum; none: 2 for icem, 0 (white) for the others."""
+    knots: int = Field(0, ge=0, le=1024)
+    """Free values of a random sample over the horizon, interpolated in between; 0: one per step."""
+    interpolation: Interpolation = "linear"
+    """Between those: linear or cubic."""
     spread_gain: float = Field(0.5, ge=0.0, le=5.0)
     """Initial spread over the mean speed that the rest of the way would take within the horizon."""
     spread_floor: float = Field(0.005, gt=0.0, le=1.0)

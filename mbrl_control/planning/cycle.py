@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mbrl_control.planning.icem import Result
+from mbrl_control.planning.optimize import Result
 from mbrl_control.signals import Array, Plan, PlanOutcome, PlanReport
 
 
@@ -29,9 +29,18 @@ class Timing:
     """Wake-up after the deadline of the tick."""
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a cycle planned with."""
+
+    model_id: str
+    method: str
+    rollouts: str
+
+
 def report_of(
     cycle: int,
-    model_id: str,
+    source: Source,
     plan: Plan | None,
     result: Result | None,
     timing: Timing,
@@ -43,7 +52,7 @@ def report_of(
         cycle=cycle,
         deadline_ns=deadline_ns,
         outcome=PlanOutcome.FAILED if plan is None else plan.outcome,
-        model_id=model_id,
+        model_id=source.model_id,
         iterations=0 if result is None else result.iterations,
         lateness_s=timing.lateness_s,
         rollforward_s=(timing.rolled_ns - timing.begun_ns) * 1e-9,
@@ -52,5 +61,7 @@ def report_of(
         slack_s=(deadline_ns - timing.ended_ns) * 1e-9,
         best_cost=float("nan") if result is None else result.best.cost,
         terms=() if result is None else result.best.terms,
+        method=source.method,
+        rollouts=source.rollouts,
         disturbance=disturbance,
     )

@@ -13,11 +13,13 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
-from mbrl_control.planning.cycle import Cycle, Timing, report_of
+from mbrl_control.planning.cycle import Cycle, Source, Timing, report_of
 from mbrl_control.planning.disturbance import DisturbanceObserver
 from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.goals import PLANNED_KINDS
-from mbrl_control.planning.icem import AllScoresInvalid, Best, Problem, Result, Settings, optimize
+from mbrl_control.planning.methods.choice import method_of
+from mbrl_control.planning.optimize import AllScoresInvalid, Begin, Best, Problem, Proposer, Result, Settings, optimize
+from mbrl_control.planning.proposals import Target
 from mbrl_control.planning.protocol import RolloutEvaluator, StepModel
 from mbrl_control.planning.rollforward import StaleBelief, StartState, TimeGrid, roll_forward
 from mbrl_control.planning.shifted import shifted_plan
@@ -41,6 +43,8 @@ class PlanningModel:
     delay_s: float
     past: int
     """K."""
+    rollouts: str = ""
+    """How the evaluator computes, for the report."""
 
 
 class Planner:
@@ -51,14 +55,8 @@ class Planner:
         self._config = config
         self._clock = clock
         self._generator = generator
-        self._settings = Settings(
-            config.iterations,
-            config.elites,
-            config.momentum,
-            config.noise_beta,
-            config.risk_strategy(),
-            round(config.reserve_s * 1e9),
-        )
+        reserve_ns = round(config.reserve_s * 1e9)
+        self._settings = Settings(config.iterations, config.elites, config.risk_strategy(), reserve_ns)
         self._model: PlanningModel | None = None
         self._iteration_ns = 0
         self._observer = DisturbanceObserver(arm, config.disturbance_settle_s) if observes(arm, config) else None
@@ -69,10 +67,10 @@ class Planner:
         """Forget the past and begin a new epoch (it grows with time, so it is newer than any before)."""
         self._epoch = self._clock.now_ns()
         self._sequence = 0
-        self._elites = np.zeros((0, 0, 0))
+        self._carried = np.zeros((0, 0, 0))
         self._best: tuple[StartState, Best] | None = None
         self._last: Array | None = None
-        self._elites_start_ns = 0
+        self._carried_start_ns = 0
         self._in_force: tuple[Plan, ...] = ()
         self._forget()
         if self._model is not None:
@@ -91,6 +89,7 @@ class Planner:
             )
         horizon = model.evaluator.horizon
         self._proposer = proposer_for(self._arm, self._config, horizon, model.dt_s)
+        self._method = method_of(self._config, horizon)
         self._goal = GoalTarget(self._arm, self._config.posture_pull, horizon, model.dt_s)
         self._forget()
         self._grid = TimeGrid(
@@ -136,7 +135,8 @@ class Planner:
             plan = self._fallback(belief, deadline_ns)
         timing = Timing(begun, rolled, optimized, self._clock.now_ns(), lateness_s)
         disturbance = None if self._observer is None else self._observer.torque
-        report = report_of(cycle, self._model.model_id, plan, result, timing, deadline_ns, disturbance)
+        source = Source(self._model.model_id, self._config.method, self._model.rollouts)
+        report = report_of(cycle, source, plan, result, timing, deadline_ns, disturbance)
         return Cycle(plan, report, reason)
 
     def prepare(self) -> None:
@@ -176,9 +176,9 @@ class Planner:
         """The disturbance, and what was planned with it."""
         self._seen = self._best = self._last = None
         if self._observer is not None:
-            if len(self._elites):
+            if len(self._carried):
                 # They are sums of command and disturbance; the commands are what stays a guess.
-                self._elites = self._elites - self._observer.torque
+                self._carried = self._carried - self._observer.torque
             self._observer.forget()
 
     def _optimize(self, start: StartState, goal: Goal, deadline_ns: int) -> Result | None:
@@ -189,7 +189,7 @@ class Planner:
         if not self._goal.holds(goal):
             self._goal.take(goal, pose[0])
         ahead = self._goal.ahead(start.start_ns + self._grid.delay_ns)
-        propose = self._proposer.begin(pose, start.first_knot, ahead.target, self._shifted_last(start))
+        propose = self._propose(start, pose, ahead.target)
         problem = Problem(
             self._model.evaluator,
             start.state,
@@ -200,23 +200,32 @@ class Planner:
             replace(self._proposer.limits, middle=self.disturbance),
             *self._proposer.spread(pose[0], ahead.target),
         )
-        warm = self._warm_start(start)
-        result = optimize(
-            problem, warm, propose, self._settings, self._clock, deadline_ns, self._generator, self._iteration_ns
-        )
+        budget = (self._clock, deadline_ns, self._generator, self._iteration_ns)
+        result = optimize(problem, self._method, self._begin(start), propose, self._settings, *budget)
         if result is not None:
-            self._elites, self._elites_start_ns = result.elites, start.start_ns
+            self._carried = np.concatenate([result.mean[None], result.elites])
+            self._carried_start_ns = start.start_ns
             self._best = (start, result.best)
             # A maximum that forgets within a second: preemption comes in bursts.
             self._iteration_ns = max(result.slowest_ns, round(0.97 * self._iteration_ns))
         return result
 
-    def _warm_start(self, start: StartState) -> Array:
-        """Elites of the last cycle at this cycle's knot times, the last knot held, [W, H, J]."""
-        if not len(self._elites):
-            assert self._model is not None
-            return np.zeros((0, self._model.evaluator.horizon, len(self._arm.joint_names)))
-        return self._shifted(self._elites[: self._config.warm_elites], start)
+    def _propose(self, start: StartState, pose: tuple[Array, Array], target: Target) -> Proposer:
+        """Informed samples, where the settings want any."""
+        if self._config.informed:
+            return self._proposer.begin(pose, start.first_knot, target, self._shifted_last(start))
+        nothing = np.zeros((0, *target.position.shape))
+        return lambda _: nothing
+
+    def _begin(self, start: StartState) -> Begin:
+        """Mean and elites of the last cycle at this cycle's knot times, the last knot held."""
+        assert self._model is not None
+        shape = (self._model.evaluator.horizon, self._arm.joints)
+        if not len(self._carried):
+            return Begin(np.zeros(shape), np.zeros((0, *shape)))
+        mean, *elites = self._shifted(self._carried[: 1 + self._config.warm_elites], start)
+        kept = np.reshape(elites, (-1, *shape))
+        return Begin(kept.mean(axis=0) if self._method.begins_at_elites and len(kept) else mean, kept)
 
     def _pose(self, start: StartState) -> tuple[Array, Array]:
         """Position and velocity [J]."""
@@ -230,7 +239,7 @@ class Planner:
     def _shifted(self, rows: Array, start: StartState) -> Array:
         """Rows [N, H, J] of the last cycle, interpolated at this cycle's times."""
         horizon = rows.shape[1]
-        shift = (start.start_ns - self._elites_start_ns) / self._grid.dt_ns
+        shift = (start.start_ns - self._carried_start_ns) / self._grid.dt_ns
         place = np.clip(np.arange(horizon) + shift, 0.0, horizon - 1.0)
         below = np.minimum(place.astype(int), horizon - 2)
         share = (place - below)[None, :, None]

@@ -10,9 +10,10 @@ from typing import Protocol
 import numpy as np
 
 from mbrl_control.planning.config import PlannerConfig
-from mbrl_control.planning.icem import Best, Population, Proposer
 from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.limits import TORQUE_SPEED_SHARE, KnotLimits
+from mbrl_control.planning.methods.protocol import Population
+from mbrl_control.planning.optimize import Best, Proposer
 from mbrl_control.planning.proposals import Corrector, Target, approach
 from mbrl_control.planning.torque_tracks import (
     TorqueKnots,

@@ -30,7 +30,6 @@ def arm(request: pytest.FixtureRequest) -> Arm:
 
 @pytest.fixture(scope="module", params=[(16, 2), (160, 3)], ids=["narrow", "wide and deep"])
 def folder(request: pytest.FixtureRequest, arm: Arm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Narrow networks are exported with stacked products, wide ones with a product per member."""
     generator, (width, depth) = torch.Generator().manual_seed(3), request.param
     shape = EnsembleShape(3, arm.joints, history_of(arm), width, depth)
     ensemble = ProbabilisticEnsemble(shape, prior_of(arm, 0.02), generator)

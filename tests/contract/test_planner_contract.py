@@ -11,22 +11,36 @@ from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import CommandInterface, Goal, GoalKind, PlanOutcome
 from tests.contract.planner_bench import EFFORT, MS, ROBOTS, T0, VELOCITY, Bench, evaluator_of, knot_limits, pose
 
-
-@pytest.fixture(
-    params=[("panda", VELOCITY), ("planar", VELOCITY), ("ur5e", VELOCITY), ("panda", EFFORT), ("planar", EFFORT)],
-    ids="-".join,
-)
-def arm(request) -> Arm:
-    name, interface = request.param
-    return load_arm(ROBOTS / f"{name}.yaml", interface)
+CASES = [
+    *[(name, VELOCITY, "icem") for name in ("panda", "planar", "ur5e")],
+    *[(name, EFFORT, "icem") for name in ("panda", "planar")],
+    *[("panda", VELOCITY, method) for method in ("cem", "mppi", "random_shooting")],
+    *[("planar", EFFORT, method) for method in ("cem", "mppi", "random_shooting")],
+]
 
 
-def test_plan_is_complete_feasible_and_on_the_grid(arm: Arm) -> None:
-    cycle = Bench(arm).cycle(pose(arm), 0)
+@pytest.fixture(params=CASES, ids="-".join)
+def case(request) -> tuple[str, CommandInterface, str]:
+    return request.param
+
+
+@pytest.fixture
+def arm(case: tuple[str, CommandInterface, str]) -> Arm:
+    return load_arm(ROBOTS / f"{case[0]}.yaml", case[1])
+
+
+@pytest.fixture
+def settings(case: tuple[str, CommandInterface, str]) -> PlannerConfig:
+    return PlannerConfig(method=case[2])
+
+
+def test_plan_is_complete_feasible_and_on_the_grid(arm: Arm, settings: PlannerConfig) -> None:
+    cycle = Bench(arm, settings).cycle(pose(arm), 0)
     plan, report = cycle.plan, cycle.report
     assert plan is not None
     assert plan.outcome is report.outcome is PlanOutcome.OPTIMIZED
     assert plan.interface is arm.interface
+    assert report.method == settings.method
     rows, joints = evaluator_of(arm).horizon + 1, arm.joints
     assert plan.knots.shape == plan.position.shape == plan.velocity.shape == plan.effort.shape == (rows, joints)
     assert plan.variance.shape == (rows, 3 * joints)
@@ -58,24 +72,24 @@ def test_limits_that_bite_are_used_up_and_kept(interface: CommandInterface) -> N
     assert most[1][1] > 0.85
 
 
-def test_the_last_knot_leads_towards_the_goal(arm: Arm) -> None:
+def test_the_last_knot_leads_towards_the_goal(arm: Arm, settings: PlannerConfig) -> None:
     goal = pose(arm)
-    plan = Bench(arm).cycle(goal, 0).plan
+    plan = Bench(arm, settings).cycle(goal, 0).plan
     assert plan is not None
     before, after = (np.linalg.norm(forward_kinematics(arm, q) - goal.position) for q in plan.position[[0, -1]])
     assert after < before - 0.01
 
 
-def test_joint_goal(arm: Arm) -> None:
+def test_joint_goal(arm: Arm, settings: PlannerConfig) -> None:
     target = arm.home + 0.05
     goal = Goal(T0, GoalKind.JOINT, np.zeros(3), target, 1)
-    plan = Bench(arm).cycle(goal, 0).plan
+    plan = Bench(arm, settings).cycle(goal, 0).plan
     assert plan is not None
     assert np.abs(plan.position[-1] - target).max() < 0.02
 
 
-def test_same_seed_same_plan(arm: Arm) -> None:
-    one, two = (Bench(arm, seed=3) for _ in range(2))
+def test_same_seed_same_plan(arm: Arm, settings: PlannerConfig) -> None:
+    one, two = (Bench(arm, settings, seed=3) for _ in range(2))
     for at in (0, 20, 40):
         first, second = one.cycle(pose(arm), at).plan, two.cycle(pose(arm), at).plan
         assert first is not None
@@ -83,8 +97,8 @@ def test_same_seed_same_plan(arm: Arm) -> None:
         np.testing.assert_array_equal(first.knots, second.knots)
 
 
-def test_a_plan_begins_with_the_command_already_on_its_way(arm: Arm) -> None:
-    bench = Bench(arm)
+def test_a_plan_begins_with_the_command_already_on_its_way(arm: Arm, settings: PlannerConfig) -> None:
+    bench = Bench(arm, settings)
     first, second = (bench.cycle(pose(arm), at).plan for at in (0, 20))
     assert first is not None
     assert second is not None
@@ -95,11 +109,13 @@ def test_a_plan_begins_with_the_command_already_on_its_way(arm: Arm) -> None:
     assert second.epoch == first.epoch
 
 
-def test_the_next_cycle_scores_the_last_ones_best_first_moved_on_by_what_has_passed(arm: Arm) -> None:
+def test_the_next_cycle_scores_the_last_ones_best_first_moved_on_by_what_has_passed(
+    arm: Arm, settings: PlannerConfig
+) -> None:
     """Also when the goal has moved meanwhile: a warm start is a guess, scored anew."""
-    bench = Bench(arm)
+    bench = Bench(arm, settings)
     bench.cycle(pose(arm), 0)
-    elites, start_ns = bench.planner._elites.copy(), bench.planner._elites_start_ns
+    elites, start_ns = bench.planner._carried[1:].copy(), bench.planner._carried_start_ns
     scored: list[np.ndarray] = []
     evaluate = bench.evaluator.evaluate
 
@@ -121,8 +137,8 @@ def test_the_next_cycle_scores_the_last_ones_best_first_moved_on_by_what_has_pas
     assert np.sort(nearest)[5] > 2.0 * nearest[0]
 
 
-def test_best_so_far_when_the_budget_ends(arm: Arm) -> None:
-    bench = Bench(arm, PlannerConfig(iterations=3))
+def test_best_so_far_when_the_budget_ends(arm: Arm, settings: PlannerConfig) -> None:
+    bench = Bench(arm, settings)
     bench.evaluator.call_ms = 3
     cycle = bench.cycle(pose(arm), 0)
     assert cycle.report.outcome is PlanOutcome.BUDGET_ENDED
@@ -130,8 +146,8 @@ def test_best_so_far_when_the_budget_ends(arm: Arm) -> None:
     assert cycle.report.slack_s == pytest.approx(0.004)
 
 
-def test_a_late_cycle_shifts_the_last_plan_until_nothing_is_left(arm: Arm) -> None:
-    bench = Bench(arm)
+def test_a_late_cycle_shifts_the_last_plan_until_nothing_is_left(arm: Arm, settings: PlannerConfig) -> None:
+    bench = Bench(arm, settings)
     good = bench.cycle(pose(arm), 0).plan
     assert good is not None
     outcomes = []
@@ -147,8 +163,8 @@ def test_a_late_cycle_shifts_the_last_plan_until_nothing_is_left(arm: Arm) -> No
     assert outcomes[-1] is PlanOutcome.FAILED
 
 
-def test_all_scores_invalid_is_a_failure_never_a_score(arm: Arm) -> None:
-    bench = Bench(arm)
+def test_all_scores_invalid_is_a_failure_never_a_score(arm: Arm, settings: PlannerConfig) -> None:
+    bench = Bench(arm, settings)
     bench.evaluator.broken = True
     cycle = bench.cycle(pose(arm), 0)
     assert cycle.plan is None
@@ -156,8 +172,8 @@ def test_all_scores_invalid_is_a_failure_never_a_score(arm: Arm) -> None:
     assert "non-finite" in cycle.reason
 
 
-def test_activation_begins_a_newer_epoch_and_forgets(arm: Arm) -> None:
-    bench = Bench(arm)
+def test_activation_begins_a_newer_epoch_and_forgets(arm: Arm, settings: PlannerConfig) -> None:
+    bench = Bench(arm, settings)
     first = bench.cycle(pose(arm), 0).plan
     bench.clock.advance_ns(MS)
     bench.planner.activate()
@@ -175,22 +191,22 @@ def test_misfit_settings_are_refused(arm: Arm) -> None:
         Bench(arm, PlannerConfig(pose_weights={"reech": 1.0}))
 
 
-def test_a_trajectory_is_followed_in_time(arm: Arm) -> None:
+def test_a_trajectory_is_followed_in_time(arm: Arm, settings: PlannerConfig) -> None:
     """The predicted joints are where the trajectory is at the predicted time: 40 ms of shift would be 15 mrad."""
     times = np.linspace(0.0, 1.0, 51)
     way = arm.home + (0.75 * times**2)[:, None] * np.ones(arm.joints)
     goal = Goal(T0 + 20 * MS, GoalKind.TRAJECTORY, np.zeros(3), arm.home, 1, times, way)
-    plan = Bench(arm).cycle(goal, 0).plan
+    plan = Bench(arm, settings).cycle(goal, 0).plan
     assert plan is not None
     seconds = (plan.start_ns + 8 * MS - goal.stamp_ns) * 1e-9 + plan.times
     wanted = np.stack([np.interp(seconds, times, column) for column in way.T], axis=1)
     np.testing.assert_allclose(plan.position[8:], wanted[8:], atol=0.004)
 
 
-def test_another_senders_goal_of_the_same_number_is_planned_for(arm: Arm) -> None:
+def test_another_senders_goal_of_the_same_number_is_planned_for(arm: Arm, settings: PlannerConfig) -> None:
     """Every sender counts from 1, and a hold after an arming is always 0: the stamp tells goals apart."""
     for sequence in (0, 1):
-        bench, aside = Bench(arm), 0.2 * np.ones(arm.joints)
+        bench, aside = Bench(arm, settings), 0.2 * np.ones(arm.joints)
         ends = []
         for at_ms, sign in ((0, 1.0), (20, -1.0)):
             wanted = arm.home + sign * aside

@@ -172,9 +172,10 @@ def test_small_variances_keep_float32s_accuracy_in_the_deployed_graph(raw: float
     """ONNX Runtime's own sigmoid would be off by 3e-5 of them, more than parity allows where they are large in SI."""
     shape = EnsembleShape(2, arm.joints, 3, 8)
     graph = StepGraph(ProbabilisticEnsemble(shape, NominalPrior.of(arm, 0.02), torch.Generator().manual_seed(0)))
-    for weights in (graph.networks.last, graph.networks.last_bias, graph.variance_floor):
+    last = graph.networks.get_buffer(f"layer_{graph.networks.depth}")
+    for weights in (last, graph.variance_floor):
         weights.zero_()
-    graph.networks.last_bias[:, -3 * arm.joints :] = raw
+    last[:, -3 * arm.joints :, -1] = raw  # the biases
     state, action = np.zeros((2, 1, 5 * arm.joints), np.float32), np.zeros((1, arm.joints), np.float32)
     deployed = Session(export_step(graph), "model.onnx").run({"state": state, "action": action})["variance"]
     exact = graph.variance_scale.double() * torch.sigmoid(torch.tensor(raw, dtype=torch.float64))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mbrl_control.cli.doctor_checks import check as checks
-from mbrl_control.cli.doctor_checks import children, machine, processors, scheduling
+from mbrl_control.cli.doctor_checks import children, machine, processors, rollouts, scheduling
 from mbrl_control.cli.doctor_checks.check import Check, Group
 from mbrl_control.cli.doctor_checks.children import Ended
 from mbrl_control.cli.doctor_checks.machine import Memory
@@ -163,6 +163,16 @@ class TestWakeups:
         measured = scheduling.wakeups(ended)
         assert (measured.failure, measured.ticks, measured.scheduling) == (None, 40, "SCHED_OTHER")
         assert 0.0 < measured.p99_ms <= measured.max_ms
+
+    def test_the_child_measures_rollouts(self) -> None:
+        check = rollouts.rollouts_check(rollouts.read_rollouts())
+        assert check.level == "info"
+        assert check.found.startswith("16 sequences of panda/1: ")
+        assert "1 lane of 1 thread " in check.found
+
+    def test_a_model_that_does_not_run_fails(self) -> None:
+        check = rollouts.rollouts_check(Ended("BundleError: no shipped model"))
+        assert (check.level, "no shipped model" in check.found) == ("fail", True)
 
     def test_permissions(self) -> None:
         for judge, limit in ((scheduling.realtime_check, "rtprio"), (scheduling.memory_lock_check, "memlock")):

@@ -221,6 +221,8 @@ def report_to_msg(
         total=report.total_s,
         slack=report.slack_s,
         best_cost=report.best_cost,
+        method=report.method,
+        rollouts=report.rollouts,
         skipped=skipped,
         reason=reason,
     )

@@ -135,9 +135,8 @@ class MpcPlanner(GraphNode):
 
 def _planning_model(model: DeployedModel) -> PlanningModel:
     manifest = model.manifest
-    return PlanningModel(
-        model.rollout, model.step_model, model.model_id, manifest.dt_s, manifest.delay_s, manifest.history
-    )
+    timing = (manifest.dt_s, manifest.delay_s, manifest.history)
+    return PlanningModel(model.rollout, model.step_model, model.model_id, *timing, f"cpu, {model.rollout.layout}")
 
 
 def main() -> None:

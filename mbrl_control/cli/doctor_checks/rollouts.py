@@ -1,0 +1,22 @@
+"""How rollouts are computed here: the planner's own measurement at start-up, and its choice."""
+
+from __future__ import annotations
+
+from mbrl_control.cli.doctor_checks.check import Check
+from mbrl_control.cli.doctor_checks.children import Ended, run_module
+
+_PROBE = "mbrl_control.cli.doctor_checks.rollout_probe"
+_LIMIT_S = 60.0
+
+
+def read_rollouts() -> Ended:
+    """What the probe found."""
+    return run_module(_PROBE, limit_s=_LIMIT_S)
+
+
+def rollouts_check(ended: Ended) -> Check:
+    """The choice and why; a machine on which a shipped model does not run cannot plan."""
+    if ended.failure is not None or not ended.told:
+        reason = ended.failure or "no answer"
+        return Check("rollouts", "fail", f"a shipped model does not run: {reason}", "make setup; make models")
+    return Check("rollouts", "info", str(ended.told[-1]["found"]))

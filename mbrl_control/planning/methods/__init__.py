@@ -1,0 +1,1 @@
+"""Sampling planners, one per file, behind one protocol."""
