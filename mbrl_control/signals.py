@@ -171,6 +171,8 @@ class PlanReport:
     """Of the planner."""
     rollouts: str
     """How sequences are scored: provider, lanes, threads."""
+    delay_s: float
+    """From command to motion, as compensated in this cycle."""
     disturbance: Array | None
     """[J] N m, as estimated in this cycle: what acts besides the command and the model does not predict; None: not
     estimated (velocities, or switched off). A shifted plan was made with an earlier one."""

@@ -94,8 +94,6 @@ def _open(content: bytes, place: str, sequences: int, threads: Threads) -> Any:
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads.spinning else "0")
-    # Numbers too small for float32's full precision cost a hundred cycles each otherwise.
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         return ort.InferenceSession(
             content, options, providers=["CPUExecutionProvider"], disabled_optimizers=_KEPT_APART

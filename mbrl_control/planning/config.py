@@ -77,6 +77,8 @@ class PlannerConfig(BaseModel):
     """Penalty on knot differences in the correction of proposals, in steps of dt."""
     disturbance_settle_s: float = Field(0.15, ge=0.0, le=10.0)
     """Time constant of the estimate of what the model does not predict, for torques; 0: none is estimated."""
+    delay_window_s: float = Field(3.0, ge=0.0, le=60.0)
+    """Time constant of the motion in which the delay from command to motion is looked for; 0: it is the bundle's."""
     posture_pull: float = Field(0.05, ge=0.0, le=1.0)
     """Null-space share towards the preferred posture, per iteration of the inverse kinematics."""
     risk: RiskName = "mean"

@@ -36,6 +36,7 @@ class Source:
     model_id: str
     method: str
     rollouts: str
+    delay_s: float
 
 
 def report_of(
@@ -63,5 +64,6 @@ def report_of(
         terms=() if result is None else result.best.terms,
         method=source.method,
         rollouts=source.rollouts,
+        delay_s=source.delay_s,
         disturbance=disturbance,
     )

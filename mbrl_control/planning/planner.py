@@ -17,6 +17,7 @@ from mbrl_control.planning.cycle import Cycle, Source, Timing, report_of
 from mbrl_control.planning.disturbance import DisturbanceObserver
 from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.goals import PLANNED_KINDS
+from mbrl_control.planning.latency import DelayObserver
 from mbrl_control.planning.methods.choice import method_of
 from mbrl_control.planning.optimize import AllScoresInvalid, Begin, Best, Problem, Proposer, Result, Settings, optimize
 from mbrl_control.planning.proposals import Target
@@ -98,6 +99,8 @@ class Planner:
             past=model.past,
             command_period_ns=round(self._config.command_period_s * 1e9),
         )
+        window_s = self._config.delay_window_s
+        self._delay = DelayObserver(self._arm, self._grid.dt_ns, self._grid.delay_ns, window_s) if window_s else None
         self._weights = {kind: self._config.weights(kind, model.evaluator.term_names) for kind in PLANNED_KINDS}
         self._model = model
 
@@ -135,7 +138,7 @@ class Planner:
             plan = self._fallback(belief, deadline_ns)
         timing = Timing(begun, rolled, optimized, self._clock.now_ns(), lateness_s)
         disturbance = None if self._observer is None else self._observer.torque
-        source = Source(self._model.model_id, self._config.method, self._model.rollouts)
+        source = Source(self._model.model_id, self._config.method, self._model.rollouts, self.delay_s)
         report = report_of(cycle, source, plan, result, timing, deadline_ns, disturbance)
         return Cycle(plan, report, reason)
 
@@ -147,8 +150,8 @@ class Planner:
         if self._model is None:
             return
         self._goal.refine()
-        if self._observer is not None and self._seen is not None:
-            self._observer.observe(*self._seen, self._grid, self._model.step)
+        if self._seen is not None:
+            self._learn(*self._seen, self._model.step)
             self._seen = None
         if self._best is not None:
             start, best = self._best
@@ -160,15 +163,31 @@ class Planner:
         return np.zeros(self._arm.joints) if self._observer is None else self._observer.torque
 
     @property
+    def delay_s(self) -> float:
+        """From command to motion, as the next cycle compensates it."""
+        return self._grid.delay_ns * 1e-9
+
+    @property
     def overloaded(self) -> tuple[str, ...]:
         """Joints whose estimate is at its bound: blocked, or loaded beyond what can be planned with."""
         if self._observer is None:
             return ()
         return tuple(compress(self._arm.joint_names, self._observer.saturated))
 
+    def _learn(self, belief: BeliefState, history: CommandHistory, step: StepModel) -> None:
+        """What acts besides the commands, and how late they act."""
+        if self._delay is not None:
+            self._delay.observe(belief, history, self._grid, step, self.disturbance)
+        if self._observer is not None:
+            self._observer.observe(belief, history, self._grid, step)
+        if self._delay is not None:
+            self._grid = replace(self._grid, delay_ns=self._delay.delay_ns)
+
     def _see(self, belief: BeliefState, history: CommandHistory, following: bool) -> None:
         """What `prepare` takes in; an arm that follows no plan may be held by brakes, which is no disturbance."""
         self._seen = (belief, history) if following else None
+        if not following and self._delay is not None:
+            self._delay.pause()
         if not following and self._observer is not None and self._observer.pause(belief.stamp_ns):
             self._forget()
 

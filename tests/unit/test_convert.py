@@ -91,8 +91,24 @@ def test_the_interface_goes_there_and_back_and_an_unknown_number_is_refused(inte
 
 @pytest.mark.parametrize("disturbance", [np.array([1.5, -2.0]), None])
 def test_a_report_tells_the_torque_that_a_plan_was_made_with(disturbance: Array | None) -> None:
-    facts = (3, 10**18, PlanOutcome.OPTIMIZED, "m/1", 1, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, (), "mppi", "cpu, 2 lanes")
+    facts = (
+        3,
+        10**18,
+        PlanOutcome.OPTIMIZED,
+        "m/1",
+        1,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        1.0,
+        (),
+        "mppi",
+        "cpu, 2 lanes",
+        0.015,
+    )
     report = PlanReport(*facts, disturbance)
     message = report_to_msg(report, None, 10**18)
     assert list(message.disturbance) == ([] if disturbance is None else [1.5, -2.0])
-    assert (message.method, message.rollouts) == ("mppi", "cpu, 2 lanes")
+    assert (message.method, message.rollouts, message.delay) == ("mppi", "cpu, 2 lanes", 0.015)

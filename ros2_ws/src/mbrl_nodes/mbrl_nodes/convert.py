@@ -223,6 +223,7 @@ def report_to_msg(
         best_cost=report.best_cost,
         method=report.method,
         rollouts=report.rollouts,
+        delay=report.delay_s,
         skipped=skipped,
         reason=reason,
     )
