@@ -1,16 +1,19 @@
 """Rollouts of an ensemble: ours beside mbrl-lib, pytorch-mppi and what the processors can give, in turns.
 
 One evaluation of 128 sequences x 5 members x 15 steps, the same networks and inputs for all (`rollout_problem`); every
-answer is compared with float64 first. Each contestant is a process of its own that waits for its turn; a turn is a
-few evaluations, the order moves on with every round. Peers count by the better of one and two threads.
+answer is compared with float64 first. Each contestant is a process of its own that waits for its turn on the same two
+processors; a turn is a few evaluations, the order is drawn anew in every round. Peers count by the better of one and
+two threads, and pytorch-mppi of two ways to carry the members.
 
     roof_fraction      200x4: rate of ours over that of one large product with all processors
     speedup_128x2, speedup_200x4   median time of mbrl-lib over ours
     speedup_pytorch_mppi           the same, the smaller of both networks
     speedup_p99_contended          99th percentiles with two busy processes, best peer over ours, the smaller of both
 
-Ours is the layout that is measured at start-up, in the same condition, and chosen, as a planner does it; one lane
-stands beside it. All times are in the CSV, the histogram beside it.
+Ours is the layout that is measured at start-up, in the same condition, and chosen, as a planner does it; `one_lane`
+holds the same figures for a single thread, as in a planner that keeps to one processor. Beside each figure stands the
+interval that holds 95 % of its values when the rounds are drawn again (`intervals`). All times are in the CSV, the
+picture beside it.
 Example: `mbrl-control bench rollout --out rollout`. Ends with one line of JSON.
 """
 
@@ -18,13 +21,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.peers import peers_python
-from benchmarks.rollout_contest import Contest, contestants
+from benchmarks.rollout_contest import PROCESSORS, Contest, contestants
 from benchmarks.rollout_figures import figures, save_histogram, save_times
 from benchmarks.rollout_problem import Network, problem_of, reference
 
@@ -42,6 +46,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("rollout"), help="folder of the CSV and the picture")
     options = parser.parse_args()
     began, python = time.monotonic(), peers_python()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:PROCESSORS])
     options.out.mkdir(parents=True, exist_ok=True)
     times, facts = [], {}
     for network in NETWORKS:

@@ -15,6 +15,8 @@ import numpy as np
 
 from mbrl_control.signals import Array
 
+PROCESSORS = 2
+"""That all contestants share: with more, a figure would count processors."""
 _HERE = Path(__file__).parent
 _ALLOWED = 1e-4
 """Of the largest cost: what float32 loses over the horizon."""
@@ -38,7 +40,8 @@ def contestants(peers: Path, problem: Path) -> dict[str, list[str]]:
     theirs = [str(peers), str(_HERE / "rollout_peers.py")]
     named = {f"ours {kind}": [*ours, kind, str(problem)] for kind in ("chosen", "one_lane")}
     named |= {f"mbrl/{threads}": [*theirs, "mbrl", str(threads), str(problem)] for threads in (1, 2)}
-    named |= {f"mppi/{threads}": [*theirs, "mppi", str(threads), str(problem)] for threads in (1, 2)}
+    kinds = ("mppi", "mppi_wide")
+    named |= {f"{kind}/{threads}": [*theirs, kind, str(threads), str(problem)] for kind in kinds for threads in (1, 2)}
     named["mbrl default"] = [*theirs, "mbrl_default", "0", str(problem)]
     return named | {"roof": [*ours, "roof", str(problem)]}
 
@@ -71,13 +74,14 @@ class Contest:
         self._kept.close()
 
     def measure(self, network: str, condition: str, rounds: int, count: int) -> list[Evaluation]:
-        """``count`` evaluations of each contestant in each round."""
-        names, times = list(self._children), []
+        """``count`` evaluations of each contestant in each round, in an order that is drawn anew."""
+        times, order = [], np.random.default_rng(0)
         for number in range(rounds):
-            for name in names[number % len(names) :] + names[: number % len(names)]:
-                done = _ask(self._children[name], {"run": count})
-                pairs = zip(done["ms"], done["cpu_ms"], strict=True)
-                times += [Evaluation(network, condition, name, number, *pair) for pair in pairs]
+            for name in order.permutation(list(self._children)):
+                # The first is not counted: threads of the turn before may still spin, caches are cold.
+                done = _ask(self._children[name], {"run": count + 1})
+                pairs = list(zip(done["ms"], done["cpu_ms"], strict=True))[1:]
+                times += [Evaluation(network, condition, str(name), number, *pair) for pair in pairs]
         return times
 
     def _started(self, name: str, command: list[str]) -> subprocess.Popen[str]:

@@ -13,7 +13,8 @@ import numpy as np
 from benchmarks.rollout_contest import Evaluation
 from benchmarks.rollout_problem import ROOF_SIZE, Network
 
-OURS, ROOF = "ours chosen", "roof"
+OURS, ALONE, ROOF = "ours chosen", "ours one_lane", "roof"
+_DRAWS = 200
 LIMITS = {
     "roof_fraction": 0.70,
     "speedup_128x2": 2.0,
@@ -25,16 +26,52 @@ LIMITS = {
 
 def figures(times: Sequence[Evaluation], networks: Sequence[Network]) -> dict[str, object]:
     """Top-level keys of the JSON line."""
-    tables = {str(network): table(times, str(network)) for network in networks}
-    widest = networks[-1]
-    values = {"roof_fraction": _roof_fraction(times, widest)}
-    for network in networks:
-        values[f"speedup_{network}"] = _ratio(times, network, "quiet", "mbrl", 50)
-    values["speedup_pytorch_mppi"] = min(_ratio(times, network, "quiet", "mppi", 50) for network in networks)
-    values["speedup_p99_contended"] = min(_ratio(times, network, "contended", "m", 99) for network in networks)
+    values = ratios(times, networks, OURS)
+    generator, draws = np.random.default_rng(0), []
+    for _ in range(_DRAWS):
+        draws.append(ratios(redrawn(times, generator), networks, OURS))
+    intervals = {
+        name: [round(float(np.quantile([draw[name] for draw in draws], share)), 3) for share in (0.025, 0.975)]
+        for name in values
+    }
     rounded = {name: round(value, 3) for name, value in values.items()}
+    alone = {name: round(value, 3) for name, value in ratios(times, networks, ALONE).items()}
     misses = [f"{name} {value} below {LIMITS[name]}" for name, value in rounded.items() if value < LIMITS[name]]
-    return {**rounded, "ms": tables, "misses": misses}
+    tables = {str(network): table(times, str(network)) for network in networks}
+    return {**rounded, "intervals": intervals, "one_lane": alone, "ms": tables, "misses": misses}
+
+
+def ratios(times: Sequence[Evaluation], networks: Sequence[Network], ours: str) -> dict[str, float]:
+    """The figures that these times give for contestant ``ours``."""
+    taken = {key: np.array([one.ms for one in group]) for key, group in _grouped(times).items()}
+    values = {"roof_fraction": _roof_fraction(taken, networks[-1], ours)}
+    for network in networks:
+        values[f"speedup_{network}"] = _ratio(taken, network, "quiet", "mbrl", 50, ours)
+    values["speedup_pytorch_mppi"] = min(_ratio(taken, network, "quiet", "mppi", 50, ours) for network in networks)
+    if any(condition == "contended" for _, condition, _ in taken):
+        values["speedup_p99_contended"] = min(_ratio(taken, one, "contended", "m", 99, ours) for one in networks)
+    return values
+
+
+def redrawn(times: Sequence[Evaluation], generator: np.random.Generator) -> list[Evaluation]:
+    """As many rounds of each condition and network, drawn from them with replacement: rounds, not evaluations, are
+    independent."""
+    rounds: dict[tuple[str, str], dict[int, list[Evaluation]]] = {}
+    for one in times:
+        rounds.setdefault((one.network, one.condition), {}).setdefault(one.round, []).append(one)
+    return [
+        one
+        for numbered in rounds.values()
+        for number in generator.choice(list(numbered), len(numbered))
+        for one in numbered[int(number)]
+    ]
+
+
+def _grouped(times: Sequence[Evaluation]) -> dict[tuple[str, str, str], list[Evaluation]]:
+    groups: dict[tuple[str, str, str], list[Evaluation]] = {}
+    for one in times:
+        groups.setdefault((one.network, one.condition, one.contestant), []).append(one)
+    return groups
 
 
 def table(times: Sequence[Evaluation], network: str) -> dict[str, dict[str, dict[str, float]]]:
@@ -51,19 +88,23 @@ def table(times: Sequence[Evaluation], network: str) -> dict[str, dict[str, dict
     return rows
 
 
-def _roof_fraction(times: Sequence[Evaluation], network: Network) -> float:
-    ours, _ = _of(times, str(network), "quiet", OURS)
-    roof, _ = _of(times, str(network), "quiet", ROOF)
-    return float((network.flops / np.median(ours)) / (2.0 * ROOF_SIZE**3 / np.median(roof)))
+Taken = dict[tuple[str, str, str], np.ndarray]
+"""ms by network, condition and contestant."""
 
 
-def _ratio(times: Sequence[Evaluation], network: Network, condition: str, peer: str, share: float) -> float:
+def _roof_fraction(taken: Taken, network: Network, ours: str) -> float:
+    own, roof = (float(np.median(taken[str(network), "quiet", name])) for name in (ours, ROOF))
+    return (network.flops / own) / (2.0 * ROOF_SIZE**3 / roof)
+
+
+def _ratio(taken: Taken, network: Network, condition: str, peer: str, share: float, ours: str) -> float:
     """Percentile of the best peer whose name begins so over that of ours."""
-    theirs = [name for name in _names(times) if name.startswith(peer) and "/" in name]
-    if not any(one.condition == condition for one in times):
-        return float("nan")
-    best = min(float(np.percentile(_of(times, str(network), condition, name)[0], share)) for name in theirs)
-    return best / float(np.percentile(_of(times, str(network), condition, OURS)[0], share))
+    theirs = [
+        float(np.percentile(ms, share))
+        for (of, under, name), ms in taken.items()
+        if (of, under) == (str(network), condition) and name.startswith(peer) and "/" in name
+    ]
+    return min(theirs) / float(np.percentile(taken[str(network), condition, ours], share))
 
 
 def _names(times: Sequence[Evaluation]) -> list[str]:

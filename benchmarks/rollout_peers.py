@@ -3,7 +3,8 @@
 KIND ``mbrl``: mbrl-lib's `ModelEnv.evaluate_action_sequences`, deterministic and with a member per particle, so that it
 computes what the others do (no noise is drawn, no variance computed: both would cost it more); ``mbrl_default``: the
 same with the library's own defaults, which draw noise and members, so its answer is not compared. ``mppi``:
-pytorch-mppi's rollout costs with the dynamics as one `baddbmm` per layer, the members as its rollout samples.
+pytorch-mppi's rollout costs with the dynamics as one `baddbmm` per layer, the members as its rollout samples;
+``mppi_wide``: the members side by side in one wide state, which is its faster path.
 THREADS 0: torch's own default.
 """
 
@@ -30,7 +31,7 @@ def compete() -> None:
         problem = {name: torch.from_numpy(arrays[name]) for name in arrays}
     count = sum(name.startswith("w") for name in problem)
     layers = [(problem[f"w{index}"], problem[f"b{index}"]) for index in range(count)]
-    make = mppi if kind == "mppi" else mbrl
+    make = {"mppi": mppi, "mppi_wide": mppi_wide}.get(kind, mbrl)
     with torch.inference_mode():
         evaluate = make(layers, problem["state"], problem["actions"], problem["goal"], kind == "mbrl_default")
         answer = evaluate().reshape(-1).tolist()
@@ -118,6 +119,41 @@ def mppi(
         step_dependent_dynamics=True,
     )
     planner.state = state
+    return lambda: planner._compute_rollout_costs(actions)[0]
+
+
+def mppi_wide(
+    layers: list[tuple[torch.Tensor, torch.Tensor]],
+    state: torch.Tensor,
+    actions: torch.Tensor,
+    goal: torch.Tensor,
+    _: bool,
+) -> Evaluate:
+    from pytorch_mppi import MPPI
+
+    members, size = len(layers[0][0]), state.shape[0]
+
+    def dynamics(wide: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        motion = wide.view(-1, members, size).transpose(0, 1)
+        hidden = torch.cat([motion, action.expand(members, -1, -1)], dim=2)
+        for index, (weights, bias) in enumerate(layers):
+            hidden = torch.baddbmm(bias, hidden, weights)
+            if index < len(layers) - 1:
+                hidden = torch.nn.functional.silu(hidden)
+        return (motion + hidden).transpose(0, 1).reshape(-1, members * size)
+
+    def cost(wide: torch.Tensor, _action: torch.Tensor) -> torch.Tensor:
+        return (wide.view(-1, members, size)[..., :JOINTS] - goal).square().sum(2).mean(1)
+
+    planner = MPPI(
+        dynamics,
+        cost,
+        members * size,
+        torch.eye(actions.shape[2]),
+        num_samples=actions.shape[0],
+        horizon=actions.shape[1],
+    )
+    planner.state = state.repeat(members)
     return lambda: planner._compute_rollout_costs(actions)[0]
 
 

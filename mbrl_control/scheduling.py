@@ -72,6 +72,12 @@ def stand_back() -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
 
 
+def as_urgent_as_the_process() -> None:
+    """The calling thread takes over the policy and priority of the process' first thread."""
+    process = os.getpid()
+    os.sched_setscheduler(0, os.sched_getscheduler(process), os.sched_getparam(process))
+
+
 def lane_processors(lanes: int) -> tuple[int, ...]:
     """One allowed processor for each of ``lanes`` threads that compute at once, the caller's first; ValueError with
     fewer processors than lanes."""

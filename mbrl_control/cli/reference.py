@@ -23,8 +23,7 @@ from mbrl_control.cli.processes import Graph, GraphFailed
 from mbrl_control.cli.replayed_inputs import Recording, record, shift_plan
 from mbrl_control.cli.session import PLANNER_SETTINGS, Session
 from mbrl_control.cli.spawn import spawn
-from mbrl_control.deployment.evaluator import load_model
-from mbrl_control.deployment.layout_choice import measured_opening
+from mbrl_control.deployment.layout_choice import load_measured
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import read_config
 from mbrl_control.planning.planner import Planner, PlanningModel
@@ -124,8 +123,7 @@ class _PlannerReference:
         self._joints, self._recording, self._clock = arm.joints, recording, clock
         self._config = read_config(settings)
         self._planner = Planner(arm, self._config, clock, np.random.default_rng(0))
-        opening, _ = measured_opening(bundle, arm, self._config.samples, clock)
-        model = load_model(bundle, arm, opening=opening)
+        model, _, _ = load_measured(bundle, arm, None, self._config.samples, clock)
         manifest = model.manifest
         timing = (manifest.dt_s, manifest.delay_s, manifest.history)
         self._planner.use(PlanningModel(model.rollout, model.step_model, model.model_id, *timing))

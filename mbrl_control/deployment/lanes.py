@@ -7,7 +7,7 @@ allocated and bound once. Each lane keeps to a processor: a woken thread is othe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.graph_names import ROLLOUT_BATCH_AXES
-from mbrl_control.deployment.session import BoundSession, Float32, Session, Threads, checked
-from mbrl_control.scheduling import kept_on, lane_processors
+from mbrl_control.deployment.session import BoundSession, Float32, Session, Threads
+from mbrl_control.scheduling import as_urgent_as_the_process, kept_on, lane_processors
 from mbrl_control.signals import Array
 
 ACTIONS = "actions"
@@ -65,18 +65,25 @@ class Lanes:
         self._lanes = [self._bound(session, where) for session, where in zip(sessions, self._slices, strict=True)]
         self._result = {name: self._gathered(name) for name in self.outputs}
         self._processors = [frozenset({processor}) for processor in lane_processors(layout.lanes)]
-        # Threads start where the process first scores, and take over the priority of that thread.
-        self._pool = ThreadPoolExecutor(layout.lanes - 1, "rollout-lane") if layout.lanes > 1 else None
+        workers = layout.lanes - 1
+        # They start in whichever thread scores first: of a model that is loaded aside, one that stands back.
+        self._pool = ThreadPoolExecutor(workers, "rollout-lane", as_urgent_as_the_process) if workers else None
 
     def run(self, values: Mapping[str, NDArray[np.floating]]) -> dict[str, Array]:
         """Named inputs -> named outputs, which the next call overwrites; ValueError on another shape."""
         for name, shape in self.inputs.items():
-            np.copyto(self._shared[name], checked(name, values[name], shape))
+            if values[name].shape != shape:
+                raise ValueError(f"{name}: shape {values[name].shape}, the model takes {shape}")
+            np.copyto(self._shared[name], values[name], casting="same_kind")
         if self._pool is None:
             self._lanes[0][0].run()
         else:
             others = [self._pool.submit(self._run_lane, lane) for lane in range(1, len(self._lanes))]
-            self._run_lane(0)
+            try:
+                self._run_lane(0)
+            finally:
+                # None may still read the inputs when the next call overwrites them.
+                wait(others)
             for other in others:
                 other.result()
         for name, gathered in self._result.items():

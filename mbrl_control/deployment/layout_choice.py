@@ -12,7 +12,7 @@ import numpy as np
 
 from mbrl_control.cadence import Clock
 from mbrl_control.deployment.check import ROLLOUT, read_bundle
-from mbrl_control.deployment.evaluator import Opening
+from mbrl_control.deployment.evaluator import DeployedModel, Opening, load_model
 from mbrl_control.deployment.graph_names import ROLLOUT_BATCH_AXES
 from mbrl_control.deployment.lanes import Lanes, Layout
 from mbrl_control.deployment.session import Threads
@@ -20,6 +20,8 @@ from mbrl_control.robot import Arm
 
 PASSES, ROUNDS = 2, 8
 """Each candidate is opened twice, and called so often each time: a slow moment of the machine seldom meets both."""
+_LONGEST_NS = 500_000_000
+"""Of one candidate in one pass; two calls are measured in any case."""
 _GAIN, _GAIN_SPINNING = 0.9, 0.7
 """A layout must need at most this share of a simpler one's time. Threads are exposed to whatever else runs, and threads
 that wait busily take from it, too: under two busy processes such a pool is slower than one thread (`bench rollout`)."""
@@ -51,16 +53,16 @@ def choose_layout(
     content: bytes, place: str, sequences: int, clock: Clock, axes: Mapping[str, int] = ROLLOUT_BATCH_AXES
 ) -> LayoutChoice:
     """Measure `candidates` and choose; ``axes`` as in `Lanes`."""
-    layouts = candidates(sequences, len(os.sched_getaffinity(0)))
+    layouts = candidates(sequences, len(os.sched_getaffinity(0)), os.sched_getscheduler(0) != os.SCHED_OTHER)
 
     def opened(layout: Layout) -> Lanes:
         return Lanes(content, place, sequences, layout, axes)
 
     passes = [[_seconds(opened(layout), clock) for layout in layouts] for _ in range(PASSES)]
-    seconds = np.concatenate(passes, axis=1)
+    together = [first + second for first, second in zip(*passes, strict=True)]
     timings = tuple(
         Timing(layout, float(np.median(row)), float(np.quantile(row, 0.9)))
-        for layout, row in zip(layouts, seconds, strict=True)
+        for layout, row in zip(layouts, together, strict=True)
     )
     return LayoutChoice(choose(timings), timings)
 
@@ -75,28 +77,45 @@ def choose(timings: tuple[Timing, ...]) -> Layout:
     return chosen.layout
 
 
-def measured_opening(path: Path, arm: Arm, sequences: int, clock: Clock) -> tuple[Opening, LayoutChoice]:
-    """How to open a bundle and those that follow it; BundleError as `load_model`."""
-    choice = choose_layout(read_bundle(path, arm).content[ROLLOUT], str(path / ROLLOUT), sequences, clock)
-    return Opening(sequences, choice.layout), choice
+def load_measured(
+    path: Path, arm: Arm, manifest_sha256: str | None, sequences: int, clock: Clock
+) -> tuple[DeployedModel, Opening, LayoutChoice]:
+    """A bundle in the layout that is fastest here, how to open those that follow it, and why; errors as `load_model`.
+
+    It is checked and runs in one lane first: nothing of a bundle is measured that would be refused.
+    """
+    model = load_model(path, arm, manifest_sha256, Opening(sequences))
+    content = read_bundle(path, arm).content[ROLLOUT]
+    choice = choose_layout(content, str(path / ROLLOUT), sequences, clock)
+    opening = Opening(sequences, choice.layout)
+    if choice.layout != Layout():
+        model = load_model(path, arm, manifest_sha256, opening)
+    return model, opening, choice
 
 
-def candidates(sequences: int, processors: int) -> tuple[Layout, ...]:
-    """Simplest first: one lane; lanes of one thread; one session with as many threads, sleeping or spinning."""
+def candidates(sequences: int, processors: int, urgent: bool = False) -> tuple[Layout, ...]:
+    """Simplest first: one lane; lanes of one thread; one session with as many threads, sleeping or spinning.
+
+    A process with a real-time priority (``urgent``) has no pools: their threads keep the priority of whoever opened the
+    session, of a model that was loaded aside the lowest.
+    """
     counts = [count for count in range(2, processors + 1) if sequences % count == 0]
     lanes = tuple(Layout(count) for count in counts)
-    if processors < 2:
-        return (Layout(),)
+    if processors < 2 or urgent:
+        return (Layout(), *lanes)
     pools = tuple(Layout(1, Threads(processors, spinning)) for spinning in (False, True))
     return (Layout(), *lanes, *pools)
 
 
 def _seconds(lanes: Lanes, clock: Clock) -> list[float]:
-    """Of `ROUNDS` calls, after two to warm up. The caller opens one at a time: what spins would disturb the others."""
+    """Of `ROUNDS` calls, or as many as fit the time, after two to warm up.
+
+    The caller opens one at a time: what spins would disturb the others.
+    """
     # Zeros: the time does not depend on the values, and a state of zeros is one of every arm's.
     values = {name: np.zeros(shape) for name, shape in lanes.inputs.items()}
     marks = [clock.now_ns()]
-    for _ in range(ROUNDS + 2):
+    while len(marks) < 5 or (len(marks) < ROUNDS + 3 and marks[-1] - marks[0] < _LONGEST_NS):
         lanes.run(values)
         marks.append(clock.now_ns())
     return [(after - before) * 1e-9 for before, after in pairwise(marks[2:])]

@@ -39,7 +39,7 @@ class Session:
 
     def run(self, values: Mapping[str, NDArray[np.floating]]) -> dict[str, Float32]:
         """Named arrays of the fixed shapes -> named outputs; ValueError on another shape."""
-        feed = {name: checked(name, values[name], shape) for name, shape in self.inputs.items()}
+        feed = {name: _checked(name, values[name], shape) for name, shape in self.inputs.items()}
         return dict(zip(self.outputs, self._session.run(None, feed), strict=True))
 
     def bind(self, inputs: dict[str, Float32], outputs: dict[str, Float32]) -> BoundSession:
@@ -63,7 +63,7 @@ class BoundSession:
         self._session.run_with_iobinding(self._binding)
 
 
-def checked(name: str, value: NDArray[np.floating], shape: tuple[int, ...]) -> Float32:
+def _checked(name: str, value: NDArray[np.floating], shape: tuple[int, ...]) -> Float32:
     """The array as the graphs take it; ValueError on another shape."""
     if value.shape != shape:
         raise ValueError(f"{name}: shape {value.shape}, the model takes {shape}")

@@ -52,7 +52,7 @@ class PlannerConfig(BaseModel):
     momentum: float = Field(0.1, ge=0.0, lt=1.0)
     """Share of the old mean and spread that an update keeps."""
     temperature: float = Field(0.1, gt=0.0, le=100.0)
-    """Of mppi, over the costs' mean excess above the least."""
+    """Of mppi, over the costs' median excess above the least."""
     noise_beta: float | None = Field(None, ge=0.0, le=6.0)
     """Exponent of the samples' spectrum; none: 2 for icem, 0 (white) for the others."""
     knots: int = Field(0, ge=0, le=1024)
@@ -77,8 +77,9 @@ class PlannerConfig(BaseModel):
     """Penalty on knot differences in the correction of proposals, in steps of dt."""
     disturbance_settle_s: float = Field(0.15, ge=0.0, le=10.0)
     """Time constant of the estimate of what the model does not predict, for torques; 0: none is estimated."""
-    delay_window_s: float = Field(3.0, ge=0.0, le=60.0)
-    """Time constant of the motion in which the delay from command to motion is looked for; 0: it is the bundle's."""
+    delay_window_s: float = Field(0.0, ge=0.0, le=60.0)
+    """Time constant of the motion in which the delay from command to motion is looked for, 3 s is good; 0: it is the
+    bundle's. A servo whose lag is not what the arm's description says looks like another delay."""
     posture_pull: float = Field(0.05, ge=0.0, le=1.0)
     """Null-space share towards the preferred posture, per iteration of the inverse kinematics."""
     risk: RiskName = "mean"

@@ -28,6 +28,12 @@ _TELLING = 1.5
 """Squared error of the worst candidate over that of the best, from which on the commands are taken to tell."""
 _RATE = 0.05
 """Of a step per observation: a delay does not jump, an estimate may."""
+_UNUSUAL = 10.0
+"""Squared error of a step under its best delay over the usual one, from which on something else than a delay acts."""
+_LEVELLING = 0.02
+"""Per step: after about five seconds of something else it has become the usual."""
+_LEAST_ERROR = 1e-5
+"""(rad/s)^2, sum over joints: a millimetre's worth of noise, so that perfect rest makes no motion unusual."""
 _UNEVEN = 0.1
 """Of a step by which two beliefs may lie closer or further apart than one step."""
 
@@ -51,6 +57,7 @@ class DelayObserver:
         """The motion so far, not what was found in it."""
         self._before: BeliefState | None = None
         self._error = np.zeros(LONGEST_STEPS * CELLS + 1)
+        self._level = np.inf
 
     def pause(self) -> None:
         """The arm follows no plan: what holds it answers to no command."""
@@ -73,14 +80,14 @@ class DelayObserver:
         if before is not None and 0.0 <= steps < 1.0 - _UNEVEN:
             return
         self._before = belief
-        if before is None or steps > 1.0 + _UNEVEN:
+        if before is None or not 0.0 < steps < 1.0 + _UNEVEN:
             return
         acted = acting_commands(before.stamp_ns, history, grid)
         lacking = belief.velocity - self._predicted(before, history, grid, model, disturbance)
         place = np.arange(len(acted))
         assumed = np.array([np.interp(grid.delay_ns / self._cell_ns, place, column) for column in acted.T])
         errors = np.square(lacking - self._respond(before.position, acted - assumed)).sum(axis=1)
-        if np.isfinite(errors).all():
+        if np.isfinite(errors).all() and self._explains(float(errors.min())):
             self._error = self._error * np.exp(-grid.dt_ns * 1e-9 / self._window_s) + errors
             self._approach()
 
@@ -93,9 +100,21 @@ class DelayObserver:
         state = np.concatenate([before.position, before.velocity, commands[:-1].ravel()])
         return model.step(state, commands[-1])[self._joints : 2 * self._joints]
 
+    def _explains(self, error: float) -> bool:
+        """Some delay explains this step about as well as the steps before: no contact, no stop, no blocked joint.
+
+        The level rises slowly while none does, so that an arm that has changed for good is learned after all.
+        """
+        usual = error <= _UNUSUAL * self._level
+        level = (
+            error if np.isinf(self._level) else self._level + _LEVELLING * (min(error, 2.0 * self._level) - self._level)
+        )
+        self._level = max(level, _LEAST_ERROR)
+        return usual
+
     def _approach(self) -> None:
         """The least squared error, between candidates by a parabola."""
-        if self._error.max() < _TELLING * self._error.min():
+        if self._error.max() <= _TELLING * self._error.min():
             return
         best = int(np.argmin(self._error))
         target = float(best)

@@ -61,6 +61,7 @@ class Planner:
         self._model: PlanningModel | None = None
         self._iteration_ns = 0
         self._observer = DisturbanceObserver(arm, config.disturbance_settle_s) if observes(arm, config) else None
+        self._delay: DelayObserver | None = None
         self._seen: tuple[BeliefState, CommandHistory] | None = None
         self.activate()
 
@@ -99,8 +100,13 @@ class Planner:
             past=model.past,
             command_period_ns=round(self._config.command_period_s * 1e9),
         )
-        window_s = self._config.delay_window_s
-        self._delay = DelayObserver(self._arm, self._grid.dt_ns, self._grid.delay_ns, window_s) if window_s else None
+        if window_s := self._config.delay_window_s:
+            # What was found in this arm counts for more than what a log said of it.
+            delay_ns = self._grid.delay_ns if self._delay is None else self._delay.delay_ns
+            self._grid = replace(self._grid, delay_ns=delay_ns)
+            self._delay = DelayObserver(self._arm, self._grid.dt_ns, delay_ns, window_s)
+        if self._carried.shape[1] != horizon:
+            self._carried = np.zeros((0, horizon, self._arm.joints))
         self._weights = {kind: self._config.weights(kind, model.evaluator.term_names) for kind in PLANNED_KINDS}
         self._model = model
 

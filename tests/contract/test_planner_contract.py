@@ -184,6 +184,18 @@ def test_activation_begins_a_newer_epoch_and_forgets(arm: Arm, settings: Planner
     assert again.sequence == 1
 
 
+def test_another_models_horizon_begins_without_a_warm_start(arm: Arm, settings: PlannerConfig) -> None:
+    bench = Bench(arm, settings)
+    assert bench.cycle(pose(arm), 0).plan is not None
+    bench.planner._carried = bench.planner._carried[:, 1:]
+    model = bench.planner._model
+    assert model is not None
+    bench.planner.use(model)
+    plan = bench.cycle(pose(arm), 20).plan
+    assert plan is not None
+    assert plan.outcome is PlanOutcome.OPTIMIZED
+
+
 def test_misfit_settings_are_refused(arm: Arm) -> None:
     with pytest.raises(PlannerConfigError, match="period_s"):
         Bench(arm, PlannerConfig(period_s=0.013))

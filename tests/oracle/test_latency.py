@@ -76,6 +76,25 @@ def test_where_nothing_tells_the_delay_stays(arm: Arm, amplitude: float) -> None
     assert watched(arm, 60, commands_of(arm, 8.0, amplitude)).delay_ns == 15 * MS
 
 
+def test_perfect_rest_without_noise_moves_nothing(arm: Arm) -> None:
+    assert watched(arm, 60, commands_of(arm, 4.0, 0.0), noise=0.0).delay_ns == 15 * MS
+
+
+def test_a_blocked_arm_and_a_belief_out_of_order_are_no_delay(arm: Arm) -> None:
+    """For seconds every joint stands while the commands go on: contact answers to no command."""
+    commands = commands_of(arm, 8.0, 0.2)
+    observer, history = watched(arm, 40, commands), CommandHistory(arm.joints)
+    found, model = observer.delay_ns, LagModel(arm.servo_lag_s, DT_MS * 1e-3)
+    for tick, command in enumerate(commands):
+        history.append(T0 + tick * GUARD_MS * MS, command)
+    still = BeliefState(T0, arm.home, np.zeros(arm.joints), np.zeros((7, 2, 2)), np.zeros(7))
+    grid = replace(GRID, delay_ns=found)
+    for cycle in range(275, 375):
+        observer.observe(replace(still, stamp_ns=T0 + cycle * DT_MS * MS), history, grid, model, NOTHING)
+        observer.observe(replace(still, stamp_ns=T0 + (cycle - 5) * DT_MS * MS), history, grid, model, NOTHING)
+    assert observer.delay_ns == pytest.approx(found, abs=MS)
+
+
 def test_a_delay_that_changes_is_followed_within_seconds(arm: Arm) -> None:
     first = watched(arm, 20, commands_of(arm, 6.0, 0.2))
     again = watched(arm, 50, commands_of(arm, 6.0, 0.2, seed=3), start_ms=round(first.delay_ns / MS))

@@ -13,11 +13,13 @@ import onnx
 import pytest
 import torch
 
+from mbrl_control.cadence import SteadyClock
 from mbrl_control.deployment.bundle import load_weights, prior_bundle
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import Opening, load_model
 from mbrl_control.deployment.export import export_rollout, export_step
+from mbrl_control.deployment.layout_choice import load_measured
 from mbrl_control.deployment.parity import ParityError, check_parity
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
@@ -131,6 +133,25 @@ def test_a_broken_bundle_is_refused_by_name(name: str, arm: Arm, copy: Path) -> 
     break_it(copy)
     with pytest.raises(BundleError, match=message):
         load_model(copy, arm)
+
+
+def _fix_sequences(folder: Path) -> None:
+    """As an export would that forgot to leave their number open."""
+    model = onnx.load(folder / "rollout.onnx")
+    next(value for value in model.graph.input if value.name == "actions").type.tensor_type.shape.dim[0].dim_value = 8
+    onnx.save(model, folder / "rollout.onnx")
+    _rehash(folder, "rollout.onnx")
+
+
+@pytest.mark.parametrize("break_it", [_fix_sequences, _flip, _rename_output])
+def test_what_a_planner_opens_first_is_refused_by_name_too(
+    break_it: Callable[[Path], None], arm: Arm, copy: Path
+) -> None:
+    """Measuring comes after checking: nothing but BundleError leaves it, whatever the bytes are."""
+    load_measured(copy, arm, None, 16, SteadyClock())
+    break_it(copy)
+    with pytest.raises(BundleError):
+        load_measured(copy, arm, None, 16, SteadyClock())
 
 
 def test_a_bundle_exchanged_after_its_announcement_is_refused(arm: Arm, copy: Path) -> None:

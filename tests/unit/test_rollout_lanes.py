@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,18 @@ def test_lanes_score_every_sequence_as_one_session_does(graph: bytes, count: int
 
 
 @pytest.mark.usefixtures("one_processor")
+def test_a_lane_is_as_urgent_as_the_process_whoever_scores_first(graph: bytes) -> None:
+    """A model that is loaded aside scores first in a thread that stands back."""
+    lanes, asked = Lanes(graph, "g", SEQUENCES, Layout(2)), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_setscheduler", lambda *call: asked.append(call))
+        thread = threading.Thread(target=lambda: lanes.run(values_for(lanes, 0)))
+        thread.start()
+        thread.join()
+    assert asked == [(0, os.sched_getscheduler(os.getpid()), os.sched_getparam(os.getpid()))]
+
+
+@pytest.mark.usefixtures("one_processor")
 def test_results_stay_where_they_are_and_hold_the_last_call(graph: bytes) -> None:
     lanes = Lanes(graph, "g", SEQUENCES, Layout(2))
     first = lanes.run(values_for(lanes, 0))
@@ -107,6 +120,7 @@ def test_candidates_are_what_the_processors_and_the_sequences_allow() -> None:
     assert [layout.lanes for layout in candidates(12, 4)] == [1, 2, 3, 4, 1, 1]
     assert [layout.lanes for layout in candidates(7, 2)] == [1, 1, 1]
     assert [layout.threads.spinning for layout in candidates(7, 2)] == [False, False, True]
+    assert candidates(16, 2, urgent=True) == (Layout(), Layout(2))
 
 
 @given(st.lists(st.floats(1e-3, 1e-1), min_size=4, max_size=4))

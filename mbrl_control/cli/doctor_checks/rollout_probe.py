@@ -7,7 +7,7 @@ import json
 from mbrl_control.cadence import SteadyClock
 from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.layout_choice import measured_opening
+from mbrl_control.deployment.layout_choice import load_measured
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.robot import load_arm
@@ -22,7 +22,8 @@ def main() -> None:
     version = registry.active()
     if version is None:
         raise BundleError(f"{registry.folder}: no shipped model")
-    _, choice = measured_opening(registry.path(version).resolve(), arm, samples, SteadyClock(factor=1.0))
+    path = registry.path(version).resolve()
+    _, _, choice = load_measured(path, arm, None, samples, SteadyClock(factor=1.0))
     print(json.dumps({"found": f"{samples} sequences of {ARM}/{version}: {choice}"}))
 
 

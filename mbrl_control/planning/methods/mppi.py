@@ -22,7 +22,7 @@ class PathIntegral:
 
     noise: KnotNoise
     temperature: float
-    """Over the finite costs' mean excess above the least."""
+    """Over the finite costs' median excess above the least: one sample that is far off changes nothing."""
 
     @property
     def begins_at_elites(self) -> bool:
@@ -45,5 +45,5 @@ class PathIntegral:
 def path_weights(cost: Array, temperature: float) -> Array:
     """[N] weights that sum to one; equal ones where all costs are equal."""
     excess = cost - cost.min()
-    weights = np.exp(-excess / max(temperature * float(excess.mean()), np.finfo(np.float64).tiny))
+    weights = np.exp(-excess / max(temperature * float(np.median(excess)), np.finfo(np.float64).tiny))
     return np.asarray(weights / weights.sum())

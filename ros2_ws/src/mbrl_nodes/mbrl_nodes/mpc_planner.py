@@ -16,7 +16,7 @@ from mbrl_msgs.msg import Plan as PlanMsg
 from mbrl_control.cadence import Tick
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import DeployedModel, load_model
-from mbrl_control.deployment.layout_choice import LayoutChoice, measured_opening
+from mbrl_control.deployment.layout_choice import LayoutChoice, load_measured
 from mbrl_control.deployment.slot import ModelSlot
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError, read_config
 from mbrl_control.planning.cycle import Cycle
@@ -105,15 +105,13 @@ class MpcPlanner(GraphNode):
             return
         try:
             # The first one is loaded here, at this node's own priority: it has no plan yet that this could delay.
-            path = Path(message.path)
-            opening, self._layout = measured_opening(path, self._arm, self._config.samples, self.graph_clock)
-            load = partial(load_model, opening=opening)
-            first = load(path, self._arm, message.manifest_sha256)
+            announced = (Path(message.path), self._arm, message.manifest_sha256)
+            first, opening, self._layout = load_measured(*announced, self._config.samples, self.graph_clock)
             self._planner.use(_planning_model(first))
         except (BundleError, PlannerConfigError) as error:
             self._refuse_model(str(error))
             return
-        self._slot = ModelSlot(first, self._arm, load)
+        self._slot = ModelSlot(first, self._arm, partial(load_model, opening=opening))
 
     def _swap(self) -> None:
         result = None if self._slot is None else self._slot.swap()
