@@ -52,10 +52,10 @@ def test_spectrum_falls_with_the_exponent(beta: float, horizon: int) -> None:
 OPTIMIZERS = {
     "icem": {"method": "icem"},
     "cem": {"method": "cem"},
-    "mppi": {"method": "mppi", "temperature": 0.03},
+    "mppi": {"method": "mppi", "temperature": 0.02},
     "icem at few knots": {"method": "icem", "knots": 4},
     "icem at few knots, cubic": {"method": "icem", "knots": 4, "interpolation": "cubic"},
-    "mppi, coloured": {"method": "mppi", "noise_beta": 2.0, "temperature": 0.03},
+    "mppi, coloured": {"method": "mppi", "noise_beta": 2.0, "temperature": 0.02},
 }
 
 
