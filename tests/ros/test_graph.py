@@ -123,8 +123,6 @@ def test_a_dead_guard_stops_a_moving_arm(finished: tuple[Session, list[int]]) ->
     )
     truth = read_truth(session.truth)
     before = (truth.stamp_ns > died_ns - 100_000_000) & (truth.stamp_ns <= died_ns)
-    if streams[schema.SAFE_COMMAND][-1].state != OperatorState.RUNNING:
-        pytest.skip("a stall of this machine had stopped the arm before the guard was ended")
     assert np.abs(truth.velocity[before]).max() > 0.05
     braked_ns = truth.stamp_ns[(truth.stamp_ns > died_ns) & truth.brakes][0]
     ended_ns = truth.stamp_ns[-1]
