@@ -19,12 +19,13 @@ from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.goals import PLANNED_KINDS
 from mbrl_control.planning.latency import DelayObserver
 from mbrl_control.planning.methods.choice import method_of
-from mbrl_control.planning.optimize import AllScoresInvalid, Begin, Best, Problem, Proposer, Result, Settings, optimize
+from mbrl_control.planning.optimize import AllScoresInvalid, Best, Problem, Proposer, Result, Settings, optimize
 from mbrl_control.planning.proposals import Target
 from mbrl_control.planning.protocol import RolloutEvaluator, StepModel
 from mbrl_control.planning.rollforward import StaleBelief, StartState, TimeGrid, roll_forward
 from mbrl_control.planning.shifted import shifted_plan
 from mbrl_control.planning.tracks import proposer_for
+from mbrl_control.planning.warm_start import WarmStart
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, Plan, PlanOutcome
 
@@ -63,16 +64,16 @@ class Planner:
         self._observer = DisturbanceObserver(arm, config.disturbance_settle_s) if observes(arm, config) else None
         self._delay: DelayObserver | None = None
         self._seen: tuple[BeliefState, CommandHistory] | None = None
+        self._warm = WarmStart(arm.joints, config.warm_elites)
         self.activate()
 
     def activate(self) -> None:
         """Forget the past and begin a new epoch (it grows with time, so it is newer than any before)."""
         self._epoch = self._clock.now_ns()
         self._sequence = 0
-        self._carried = np.zeros((0, 0, 0))
+        self._warm.forget()
         self._best: tuple[StartState, Best] | None = None
         self._last: Array | None = None
-        self._carried_start_ns = 0
         self._in_force: tuple[Plan, ...] = ()
         self._forget()
         if self._model is not None:
@@ -105,8 +106,7 @@ class Planner:
             delay_ns = self._grid.delay_ns if self._delay is None else self._delay.delay_ns
             self._grid = replace(self._grid, delay_ns=delay_ns)
             self._delay = DelayObserver(self._arm, self._grid.dt_ns, delay_ns, window_s)
-        if self._carried.shape[1] != horizon:
-            self._carried = np.zeros((0, horizon, self._arm.joints))
+        self._warm.fit(horizon)
         self._weights = {kind: self._config.weights(kind, model.evaluator.term_names) for kind in PLANNED_KINDS}
         self._model = model
 
@@ -201,9 +201,7 @@ class Planner:
         """The disturbance, and what was planned with it."""
         self._seen = self._best = self._last = None
         if self._observer is not None:
-            if len(self._carried):
-                # They are sums of command and disturbance; the commands are what stays a guess.
-                self._carried = self._carried - self._observer.torque
+            self._warm.change(self._observer.torque)
             self._observer.forget()
 
     def _optimize(self, start: StartState, goal: Goal, deadline_ns: int) -> Result | None:
@@ -226,10 +224,10 @@ class Planner:
             *self._proposer.spread(pose[0], ahead.target),
         )
         budget = (self._clock, deadline_ns, self._generator, self._iteration_ns)
-        result = optimize(problem, self._method, self._begin(start), propose, self._settings, *budget)
+        begin = self._warm.begin(self._method, start.start_ns, self._grid.dt_ns)
+        result = optimize(problem, self._method, begin, propose, self._settings, *budget)
         if result is not None:
-            self._carried = np.concatenate([result.mean[None], result.elites])
-            self._carried_start_ns = start.start_ns
+            self._warm.keep(result, start.start_ns)
             self._best = (start, result.best)
             # A maximum that forgets within a second: preemption comes in bursts.
             self._iteration_ns = max(result.slowest_ns, round(0.97 * self._iteration_ns))
@@ -238,37 +236,16 @@ class Planner:
     def _propose(self, start: StartState, pose: tuple[Array, Array], target: Target) -> Proposer:
         """Informed samples, where the settings want any."""
         if self._config.informed:
-            return self._proposer.begin(pose, start.first_knot, target, self._shifted_last(start))
+            last = self._last
+            moved = None if last is None else self._warm.moved(last, start.start_ns, self._grid.dt_ns)
+            return self._proposer.begin(pose, start.first_knot, target, moved)
         nothing = np.zeros((0, *target.position.shape))
         return lambda _: nothing
-
-    def _begin(self, start: StartState) -> Begin:
-        """Mean and elites of the last cycle at this cycle's knot times, the last knot held."""
-        assert self._model is not None
-        shape = (self._model.evaluator.horizon, self._arm.joints)
-        if not len(self._carried):
-            return Begin(np.zeros(shape), np.zeros((0, *shape)))
-        mean, *elites = self._shifted(self._carried[: 1 + self._config.warm_elites], start)
-        kept = np.reshape(elites, (-1, *shape))
-        return Begin(kept.mean(axis=0) if self._method.begins_at_elites and len(kept) else mean, kept)
 
     def _pose(self, start: StartState) -> tuple[Array, Array]:
         """Position and velocity [J]."""
         joints = self._arm.joints
         return start.state[:joints], start.state[joints : 2 * joints]
-
-    def _shifted_last(self, start: StartState) -> Array | None:
-        """What the proposer remembered of the last cycle, at this cycle's times."""
-        return None if self._last is None else self._shifted(self._last, start)
-
-    def _shifted(self, rows: Array, start: StartState) -> Array:
-        """Rows [N, H, J] of the last cycle, interpolated at this cycle's times."""
-        horizon = rows.shape[1]
-        shift = (start.start_ns - self._carried_start_ns) / self._grid.dt_ns
-        place = np.clip(np.arange(horizon) + shift, 0.0, horizon - 1.0)
-        below = np.minimum(place.astype(int), horizon - 2)
-        share = (place - below)[None, :, None]
-        return np.asarray(rows[:, below] * (1.0 - share) + rows[:, below + 1] * share)
 
     def _assemble(self, belief: BeliefState, start: StartState, result: Result) -> Plan:
         assert self._model is not None

@@ -115,7 +115,7 @@ def test_the_next_cycle_scores_the_last_ones_best_first_moved_on_by_what_has_pas
     """Also when the goal has moved meanwhile: a warm start is a guess, scored anew."""
     bench = Bench(arm, settings)
     bench.cycle(pose(arm), 0)
-    elites, start_ns = bench.planner._carried[1:].copy(), bench.planner._carried_start_ns
+    elites, start_ns = bench.planner._warm._rows[1:].copy(), bench.planner._warm._start_ns
     scored: list[np.ndarray] = []
     evaluate = bench.evaluator.evaluate
 
@@ -187,7 +187,7 @@ def test_activation_begins_a_newer_epoch_and_forgets(arm: Arm, settings: Planner
 def test_another_models_horizon_begins_without_a_warm_start(arm: Arm, settings: PlannerConfig) -> None:
     bench = Bench(arm, settings)
     assert bench.cycle(pose(arm), 0).plan is not None
-    bench.planner._carried = bench.planner._carried[:, 1:]
+    bench.planner._warm._rows = bench.planner._warm._rows[:, 1:]
     model = bench.planner._model
     assert model is not None
     bench.planner.use(model)

@@ -1,0 +1,52 @@
+"""What a cycle hands to the next one: mean and elites of its samples, moved on by the time that has passed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mbrl_control.planning.methods.protocol import Method
+from mbrl_control.planning.optimize import Begin, Result
+from mbrl_control.signals import Array
+
+
+class WarmStart:
+    """Of one arm; ``count`` elites are handed on."""
+
+    def __init__(self, joints: int, count: int) -> None:
+        self._joints, self._count = joints, count
+        self._rows, self._start_ns = np.zeros((0, 0, joints)), 0
+
+    def forget(self) -> None:
+        """Another epoch."""
+        self._rows = self._rows[:0]
+
+    def fit(self, horizon: int) -> None:
+        """Another model's horizon: rows of another length are no guess for it."""
+        if self._rows.shape[1] != horizon:
+            self._rows = np.zeros((0, horizon, self._joints))
+
+    def change(self, torque: Array) -> None:
+        """The disturbance [J] that the rows contain besides commands has been given up: the commands are what stays."""
+        self._rows = self._rows - torque
+
+    def keep(self, result: Result, start_ns: int) -> None:
+        """Of a cycle whose plan began at ``start_ns``."""
+        self._rows, self._start_ns = np.concatenate([result.mean[None], result.elites]), start_ns
+
+    def begin(self, method: Method, start_ns: int, dt_ns: int) -> Begin:
+        """For a plan that begins at ``start_ns``."""
+        shape = self._rows.shape[1:]
+        if not len(self._rows):
+            return Begin(np.zeros(shape), np.zeros((0, *shape)))
+        moved = self.moved(self._rows[: 1 + self._count], start_ns, dt_ns)
+        mean, elites = moved[0], moved[1:]
+        return Begin(elites.mean(axis=0) if method.begins_at_elites and len(elites) else mean, elites)
+
+    def moved(self, rows: Array, start_ns: int, dt_ns: int) -> Array:
+        """Rows [N, H, J] of the last cycle at the times of a plan that begins at ``start_ns``; the last one is held."""
+        horizon = rows.shape[1]
+        shift = (start_ns - self._start_ns) / dt_ns
+        place = np.clip(np.arange(horizon) + shift, 0.0, horizon - 1.0)
+        below = np.minimum(place.astype(int), horizon - 2)
+        share = (place - below)[None, :, None]
+        return np.asarray(rows[:, below] * (1.0 - share) + rows[:, below + 1] * share)
