@@ -11,7 +11,7 @@ import numpy as np
 
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.lag_model import LagModel
-from mbrl_control.planning.protocol import Scores
+from mbrl_control.planning.protocol import Objective, Scores
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array
 
@@ -38,7 +38,7 @@ class LagEvaluator:
         position, velocity = self._advance(state[:joints], state[joints : 2 * joints], action)
         return np.concatenate([position, velocity, state[3 * joints :], action])
 
-    def evaluate(self, state: Array, actions: Array, goal_position: Array, goal_joint: Array, weights: Array) -> Scores:
+    def evaluate(self, state: Array, actions: Array, objective: Objective) -> Scores:
         """See RolloutEvaluator."""
         count, horizon, joints = actions.shape
         position, velocity = np.empty_like(actions), np.empty_like(actions)
@@ -46,7 +46,8 @@ class LagEvaluator:
         for k in range(horizon):
             q, v = self._advance(q, v, actions[:, k])
             position[:, k], velocity[:, k] = q, v
-        terms = self._terms(state[-joints:], actions, position, velocity, goal_position, goal_joint) * weights[:, None]
+        goals = (objective.tool, objective.joint)
+        terms = self._terms(state[-joints:], actions, position, velocity, *goals) * objective.weights[:, None]
         still = np.zeros((count, horizon))
         return Scores(
             terms.sum(axis=0)[None],

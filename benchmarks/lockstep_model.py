@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mbrl_control.deployment.export import export_rollout, export_step
+from mbrl_control.deployment.graph_names import BATCH
 from mbrl_control.deployment.lanes import Lanes, Layout
 from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
 from mbrl_control.deployment.session import Session
@@ -18,7 +19,7 @@ from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.planner import PlanningModel
-from mbrl_control.planning.protocol import Scores
+from mbrl_control.planning.protocol import Objective, Scores
 from mbrl_control.replay.transitions import history_of
 from mbrl_control.rewards.names import term_names
 from mbrl_control.robot import Arm
@@ -35,20 +36,13 @@ class GraphModel:
         self.batch_size, self.horizon, self.term_names = samples, graph.horizon, term_names(arm)
         self._members = ensemble.shape.members
         content = export_rollout(RolloutGraph(ensemble, arm, graph))
-        self._rollout = Lanes(content, "lockstep rollout.onnx", samples, Layout())
+        self._rollout = Lanes(content, "lockstep rollout.onnx", {BATCH: samples}, Layout())
         self._step = Session(export_step(StepGraph(ensemble)), "lockstep model.onnx")
 
-    def evaluate(self, state: Array, actions: Array, goal_position: Array, goal_joint: Array, weights: Array) -> Scores:
+    def evaluate(self, state: Array, actions: Array, objective: Objective) -> Scores:
         """See RolloutEvaluator."""
-        out = self._rollout.run(
-            {
-                "state": state,
-                "actions": actions,
-                "goal_position": goal_position,
-                "goal_joint": goal_joint,
-                "weights": weights,
-            }
-        )
+        goals = {"goal_position": objective.tool, "goal_joint": objective.joint}
+        out = self._rollout.run({"state": state, "actions": actions, "weights": objective.weights} | goals)
         return Scores(term_names=self.term_names, **out)
 
     def step(self, state: Array, action: Array) -> Array:

@@ -62,9 +62,9 @@ def compete() -> None:
     said = ""
     layout = Layout()
     if kind == "chosen":
-        choice = choose_layout(graph, kind, SEQUENCES, SteadyClock(), axes=AXES)
+        choice = choose_layout(graph, kind, {BATCH: SEQUENCES}, SteadyClock(), axes=AXES)
         layout, said = choice.layout, str(choice)
-    lanes = Lanes(graph, kind, SEQUENCES, layout, AXES)
+    lanes = Lanes(graph, kind, {BATCH: SEQUENCES}, layout, AXES)
     values = {"state": problem.state, "actions": problem.actions, "goal": problem.goal}
     serve(lambda: lanes.run(values), lanes.run(values)["cost"].tolist(), {"layout": said})
 

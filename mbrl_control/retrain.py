@@ -114,6 +114,11 @@ def _active(registry: Registry, arm: Arm) -> Manifest | None:
     return manifest if manifest.has_spread else None
 
 
+def _extended(registry: Registry, arm: Arm) -> bool:
+    version = registry.active()
+    return version is not None and verify_bundle(registry.path(version), arm).extended
+
+
 def _parent(registry: Registry, active: Manifest | None, arm: Arm) -> Parent | None:
     """The active bundle as the one to start from and to beat."""
     if active is None:
@@ -142,7 +147,8 @@ def _store(
     training = training_of(learned, payload_kg, digests, extents)
     parents = () if active is None else (active.model_id,)
     origin = Origin(config.created_ns, learned.delay_s, training, parents, config.git_sha, config.made_by)
-    return store(learned, config.arm, registry, origin)
+    # Whoever plans with what only an extended bundle has goes on with it.
+    return store(learned, config.arm, registry, origin, extended=_extended(registry, config.arm))
 
 
 def training_of(
@@ -157,12 +163,13 @@ def training_of(
         holdout_nll=learned.judged.nll,
         coverage_90=learned.judged.coverage,
         k_step=tuple(KStep(**{name: getattr(e, name) for name in KStep.model_fields}) for e in learned.judged.errors),
+        spread=learned.judged.spread,
     )
 
 
-def store(learned: Learned, arm: Arm, registry: Registry, origin: Origin) -> Manifest:
-    """Write the bundle and check it as its users will; it is not activated."""
-    path, _ = write_bundle(learned.fitted.ensemble, arm, registry, origin)
+def store(learned: Learned, arm: Arm, registry: Registry, origin: Origin, extended: bool = False) -> Manifest:
+    """Write the bundle, with all graphs where ``extended``, and check it as its users will; it is not activated."""
+    path, _ = write_bundle(learned.fitted.ensemble, arm, registry, origin, extended=extended)
     return verify_bundle(path, arm)
 
 

@@ -39,6 +39,21 @@ class PlanOutcome(IntEnum):
     """No usable plan: nothing is published."""
     EXCITATION = 4
     """Published by the collector, not by a planner."""
+    DECELERATE = 5
+    """Nothing was optimized for several cycles: from where the last plan had led, to rest at the plan's limits (keeps
+    its optimized stamp)."""
+    HOLD = 6
+    """The same, and the arm is at rest."""
+
+    @property
+    def optimized(self) -> bool:
+        """At least one iteration of this cycle finished in time."""
+        return self in (PlanOutcome.OPTIMIZED, PlanOutcome.BUDGET_ENDED)
+
+    @property
+    def fallback(self) -> bool:
+        """A plan, but none of this cycle's making."""
+        return self in (PlanOutcome.SHIFTED, PlanOutcome.DECELERATE, PlanOutcome.HOLD)
 
 
 class OperatorState(IntEnum):

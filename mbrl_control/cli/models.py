@@ -109,6 +109,29 @@ def rollback(
 
 
 @app.command()
+def extend(
+    version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
+    robot: RobotOption = "panda",
+    command: CommandOption = CommandInterface.VELOCITY,
+    registry: RegistryOption = MODELS,
+) -> None:
+    """Write a bundle again as a new version with all graphs: particles, obstacles, trust, derivatives; activate it.
+
+    Planner settings that ask for any of these need it; retrainings of an extended bundle are extended, too.
+
+    Example: mbrl-control models extend --robot panda --registry out/models
+    """
+    from mbrl_control.cli.provenance import source_commit
+    from mbrl_control.deployment.bundle import extend_bundle
+
+    bundles = _registry(registry, robot, command)
+    path = extend_bundle(_arm(robot, command), bundles, _chosen(bundles, version), time.time_ns(), source_commit())
+    made = int(path.name)
+    bundles.activate(made)
+    typer.echo(json.dumps({"model_id": f"{bundles.robot}/{made}", "path": str(path)}))
+
+
+@app.command()
 def prior(
     robot: RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,

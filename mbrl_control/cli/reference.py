@@ -24,15 +24,16 @@ from mbrl_control.cli.replayed_inputs import Recording, record, shift_plan
 from mbrl_control.cli.session import PLANNER_SETTINGS, Session
 from mbrl_control.cli.spawn import spawn
 from mbrl_control.deployment.layout_choice import load_measured
+from mbrl_control.planner_model import opening_of, planning_model
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import read_config
-from mbrl_control.planning.planner import Planner, PlanningModel
+from mbrl_control.planning.planner import Planner
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.safety.config import GuardConfig
 from mbrl_control.safety.guard_for_arm import guard_of
 from mbrl_control.safety.state_machine import Event
 from mbrl_control.scheduling import take_placement
-from mbrl_control.signals import BeliefState, CommandInterface, OperatorState, PlanOutcome, SensorSample
+from mbrl_control.signals import BeliefState, CommandInterface, OperatorState, SensorSample
 
 Step = Callable[[Tick], bool]
 """One cycle; True when it was late."""
@@ -123,10 +124,8 @@ class _PlannerReference:
         self._joints, self._recording, self._clock = arm.joints, recording, clock
         self._config = read_config(settings)
         self._planner = Planner(arm, self._config, clock, np.random.default_rng(0))
-        model, _, _ = load_measured(bundle, arm, None, self._config.samples, clock)
-        manifest = model.manifest
-        timing = (manifest.dt_s, manifest.delay_s, manifest.history)
-        self._planner.use(PlanningModel(model.rollout, model.step_model, model.model_id, *timing))
+        model, _, _ = load_measured(bundle, arm, None, opening_of(self._config), clock)
+        self._planner.use(planning_model(model, self._config))
         self._replay = _Replay(recording, clock)
         self._history, self._next = CommandHistory(arm.joints), 0
 
@@ -148,7 +147,7 @@ class _PlannerReference:
         plan = self._planner.plan(tick.index, deadline, belief, self._history, goal, True).plan
         done = self._clock.now_ns()
         self._planner.prepare()
-        optimized = plan is not None and plan.outcome in (PlanOutcome.OPTIMIZED, PlanOutcome.BUDGET_ENDED)
+        optimized = plan is not None and plan.outcome.optimized
         return not optimized or done > deadline
 
 

@@ -13,16 +13,15 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from mbrl_control.deployment.check import CARD, GOLDEN, MANIFEST, ROLLOUT, STEP, WEIGHTS, read_bundle
-from mbrl_control.deployment.export import export_rollout, export_step
+from mbrl_control.deployment.check import CARD, GOLDEN, MANIFEST, WEIGHTS, golden_prefix, read_bundle
+from mbrl_control.deployment.exports import export_bare, export_further
 from mbrl_control.deployment.files import write_folder
 from mbrl_control.deployment.geometry import geometry_sha256
 from mbrl_control.deployment.manifest import Manifest, Scaling, Training
-from mbrl_control.deployment.parity import SEQUENCES, ParityReport, check_parity, rollout_cases, step_case
+from mbrl_control.deployment.parity import Exported, check_parity, rollout_cases
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
-from mbrl_control.deployment.session import Session
-from mbrl_control.deployment.step_graph import StepGraph
+from mbrl_control.deployment.session import Float32
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.prior import Prior, prior_of
@@ -52,24 +51,31 @@ class Origin:
 
 
 def write_bundle(
-    ensemble: ProbabilisticEnsemble, arm: Arm, registry: Registry, origin: Origin, graph: GraphShape | None = None
-) -> tuple[Path, ParityReport]:
-    """Export, check and store a new version (not activated); ParityError when the graphs differ from torch."""
+    ensemble: ProbabilisticEnsemble,
+    arm: Arm,
+    registry: Registry,
+    origin: Origin,
+    graph: GraphShape | None = None,
+    extended: bool = False,
+) -> tuple[Path, dict[str, float]]:
+    """Export, check and store a new version (not activated); ParityError when the graphs differ from torch.
+
+    ``extended``: with the graphs for trust, particles, obstacles and derivatives, which take about half a minute.
+    """
     graph = graph or GraphShape.deployed(arm.interface)
-    with torch.inference_mode():
-        step_graph, rollout_graph = StepGraph(ensemble).eval(), RolloutGraph(ensemble, arm, graph).eval()
-    step, rollout = export_step(step_graph), export_rollout(rollout_graph)
+    with torch.no_grad():
+        rollout = RolloutGraph(ensemble, arm, graph).eval()
+        exported = export_bare(ensemble, rollout)
+        if extended:
+            exported |= export_further(ensemble, arm, graph)
     generator = np.random.default_rng(0)
-    parity = check_parity(step_graph, rollout_graph, step, rollout, arm, generator)
-    content = {
-        STEP: step,
-        ROLLOUT: rollout,
-        WEIGHTS: save_tensors({name: value.contiguous() for name, value in ensemble.state_dict().items()}),
-        GOLDEN: _golden(step, rollout, rollout_graph, arm, generator),
-    }
+    parity = check_parity(exported, rollout, arm, generator)
+    content = {name: each.content for name, each in exported.items()}
+    content[WEIGHTS] = save_tensors({name: value.contiguous() for name, value in ensemble.state_dict().items()})
+    content[GOLDEN] = _golden(exported, rollout_cases(arm, rollout, generator)[_GOLDEN_CASE])
     version = registry.take_version()
     content[CARD] = _card(arm, version, origin, parity, ensemble.prior).encode()
-    manifest = _manifest(ensemble, arm, version, origin, graph, content)
+    manifest = _manifest(ensemble, arm, version, origin, graph, content, extended)
     content[MANIFEST] = manifest.model_dump_json(indent=1).encode()
     write_folder(registry.path(version), content)
     return registry.path(version), parity
@@ -91,6 +97,16 @@ def prior_bundle(
     ensemble.target_std = torch.tensor(_PRIOR_STD).repeat_interleave(arm.joints)
     path, _ = write_bundle(ensemble, arm, registry, Origin(created_ns, delay_s), graph)
     return path
+
+
+def extend_bundle(arm: Arm, registry: Registry, version: int, created_ns: int, git_sha: str) -> Path:
+    """The same weights as a new version with all graphs; BundleError and ParityError as reading and writing have it."""
+    path = registry.path(version)
+    manifest, ensemble = read_bundle(path, arm).manifest, load_weights(path, arm)
+    graph = GraphShape(manifest.horizon, GraphShape.deployed(arm.interface).refresh)
+    origin = Origin(created_ns, manifest.delay_s, manifest.training, (manifest.model_id,), git_sha)
+    made, _ = write_bundle(ensemble, arm, registry, origin, graph, extended=True)
+    return made
 
 
 def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
@@ -116,6 +132,7 @@ def _manifest(
     origin: Origin,
     graph: GraphShape,
     content: dict[str, bytes],
+    extended: bool,
 ) -> Manifest:
     scaling = {name: tuple(getattr(ensemble, name).tolist()) for name in Scaling.model_fields}
     return Manifest(
@@ -140,28 +157,28 @@ def _manifest(
         geometry_sha256=geometry_sha256(arm),
         parents=origin.parents,
         git_sha=origin.git_sha,
+        extended=extended,
         files={name: hashlib.sha256(data).hexdigest() for name, data in content.items()},
     )
 
 
-def _golden(step: bytes, rollout: bytes, graph: RolloutGraph, arm: Arm, generator: np.random.Generator) -> bytes:
+def _golden(exported: dict[str, Exported], rollout: dict[str, Float32]) -> bytes:
     """One random case with the outputs of the exported graphs, as arrays ``<graph>.<name>``."""
-    case = rollout_cases(arm, graph, generator)[_GOLDEN_CASE]
-    first = step_case(case, graph.shape.members)
-    named = {
-        "rollout": case | Session(rollout, ROLLOUT, SEQUENCES).run(case),
-        "step": first | Session(step, STEP).run(first),
-    }
-    file = io.BytesIO()
-    arrays = {f"{kind}.{name}": value for kind, values in named.items() for name, value in values.items()}
-    np.savez(file, allow_pickle=False, **arrays)
-    return file.getvalue()
+    arrays: dict[str, Float32] = {}
+    for file, each in exported.items():
+        case = each.case(rollout)
+        named = {name: case[name] for name in each.inputs}
+        named |= each.session(file).run(named)
+        arrays |= {f"{golden_prefix(file)}.{name}": value for name, value in named.items()}
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()
 
 
-def _card(arm: Arm, version: int, origin: Origin, parity: ParityReport, prior: Prior) -> str:
+def _card(arm: Arm, version: int, origin: Origin, parity: dict[str, float], prior: Prior) -> str:
     """For people; programs read the manifest."""
     lines = [f"# {arm.model_name}/{version}", "", f"- commands: {arm.interface}; delay: {origin.delay_s * 1e3:.1f} ms"]
-    lines.append(f"- parity with torch: step {parity.step:.1e}, rollout {parity.rollout:.1e}")
+    lines.append("- parity with torch: " + ", ".join(f"{name} {value:.1e}" for name, value in parity.items()))
     lines.append(f"- parents: {', '.join(origin.parents) or 'none'}; source: {origin.git_sha}")
     if origin.made_by:
         lines.append("- made by: " + ", then ".join(f"`{command}`" for command in origin.made_by))

@@ -16,15 +16,20 @@ from mbrl_control.rewards.names import term_names
 from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface
 
-MANIFEST, STEP, ROLLOUT, WEIGHTS, GOLDEN, CARD = (
+MANIFEST, STEP, ROLLOUT, FULL, GRADIENT, JACOBIAN, WEIGHTS, GOLDEN, CARD = (
     "manifest.json",
     "model.onnx",
     "rollout.onnx",
+    "rollout_full.onnx",
+    "gradient.onnx",
+    "jacobian.onnx",
     "weights.safetensors",
     "golden.npz",
     "card.md",
 )
 FILES = (STEP, ROLLOUT, WEIGHTS, GOLDEN, CARD)
+FURTHER = (FULL, GRADIENT, JACOBIAN)
+"""Only an extended bundle has them, and then all."""
 _LARGEST = {MANIFEST: 1 << 20, CARD: 1 << 20}
 _LARGEST_BINARY = 64 << 20
 LONGEST_DELAY_STEPS = 5
@@ -39,6 +44,11 @@ class CheckedBundle:
     manifest: Manifest
     manifest_sha256: str
     content: dict[str, bytes]
+
+
+def golden_prefix(file: str) -> str:
+    """Of the arrays of a graph in `GOLDEN`."""
+    return "step" if file == STEP else file.removesuffix(".onnx")
 
 
 def verify_bundle(path: Path, arm: Arm) -> Manifest:
@@ -56,14 +66,15 @@ def read_bundle(path: Path, arm: Arm) -> CheckedBundle:
         raise BundleError(f"{path / MANIFEST}: version: says {manifest.version}, lies in {path.name}; move it back")
     _check_arm(path, manifest, arm)
     _check_meaning(path, manifest, arm)
-    extra = {entry.name for entry in path.iterdir()} - {MANIFEST, *FILES}
+    files = (*FILES, *FURTHER) if manifest.extended else FILES
+    extra = {entry.name for entry in path.iterdir()} - {MANIFEST, *files}
     if extra:
         raise BundleError(f"{path / min(extra)}: does not belong to a bundle (external data is refused); remove it")
-    if set(manifest.files) != set(FILES):
+    if set(manifest.files) != set(files):
         raise BundleError(
-            f"{path / MANIFEST}: files: names {sorted(manifest.files)}, expected {sorted(FILES)}; export again"
+            f"{path / MANIFEST}: files: names {sorted(manifest.files)}, expected {sorted(files)}; export again"
         )
-    content = {name: _read(path, name) for name in FILES}
+    content = {name: _read(path, name) for name in files}
     for name, data in content.items():
         if hashlib.sha256(data).hexdigest() != manifest.files[name]:
             raise BundleError(f"{path / name}: sha256 differs from files[{name}] of the manifest; export or copy again")

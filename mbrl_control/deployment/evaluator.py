@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from mbrl_control.deployment.check import GOLDEN, ROLLOUT, STEP, CheckedBundle, read_bundle
+from mbrl_control.deployment.check import FULL, GOLDEN, ROLLOUT, STEP, CheckedBundle, read_bundle
+from mbrl_control.deployment.derivatives import OnnxDerivatives
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.graph_names import ROLLOUT_BATCH_AXES, STEP_OUTPUTS
-from mbrl_control.deployment.lanes import ACTIONS, Lanes, Layout
-from mbrl_control.deployment.session import Float32, Session, worst_difference
+from mbrl_control.deployment.golden import compare, golden_case, require_extended
+from mbrl_control.deployment.graph_names import (
+    ACTIONS,
+    BATCH,
+    FULL_INPUTS,
+    OBSTACLES,
+    PARTICLES,
+    ROLLOUT_BATCH_AXES,
+    SCENARIOS,
+    STEP_OUTPUTS,
+)
+from mbrl_control.deployment.lanes import Lanes, Layout
+from mbrl_control.deployment.particles import Particles
+from mbrl_control.deployment.session import Float32, Session
 from mbrl_control.dynamics.protocol import Prediction
-from mbrl_control.planning.protocol import Scores
+from mbrl_control.planning.protocol import UNLIMITED, Objective, Scores
+from mbrl_control.rewards.names import DISTRUST, FURTHER_NAMES, TERM_NAMES
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array
 
-_TOLERANCE = 1e-4
-"""Golden outputs come from another CPU's vector units: ten times the export's parity."""
 _WARM_UP = 3
 
 
@@ -30,24 +40,56 @@ class Opening:
     sequences: int = 16
     """Scored per call."""
     layout: Layout = field(default_factory=Layout)
+    obstacles: int = 0
+    """Capsules that every objective brings."""
+    particles: Particles | None = None
+    """None: each member's own mean."""
+    trusted: bool = False
+    """Objectives may cut the horizon."""
+    derivatives: bool = False
+    """Open those graphs, too."""
+
+    @property
+    def graph(self) -> str:
+        """The file with the rollouts."""
+        return FULL if self.full else ROLLOUT
+
+    @property
+    def full(self) -> bool:
+        """Needs the graph that can do more and costs more."""
+        return self.obstacles > 0 or self.particles is not None or self.trusted or self.derivatives
 
 
 class OnnxEvaluator:
-    """`RolloutEvaluator` on `rollout.onnx`; scores are overwritten by the next call."""
+    """`RolloutEvaluator` on `rollout.onnx`, or `rollout_full.onnx`; scores are overwritten by the next call."""
 
     def __init__(self, bundle: CheckedBundle, opening: Opening | None = None) -> None:
-        self.manifest, opening = bundle.manifest, opening or Opening()
-        place = str(bundle.path / ROLLOUT)
-        self._lanes = Lanes(bundle.content[ROLLOUT], place, opening.sequences, opening.layout)
-        joints, terms = len(self.manifest.joint_names), len(self.manifest.term_names)
+        self.manifest, self._opening = bundle.manifest, opening or Opening()
+        manifest, opening = self.manifest, self._opening
+        particles = opening.particles or Particles()
+        name, sizes = opening.graph, {BATCH: opening.sequences}
+        joints, horizon = len(manifest.joint_names), manifest.horizon
         shapes = {
-            "state": ((2 + self.manifest.history) * joints,),
-            "actions": (opening.sequences, self.manifest.horizon, joints),
-            "goal_position": (self.manifest.horizon, 3),
-            "goal_joint": (self.manifest.horizon, joints),
-            "weights": (terms,),
+            "state": ((2 + manifest.history) * joints,),
+            ACTIONS: (opening.sequences, horizon, joints),
+            "goal_position": (horizon, 3),
+            "goal_joint": (horizon, joints),
+            "weights": (len(self.term_names),),
         }
-        _check_session(self._lanes, bundle, ROLLOUT, shapes)
+        self._scenario: dict[str, Array] = {}
+        if opening.full:
+            require_extended(bundle)
+            scenarios = particles.count * manifest.members
+            sizes |= {PARTICLES: particles.count, OBSTACLES: opening.obstacles, SCENARIOS: scenarios}
+            self._scenario = particles.scenario(horizon, manifest.members, joints)
+            shapes |= {"trust": (horizon,), "obstacles": (opening.obstacles, 7)}
+            shapes |= {key: value.shape for key, value in self._scenario.items()}
+        self.sizes = sizes
+        """Of the graph's open axes."""
+        self._lanes = Lanes(bundle.content[name], str(bundle.path / name), sizes, opening.layout)
+        if opening.full:
+            _check_full(bundle)
+        _check_session(self._lanes, bundle, name, shapes)
 
     @property
     def layout(self) -> Layout:
@@ -63,20 +105,36 @@ class OnnxEvaluator:
 
     @property
     def term_names(self) -> tuple[str, ...]:
-        return self.manifest.term_names
+        names = self.manifest.term_names
+        if not self._opening.full:
+            return names
+        return (*TERM_NAMES, *FURTHER_NAMES, *names[len(TERM_NAMES) :])
 
-    def evaluate(self, state: Array, actions: Array, goal_position: Array, goal_joint: Array, weights: Array) -> Scores:
-        """State [S], actions [B, H, J], goals [H, 3] m and [H, J] rad, weights [T]; ValueError on another shape."""
-        values = self._lanes.run(
-            {
-                "state": state,
-                "actions": actions,
-                "goal_position": goal_position,
-                "goal_joint": goal_joint,
-                "weights": weights,
-            }
-        )
-        return Scores(term_names=self.manifest.term_names, **values)
+    @property
+    def validated_spread(self) -> Array:
+        """[H] rad/s, see `Training.spread`, its last one held; `UNLIMITED` for a prior, whose members cannot disagree.
+        BundleError where the bundle does not state any."""
+        training = self.manifest.training
+        if training is None:
+            return np.full(self.horizon, UNLIMITED)
+        if not training.spread:
+            raise BundleError(f"{self.manifest.model_id}: training.spread: empty, so trust has no measure; retrain")
+        known = np.array(training.spread)
+        return known[np.minimum(np.arange(self.horizon), len(known) - 1)]
+
+    def evaluate(self, state: Array, actions: Array, objective: Objective) -> Scores:
+        """State [S], actions [B, H, J]; ValueError on another shape."""
+        values = {
+            "state": state,
+            ACTIONS: actions,
+            "goal_position": objective.tool,
+            "goal_joint": objective.joint,
+            "weights": objective.weights,
+            "trust": objective.trust,
+            "obstacles": objective.obstacles,
+        }
+        names = (*self.term_names, DISTRUST) if self._opening.full else self.term_names
+        return Scores(term_names=names, **self._lanes.run(values | self._scenario))
 
 
 class OnnxStepModel:
@@ -119,6 +177,7 @@ class DeployedModel:
         self.path = bundle.path
         self.rollout = OnnxEvaluator(bundle, opening)
         self.step_model = OnnxStepModel(bundle)
+        self.derivatives = OnnxDerivatives(bundle) if opening is not None and opening.derivatives else None
 
     @property
     def model_id(self) -> str:
@@ -150,17 +209,30 @@ def _check_session(
     place = bundle.path / name
     if session.inputs != shapes:
         raise BundleError(f"{place}: inputs: {session.inputs}, the manifest implies {shapes}; export the bundle again")
-    golden = _golden(bundle, "step" if name == STEP else "rollout")
+    golden = golden_case(bundle, name)
     missing = sorted(({*shapes} | {*session.outputs}) - set(golden))
     if missing:
         raise BundleError(f"{bundle.path / GOLDEN}: {missing[0]}: missing; export the bundle again")
-    if name == ROLLOUT:
+    if name == FULL:
+        # Opened for other numbers of particles and obstacles than the golden case has: `_check_full` compared that.
+        golden = {key: np.resize(golden[key], shape) for key, shape in shapes.items()}
+    elif name == ROLLOUT:
         golden = {key: _repeated(value, key, shapes[ACTIONS][0], bundle) for key, value in golden.items()}
     for _ in range(_WARM_UP):
         out = session.run({key: golden[key] for key in shapes})
-    output, value = worst_difference(out, golden, session.outputs)
-    if value > _TOLERANCE:
-        raise BundleError(f"{place}: {output}: differs from golden.npz by {value:.2e} on this CPU; export it here")
+    if name != FULL:
+        compare(out, golden, session.outputs, place)
+
+
+def _check_full(bundle: CheckedBundle) -> None:
+    """The golden case of `rollout_full.onnx`, in a session of its own sizes."""
+    golden, place = golden_case(bundle, FULL), bundle.path / FULL
+    counted = {BATCH: ACTIONS, PARTICLES: "noise", OBSTACLES: "obstacles", SCENARIOS: "cost"}
+    missing = sorted({*FULL_INPUTS, *ROLLOUT_BATCH_AXES} - set(golden))
+    if missing:
+        raise BundleError(f"{bundle.path / GOLDEN}: {missing[0]}: missing; export the bundle again")
+    session = Session(bundle.content[FULL], str(place), {axis: len(golden[key]) for axis, key in counted.items()})
+    compare(session.run(golden), golden, session.outputs, place)
 
 
 def _repeated(value: Float32, name: str, sequences: int, bundle: CheckedBundle) -> Float32:
@@ -169,12 +241,3 @@ def _repeated(value: Float32, name: str, sequences: int, bundle: CheckedBundle) 
     if axis is not None and value.ndim <= axis:
         raise BundleError(f"{bundle.path / GOLDEN}: {name}: shape {value.shape} has no axis {axis}; export again")
     return value if axis is None else np.take(value, np.arange(sequences) % value.shape[axis], axis)
-
-
-def _golden(bundle: CheckedBundle, graph: str) -> dict[str, Float32]:
-    prefix = f"{graph}."
-    try:
-        with np.load(io.BytesIO(bundle.content[GOLDEN]), allow_pickle=False) as archive:
-            return {key.removeprefix(prefix): archive[key] for key in archive.files if key.startswith(prefix)}
-    except (ValueError, OSError) as error:
-        raise BundleError(f"{bundle.path / GOLDEN}: cannot be read ({error}); export the bundle again") from error

@@ -1,8 +1,12 @@
-"""Names on both sides of the two deployed graphs; torch-free, so that a control process can check them."""
+"""Names on both sides of the deployed graphs; torch-free, so that a control process can check them."""
 
 STEP_INPUTS = ("state", "action")
 STEP_OUTPUTS = ("next_state", "mean", "variance")
-ROLLOUT_INPUTS = ("state", "actions", "goal_position", "goal_joint", "weights")
+ACTIONS = "actions"
+ROLLOUT_INPUTS = ("state", ACTIONS, "goal_position", "goal_joint", "weights")
+GRADIENT_INPUTS = (*ROLLOUT_INPUTS, "trust", "obstacles")
+FULL_INPUTS = (*GRADIENT_INPUTS, "noise", "shuffle", "order")
+"""Of the rollout with a trust, particles and obstacles."""
 ROLLOUT_BATCH_AXES = {
     "cost": 1,
     "epistemic": 0,
@@ -15,5 +19,10 @@ ROLLOUT_BATCH_AXES = {
 }
 """Which axis of an output counts the sequences."""
 ROLLOUT_OUTPUTS = tuple(ROLLOUT_BATCH_AXES)
-BATCH = "sequences"
-"""Name of the open axis of `rollout.onnx`."""
+BATCH, PARTICLES, OBSTACLES, SCENARIOS = "sequences", "particles", "obstacles", "scenarios"
+"""Names of the open axes: whoever opens a graph fixes them. Scenarios: particles times members."""
+GRADIENT_OUTPUTS = ("cost", "gradient")
+MOST_OBSTACLES = 8
+"""That derivatives are taken of: their graphs have no open axis."""
+JACOBIAN_INPUTS = ("state", ACTIONS, "goal_position", "goal_joint", "weights", "obstacles")
+JACOBIAN_OUTPUTS = ("motion_after", "jacobian", "stage_gradient", "stage_hessian")

@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.graph_names import ROLLOUT_BATCH_AXES
+from mbrl_control.deployment.graph_names import ACTIONS, BATCH, ROLLOUT_BATCH_AXES
 from mbrl_control.deployment.session import BoundSession, Float32, Session, Threads
 from mbrl_control.scheduling import as_urgent_as_the_process, kept_on, lane_processors
 from mbrl_control.signals import Array
-
-ACTIONS = "actions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +35,28 @@ class Layout:
 
 
 class Lanes:
-    """`rollout.onnx` for a fixed number of sequences."""
+    """A rollout graph for a fixed number of sequences."""
 
     def __init__(
         self,
         content: bytes,
         place: str,
-        sequences: int,
+        sizes: Mapping[str, int],
         layout: Layout,
         axes: Mapping[str, int] = ROLLOUT_BATCH_AXES,
     ) -> None:
-        """``axes``: which axis of each output counts the sequences; they are the first axis of `ACTIONS`.
+        """``sizes``: of the graph's open axes, the sequences among them. ``axes``: which axis of each output counts
+        those; they are the first axis of `ACTIONS`.
 
         ValueError when the sequences do not divide into the lanes; BundleError for a graph that does not open.
         """
+        sequences = sizes[BATCH]
         if sequences % layout.lanes:
             raise ValueError(f"{sequences} sequences do not divide into {layout.lanes} lanes")
         self.sequences, self.layout, self._axes = sequences, layout, axes
         share = sequences // layout.lanes
-        sessions = [Session(content, place, share, layout.threads) for _ in range(layout.lanes)]
+        each = {**sizes, BATCH: share}
+        sessions = [Session(content, place, each, layout.threads) for _ in range(layout.lanes)]
         self.inputs = {name: _whole(name, shape, sequences) for name, shape in sessions[0].inputs.items()}
         self.outputs = sessions[0].outputs
         if {*self.outputs} != {*axes}:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from mbrl_control.cadence import Clock
-from mbrl_control.deployment.check import ROLLOUT, read_bundle
+from mbrl_control.deployment.check import read_bundle
 from mbrl_control.deployment.evaluator import DeployedModel, Opening, load_model
-from mbrl_control.deployment.graph_names import ROLLOUT_BATCH_AXES
+from mbrl_control.deployment.graph_names import BATCH, ROLLOUT_BATCH_AXES
 from mbrl_control.deployment.lanes import Lanes, Layout
 from mbrl_control.deployment.session import Threads
 from mbrl_control.robot import Arm
@@ -50,13 +50,13 @@ class LayoutChoice:
 
 
 def choose_layout(
-    content: bytes, place: str, sequences: int, clock: Clock, axes: Mapping[str, int] = ROLLOUT_BATCH_AXES
+    content: bytes, place: str, sizes: Mapping[str, int], clock: Clock, axes: Mapping[str, int] = ROLLOUT_BATCH_AXES
 ) -> LayoutChoice:
-    """Measure `candidates` and choose; ``axes`` as in `Lanes`."""
-    layouts = candidates(sequences, len(os.sched_getaffinity(0)), os.sched_getscheduler(0) != os.SCHED_OTHER)
+    """Measure `candidates` and choose; ``sizes`` and ``axes`` as in `Lanes`."""
+    layouts = candidates(sizes[BATCH], len(os.sched_getaffinity(0)), os.sched_getscheduler(0) != os.SCHED_OTHER)
 
     def opened(layout: Layout) -> Lanes:
-        return Lanes(content, place, sequences, layout, axes)
+        return Lanes(content, place, sizes, layout, axes)
 
     passes = [[_seconds(opened(layout), clock) for layout in layouts] for _ in range(PASSES)]
     together = [first + second for first, second in zip(*passes, strict=True)]
@@ -78,16 +78,16 @@ def choose(timings: tuple[Timing, ...]) -> Layout:
 
 
 def load_measured(
-    path: Path, arm: Arm, manifest_sha256: str | None, sequences: int, clock: Clock
+    path: Path, arm: Arm, manifest_sha256: str | None, opening: Opening, clock: Clock
 ) -> tuple[DeployedModel, Opening, LayoutChoice]:
     """A bundle in the layout that is fastest here, how to open those that follow it, and why; errors as `load_model`.
 
     It is checked and runs in one lane first: nothing of a bundle is measured that would be refused.
     """
-    model = load_model(path, arm, manifest_sha256, Opening(sequences))
-    content = read_bundle(path, arm).content[ROLLOUT]
-    choice = choose_layout(content, str(path / ROLLOUT), sequences, clock)
-    opening = Opening(sequences, choice.layout)
+    model = load_model(path, arm, manifest_sha256, opening)
+    content, sizes = read_bundle(path, arm).content[opening.graph], model.rollout.sizes
+    choice = choose_layout(content, str(path / opening.graph), sizes, clock)
+    opening = replace(opening, layout=choice.layout)
     if choice.layout != Layout():
         model = load_model(path, arm, manifest_sha256, opening)
     return model, opening, choice

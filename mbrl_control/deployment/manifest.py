@@ -49,6 +49,9 @@ class Training(_Frozen):
     holdout_nll: FiniteFloat
     coverage_90: Annotated[FiniteFloat, Field(ge=0.0, le=1.0)]
     k_step: tuple[KStep, ...]
+    spread: tuple[Annotated[FiniteFloat, Field(ge=0.0)], ...] = ()
+    """rad/s, epistemic spread after each of the first steps that `score.SPREAD_QUANTILE` of the held-out windows stay
+    below: the range in which the errors above were measured. Empty in bundles from before it was stated."""
 
 
 class Manifest(_Frozen):
@@ -86,6 +89,8 @@ class Manifest(_Frozen):
     parents: tuple[str, ...]
     """Model ids whose weights this one started from."""
     git_sha: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{40}|unknown)$")]
+    extended: bool = False
+    """Holds the graphs for trust, particles, obstacles and derivatives, too."""
     files: dict[str, Sha256]
     """SHA-256 of every other file of the bundle."""
 

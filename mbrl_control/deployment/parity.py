@@ -8,6 +8,7 @@ ROUNDING times its error.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,11 @@ import torch
 from torch import nn
 
 from mbrl_control.deployment.errors import ParityError
-from mbrl_control.deployment.graph_names import ROLLOUT_INPUTS, ROLLOUT_OUTPUTS, STEP_INPUTS, STEP_OUTPUTS
+from mbrl_control.deployment.graph_names import ACTIONS, MOST_OBSTACLES
+from mbrl_control.deployment.particles import Particles
 from mbrl_control.deployment.rollout_graph import RolloutGraph
 from mbrl_control.deployment.session import Float32, Session, worst_difference
-from mbrl_control.deployment.step_graph import StepGraph
+from mbrl_control.rewards.names import term_names
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, CommandInterface
 
@@ -26,32 +28,37 @@ TOLERANCE = 1e-5
 ROUNDING = 4.0
 SEQUENCES = 8
 """Of every case."""
+PARTICLE_COUNT, OBSTACLE_COUNT = 2, 3
+"""Of every case of the graph that has them."""
 _RANDOM = 6
+_TRUST = 0.05
+"""rad/s: some sequences of the cases are cut, some are not."""
 
 
 @dataclass(frozen=True, slots=True)
-class ParityReport:
-    """Largest max |a - b| / max(1, max |b|) over all cases and outputs."""
+class Exported:
+    """A torch graph and its ONNX bytes."""
 
-    step: float
-    rollout: float
+    graph: nn.Module
+    content: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    sizes: dict[str, int]
+    """Of the open axes, in the cases."""
+    case: Callable[[dict[str, Float32]], dict[str, Float32]]
+    """From a case of the rollout."""
+
+    def session(self, name: str) -> Session:
+        """Opened for the cases."""
+        return Session(self.content, name, self.sizes)
 
 
 def check_parity(
-    step_graph: StepGraph,
-    rollout_graph: RolloutGraph,
-    step_onnx: bytes,
-    rollout_onnx: bytes,
-    arm: Arm,
-    generator: np.random.Generator,
-) -> ParityReport:
-    """Compare both graphs; ParityError names the output that differs."""
-    cases = rollout_cases(arm, rollout_graph, generator)
-    session = Session(rollout_onnx, "rollout.onnx", SEQUENCES)
-    rollout = _worst(rollout_graph, session, cases, ROLLOUT_INPUTS, ROLLOUT_OUTPUTS)
-    steps = [step_case(case, step_graph.shape.members) for case in cases]
-    step = _worst(step_graph, Session(step_onnx, "model.onnx"), steps, STEP_INPUTS, STEP_OUTPUTS)
-    return ParityReport(step, rollout)
+    exported: dict[str, Exported], rollout: RolloutGraph, arm: Arm, generator: np.random.Generator
+) -> dict[str, float]:
+    """Compare all graphs; largest max |a - b| / max(1, max |b|) of each; ParityError names the output that differs."""
+    cases = rollout_cases(arm, rollout, generator)
+    return {name: _worst(name, each, cases) for name, each in exported.items()}
 
 
 def rollout_cases(arm: Arm, graph: RolloutGraph, generator: np.random.Generator) -> list[dict[str, Float32]]:
@@ -83,9 +90,44 @@ def rollout_cases(arm: Arm, graph: RolloutGraph, generator: np.random.Generator)
     return cases
 
 
-def step_case(case: dict[str, Float32], members: int) -> dict[str, Float32]:
+def step_case(members: int, case: dict[str, Float32]) -> dict[str, Float32]:
     """The first step of a rollout case for the one-step graph."""
-    return {"state": np.tile(case["state"], (members, 1, 1)), "action": case["actions"][:1, 0]}
+    return {"state": np.tile(case["state"], (members, 1, 1)), "action": case[ACTIONS][:1, 0]}
+
+
+def full_case(members: int, arm: Arm, case: dict[str, Float32]) -> dict[str, Float32]:
+    """The same sequences with particles that change members, and obstacles about the base."""
+    scenario = Particles(PARTICLE_COUNT, noise=True, shuffle=True).scenario(case[ACTIONS].shape[1], members, arm.joints)
+    named = case | _further(arm, case, OBSTACLE_COUNT) | scenario
+    return {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in named.items()}
+
+
+def gradient_case(arm: Arm, case: dict[str, Float32]) -> dict[str, Float32]:
+    """The first sequence of a rollout case."""
+    return case | _further(arm, case, MOST_OBSTACLES) | {ACTIONS: case[ACTIONS][:1]}
+
+
+def jacobian_case(arm: Arm, case: dict[str, Float32]) -> dict[str, Float32]:
+    """The first sequence of a rollout case, with its first state at every step."""
+    states = np.tile(case["state"], (case[ACTIONS].shape[1], 1))
+    return case | _further(arm, case, MOST_OBSTACLES) | {"state": states, ACTIONS: case[ACTIONS][0]}
+
+
+def _further(arm: Arm, case: dict[str, Float32], obstacles: int) -> dict[str, Float32]:
+    """What the graphs of an extended bundle take besides."""
+    return {
+        "weights": np.ones(len(term_names(arm, extended=True)), np.float32),
+        "trust": np.full(case[ACTIONS].shape[1], _TRUST, np.float32),
+        "obstacles": _obstacles(obstacles),
+    }
+
+
+def _obstacles(count: int) -> Float32:
+    """Pillars around the base, [N, 7]."""
+    angle = 2.0 * np.pi * np.arange(count) / count
+    x, y = 0.4 * np.cos(angle), 0.4 * np.sin(angle)
+    nothing = np.zeros(count)
+    return np.stack([x, y, nothing, x, y, nothing + 0.6, nothing + 0.1], axis=1).astype(np.float32)
 
 
 def torch_outputs(
@@ -93,29 +135,26 @@ def torch_outputs(
 ) -> dict[str, Float32]:
     """Named outputs of the torch graph."""
     kind = next(graph.buffers()).dtype
-    with torch.inference_mode():
+    with torch.no_grad():
         values = graph(*(torch.from_numpy(case[name]).to(kind) for name in inputs))
     return {name: value.numpy() for name, value in zip(outputs, values, strict=True)}
 
 
-def _worst(
-    graph: nn.Module,
-    session: Session,
-    cases: list[dict[str, Float32]],
-    inputs: tuple[str, ...],
-    outputs: tuple[str, ...],
-) -> float:
-    worst, exact = 0.0, copy.deepcopy(graph).double()
-    for index, case in enumerate(cases):
-        truth, rounded = (torch_outputs(g, case, inputs, outputs) for g in (exact, graph))
-        deployed = session.run({k: case[k] for k in inputs})
-        for name in outputs:
+def _worst(file: str, exported: Exported, cases: list[dict[str, Float32]]) -> float:
+    worst, exact, session = 0.0, copy.deepcopy(exported.graph).double(), exported.session(file)
+    for index, rollout in enumerate(cases):
+        case = exported.case(rollout)
+        truth, rounded = (
+            torch_outputs(graph, case, exported.inputs, exported.outputs) for graph in (exact, exported.graph)
+        )
+        deployed = session.run({name: case[name] for name in exported.inputs})
+        for name in exported.outputs:
             _, value = worst_difference(deployed, truth, (name,))
             _, rounding = worst_difference(rounded, truth, (name,))
             allowed = max(TOLERANCE, ROUNDING * rounding)
             if not value <= allowed:
                 raise ParityError(
-                    f"{name}: differs by {value:.2e} in case {index}, allowed {allowed:.1e}; keep the old"
+                    f"{file}: {name}: differs by {value:.2e} in case {index}, allowed {allowed:.1e}; keep the old"
                 )
             worst = max(worst, value)
     return worst

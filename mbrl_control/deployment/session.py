@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.graph_names import BATCH
 from mbrl_control.deployment.quiet_runtime import ort
 
 Float32 = NDArray[np.float32]
@@ -30,9 +29,11 @@ class Threads:
 class Session:
     """Runs checked bytes with shapes that are fixed and known; by default on one thread that sleeps between calls."""
 
-    def __init__(self, content: bytes, place: str, sequences: int = 1, threads: Threads | None = None) -> None:
-        """``sequences``: how many the graph is opened for, where it leaves that open."""
-        self._session = _open(content, place, sequences, threads or Threads())
+    def __init__(
+        self, content: bytes, place: str, sizes: Mapping[str, int] | None = None, threads: Threads | None = None
+    ) -> None:
+        """``sizes``: of the axes that the graph leaves open, by their names."""
+        self._session = _open(content, place, sizes or {}, threads or Threads())
         self.inputs = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
         self.output_shapes = {node.name: tuple(node.shape) for node in self._session.get_outputs()}
         self.outputs = tuple(self.output_shapes)
@@ -87,9 +88,10 @@ def worst_difference(
     return worst
 
 
-def _open(content: bytes, place: str, sequences: int, threads: Threads) -> Any:
+def _open(content: bytes, place: str, sizes: Mapping[str, int], threads: Threads) -> Any:
     options = ort.SessionOptions()
-    options.add_free_dimension_override_by_name(BATCH, sequences)
+    for axis, size in sizes.items():
+        options.add_free_dimension_override_by_name(axis, size)
     options.intra_op_num_threads = threads.count
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL

@@ -1,4 +1,4 @@
-"""Position of the tool from joint positions, component-wise.
+"""Position of the tool, and of other points on the arm, from joint positions.
 
 Only the tool's origin is needed by a cost, so the chain is applied to one point from the tool back to the base:
 three vectors of N numbers, no [N, 4, 4] products. Constant zeros and ones of the chain vanish while tracing.
@@ -28,6 +28,8 @@ class ToolChain:
     """J times [3] m."""
     tool: Array
     """[3] m, tool origin behind the last joint's rotation."""
+    turned: tuple[Array, ...]
+    """J times [3, 3], from a link's own frame to that behind its joint's rotation."""
 
     @staticmethod
     def of(arm: Arm) -> ToolChain:
@@ -39,7 +41,8 @@ class ToolChain:
             before = undo[index - 1] if index else np.eye(3)
             rotations.append(before @ np.asarray(frame.origin_rotation) @ aligns[index])
             translations.append(before @ np.asarray(frame.origin_translation))
-        return ToolChain(tuple(rotations), tuple(translations), undo[-1] @ np.asarray(arm.tool_translation))
+        tool = undo[-1] @ np.asarray(arm.tool_translation)
+        return ToolChain(tuple(rotations), tuple(translations), tool, tuple(undo))
 
 
 def tool_position(
@@ -60,6 +63,23 @@ def tool_position(
         point = _affine(chain.rotations[index], chain.translations[index], turned)
     x, y, z = (value if isinstance(value, torch.Tensor) else torch.full_like(like, value) for value in point)
     return x, y, z
+
+
+def link_points(chain: ToolChain, points: Sequence[Array], position: torch.Tensor) -> torch.Tensor:
+    """``points`` J times [P_j, 3] m, each in the frame of the link that joint j moves; joint positions [J, N] rad ->
+    [3, P, N] m in the base frame, those of the last link first."""
+    placed = torch.zeros(3, 0, 1, dtype=position.dtype) + torch.zeros_like(position[:1, None])
+    for index in reversed(range(len(chain.rotations))):
+        own = torch.as_tensor(chain.turned[index] @ points[index].T, dtype=position.dtype)[..., None]
+        x, y, z = torch.cat([placed, own + torch.zeros_like(position[:1, None])], dim=1).unbind(0)
+        sine, cosine = torch.sin(position[index]), torch.cos(position[index])
+        turned = torch.stack([cosine * x - sine * y, sine * x + cosine * y, z])
+        rotation, translation = (
+            torch.as_tensor(value, dtype=position.dtype)
+            for value in (chain.rotations[index], chain.translations[index])
+        )
+        placed = torch.matmul(rotation, turned.reshape(3, -1)).reshape(turned.shape) + translation[:, None, None]
+    return placed
 
 
 def _affine(rotation: Array, translation: Array, point: Sequence[torch.Tensor | float]) -> list[torch.Tensor | float]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
-from mbrl_control.learning.score import KStepError, coverage_90, k_step_errors
+from mbrl_control.learning.score import KStepError, coverage_90, k_step_errors, spread_range
 from mbrl_control.signals import Transitions
 
 GATE_STEPS = (1, 5, 15)
@@ -41,6 +41,8 @@ class Judged:
     nll: float
     coverage: float
     errors: tuple[KStepError, ...]
+    spread: tuple[float, ...]
+    """See `score.spread_range`: after each of the steps that the errors reach over."""
 
 
 def judge(ensemble: ProbabilisticEnsemble, held: Transitions, reference: tuple[str, Score] | None) -> Judged:
@@ -50,7 +52,8 @@ def judge(ensemble: ProbabilisticEnsemble, held: Transitions, reference: tuple[s
     nominal = Score(position_15=errors[-1].nominal_position, velocity_1=errors[0].nominal_velocity)
     reference_id, to_beat = reference or ("nominal", nominal)
     nll, coverage = gaussian_nll(ensemble, held), coverage_90(ensemble, held, every)
-    return Judged(score_of(errors), to_beat, reference_id, nll, coverage, errors)
+    spread = spread_range(ensemble, held, every, max(GATE_STEPS))
+    return Judged(score_of(errors), to_beat, reference_id, nll, coverage, errors, spread)
 
 
 def score_of(errors: tuple[KStepError, ...]) -> Score:

@@ -33,6 +33,10 @@ class KStepError:
     windows: int
 
 
+SPREAD_QUANTILE = 0.99
+"""Of the held-out windows: the rest is outliers."""
+
+
 def coverage_90(ensemble: ProbabilisticEnsemble, transitions: Transitions, rows: NDArray[np.int64]) -> float:
     """Share of held-out numbers inside the central 90 % of the mixture's Gaussian; 0.9 is calibrated."""
     with torch.inference_mode():
@@ -52,10 +56,7 @@ def k_step_errors(
 ) -> tuple[KStepError, ...]:
     """Errors from those of ``rows`` whose next max(steps) rows lie in one segment; DataError when there are none."""
     longest = max(steps)
-    starts = rows[rows + longest <= len(transitions)]
-    starts = starts[transitions.segment[starts] == transitions.segment[starts + longest - 1]]
-    if len(starts) == 0:
-        raise DataError(f"rows: no gapless run of {longest} rows to score; keep longer segments")
+    starts = _windows(transitions, rows, longest)
     joints, described = ensemble.shape.joints, as_described(ensemble.prior)
     state, _ = _inputs(ensemble, transitions, starts)
     position, velocity = state[0, :, :joints].double(), state[0, :, joints : 2 * joints].double()
@@ -74,6 +75,31 @@ def k_step_errors(
                 nominal_q, nominal_dq = _rms(position.numpy() - truth[0]), _rms(velocity.numpy() - truth[1])
                 errors.append(KStepError(step + 1, q_error, dq_error, nominal_q, nominal_dq, len(starts)))
     return tuple(errors)
+
+
+def spread_range(
+    ensemble: ProbabilisticEnsemble, transitions: Transitions, rows: NDArray[np.int64], steps: int
+) -> tuple[float, ...]:
+    """rad/s, epistemic spread after 1 to ``steps`` steps that `SPREAD_QUANTILE` of the windows of `k_step_errors` stay
+    below; as `rollout.onnx` has it: root mean over joints of the variance of the members' velocities."""
+    starts, joints = _windows(transitions, rows, steps), ensemble.shape.joints
+    state, _ = _inputs(ensemble, transitions, starts)
+    largest = []
+    with torch.inference_mode():
+        for step in range(steps):
+            state, mean, _ = ensemble(state, torch.from_numpy(transitions.action[starts + step]).float())
+            spread = mean[..., joints : 2 * joints].var(0, unbiased=False).mean(-1).sqrt()
+            largest.append(float(np.quantile(spread.numpy(), SPREAD_QUANTILE)))
+    return tuple(largest)
+
+
+def _windows(transitions: Transitions, rows: NDArray[np.int64], longest: int) -> NDArray[np.int64]:
+    """Those of ``rows`` whose next ``longest`` rows lie in one segment; DataError when there are none."""
+    starts: NDArray[np.int64] = rows[rows + longest <= len(transitions)]
+    starts = starts[transitions.segment[starts] == transitions.segment[starts + longest - 1]]
+    if len(starts) == 0:
+        raise DataError(f"rows: no gapless run of {longest} rows to score; keep longer segments")
+    return starts
 
 
 def _inputs(

@@ -7,14 +7,29 @@ from typing import Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from mbrl_control.planning.methods.noise import Interpolation
 from mbrl_control.planning.risk import Risk, RiskName
-from mbrl_control.rewards.names import TERM_NAMES, default_weights
+from mbrl_control.rewards.names import FURTHER_NAMES, default_weights
 from mbrl_control.signals import Array, GoalKind
 
-MethodName = Literal["icem", "cem", "mppi", "random_shooting"]
+MOST_OBSTACLES = 8
+"""That the exported derivatives have room for."""
+MethodName = Literal["icem", "cem", "mppi", "random_shooting", "gradient", "ilqr"]
+RefinerName = Literal["none", "gradient", "ilqr"]
+
+
+class Obstacle(BaseModel):
+    """A capsule that does not move."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+    end: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+    """m, ends of its axis in the base frame; the same for a ball."""
+    radius: FiniteFloat = Field(gt=0.0, le=10.0)
+    """m"""
 
 
 class PlannerConfigError(ValueError):
@@ -43,7 +58,11 @@ class PlannerConfig(BaseModel):
     samples: int = Field(16, ge=4, le=4096)
     """Of one population: action sequences scored per iteration."""
     method: MethodName = "icem"
-    """icem, cem, mppi, or random_shooting (the baseline)."""
+    """icem, cem, mppi, random_shooting (the baseline); or by derivatives of the model alone: gradient, ilqr."""
+    refine: RefinerName = "none"
+    """What follows on ``sampled_iterations`` of a sampling method: none, gradient or ilqr."""
+    sampled_iterations: int = Field(1, ge=1, le=64)
+    """Before refinement begins."""
     informed: bool = True
     """Moves from the kinematics, corrected by the model's prediction, join the random samples."""
     elites: int = Field(6, ge=2, le=64)
@@ -80,6 +99,16 @@ class PlannerConfig(BaseModel):
     delay_window_s: float = Field(0.0, ge=0.0, le=60.0)
     """Time constant of the motion in which the delay from command to motion is looked for, 3 s is good; 0: it is the
     bundle's. A servo whose lag is not what the arm's description says looks like another delay."""
+    trust: float = Field(0.0, ge=0.0, le=1e6)
+    """The horizon is cut where the epistemic spread is beyond this times the largest on held-out rows; 0: never."""
+    particles: int = Field(0, ge=0, le=64)
+    """Of each member, with sampled noise; 0: each member's mean."""
+    particle_members: Literal["ts1", "ts_infinity"] = "ts_infinity"
+    """ts1: particles change members after every step."""
+    obstacles: tuple[Obstacle, ...] = Field((), max_length=MOST_OBSTACLES)
+    """Keep away from these, with every capsule of the arm's moving links."""
+    obstacle_margin_m: float = Field(0.03, ge=0.0, le=0.5)
+    """Around them, in which nearness is charged already."""
     posture_pull: float = Field(0.05, ge=0.0, le=1.0)
     """Null-space share towards the preferred posture, per iteration of the inverse kinematics."""
     risk: RiskName = "mean"
@@ -91,6 +120,16 @@ class PlannerConfig(BaseModel):
     """The same for JOINT goals."""
     trajectory_weights: dict[str, float] = Field(default_factory=dict)
     """The same for TRAJECTORY goals."""
+
+    @property
+    def derivatives(self) -> bool:
+        """Whether the method asks for any."""
+        return self.method in ("gradient", "ilqr") or self.refine != "none"
+
+    def obstacle_rows(self) -> Array:
+        """[N, 7] of `Objective`, margin included."""
+        rows = [[*each.start, *each.end, each.radius + self.obstacle_margin_m] for each in self.obstacles]
+        return np.array(rows).reshape(-1, 7)
 
     def risk_strategy(self) -> Risk:
         """The named risk with its parameter."""
@@ -106,8 +145,11 @@ class PlannerConfig(BaseModel):
         }[kind]
         unknown = sorted(set(chosen) - set(names))
         if unknown:
-            raise PlannerConfigError(f"planner settings: weights {unknown} name no term; known: {', '.join(names)}")
-        weights = dict(zip(TERM_NAMES, default_weights(kind).tolist(), strict=True)) | chosen
+            further = "; an extended bundle has more" if set(unknown) & set(FURTHER_NAMES) else ""
+            raise PlannerConfigError(
+                f"planner settings: weights {unknown} name no term; known: {', '.join(names)}{further}"
+            )
+        weights = default_weights(kind) | chosen
         return np.array([weights.get(name, 0.0) for name in names])
 
 

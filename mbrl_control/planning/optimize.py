@@ -11,33 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from mbrl_control.cadence import Clock
-from mbrl_control.planning.limits import KnotLimits, mean_actions, project
+from mbrl_control.planning.limits import mean_actions, project
 from mbrl_control.planning.methods.protocol import Distribution, Method, Population
-from mbrl_control.planning.protocol import RolloutEvaluator, Scores
+from mbrl_control.planning.methods.refine import Refiner
+from mbrl_control.planning.problem import Best, Problem
+from mbrl_control.planning.protocol import Scores
 from mbrl_control.planning.risk import Risk, aggregate
 from mbrl_control.signals import Array
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What one cycle optimizes."""
-
-    evaluator: RolloutEvaluator
-    state: Array
-    """[S] at start + delay."""
-    first_knot: Array
-    """[J] rad/s or N m, knot 0."""
-    goal_position: Array
-    """[H, 3] m"""
-    goal_joint: Array
-    """[H, J] rad"""
-    weights: Array
-    """[T] of the cost terms."""
-    limits: KnotLimits
-    spread: Array
-    """[J] rad/s or N m, initial standard deviation."""
-    spread_floor: Array
-    """[J] least standard deviation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +30,10 @@ class Settings:
     risk: Risk
     reserve_ns: int
     """Kept free at the end of the budget for assembling and publishing the plan."""
+    refiner: Refiner | None = None
+    """Proposes all of a population once something finite was scored."""
+    sampled: int = 1
+    """Iterations before it does: sampling first, refinement in the time that is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +44,6 @@ class Begin:
     """[H, J] of the first population."""
     elites: Array
     """[W, H, J] of the last cycle at this one's times, best first; W may be 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The best sample so far and what the model predicts for it."""
-
-    cost: float
-    knots: Array
-    """[H, J]."""
-    position: Array
-    velocity: Array
-    effort: Array
-    """[H, J]."""
-    variance: Array
-    """[H, 3J]."""
-    epistemic: Array
-    """[H]."""
-    terms: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +97,12 @@ def optimize(
     while done < settings.iterations and finished < deadline_ns:
         if done > 0 and finished + 3 * max(slowest, expected_ns) // 2 + settings.reserve_ns > deadline_ns:
             break
-        informed = [distribution.mean[None], propose(population)]
-        first = np.concatenate([begin.elites, *informed] if done == 0 else informed)[:size]
-        samples = np.concatenate([first, method.sample(distribution, size - len(first), generator)])
+        if settings.refiner is not None and best is not None and done >= settings.sampled:
+            samples = settings.refiner.candidates(problem, best, size)
+        else:
+            informed = [distribution.mean[None], propose(population)]
+            first = np.concatenate([begin.elites, *informed] if done == 0 else informed)[:size]
+            samples = np.concatenate([first, method.sample(distribution, size - len(first), generator)])
         population, best = _score(project(samples, problem.first_knot, problem.limits), problem, settings.risk, best)
         kept = (population if kept is None else kept.joined(population)).best(settings.elites)
         distribution = method.update(distribution, population, kept, problem.spread_floor)
@@ -149,9 +118,7 @@ def optimize(
 def _score(knots: Array, problem: Problem, risk: Risk, best: Best | None) -> tuple[Population, Best | None]:
     """Score a population; also the best of these and the best before."""
     actions = mean_actions(knots, problem.first_knot)
-    scores = problem.evaluator.evaluate(
-        problem.state, actions, problem.goal_position, problem.goal_joint, problem.weights
-    )
+    scores = problem.evaluator.evaluate(problem.state, actions, problem.objective)
     cost = np.where(np.isfinite(scores.position).all(axis=(1, 2)), aggregate(scores.cost, risk), np.inf)
     i = int(np.argmin(cost))
     if np.isfinite(cost[i]) and (best is None or cost[i] < best.cost):

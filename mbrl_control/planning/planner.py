@@ -15,15 +15,16 @@ from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
 from mbrl_control.planning.cycle import Cycle, Source, Timing, report_of
 from mbrl_control.planning.disturbance import DisturbanceObserver
+from mbrl_control.planning.fallback import fallback_plan
 from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.goals import PLANNED_KINDS
 from mbrl_control.planning.latency import DelayObserver
-from mbrl_control.planning.methods.choice import method_of
-from mbrl_control.planning.optimize import AllScoresInvalid, Best, Problem, Proposer, Result, Settings, optimize
+from mbrl_control.planning.methods.choice import method_of, refiner_of
+from mbrl_control.planning.optimize import AllScoresInvalid, Proposer, Result, Settings, optimize
+from mbrl_control.planning.problem import Best, Problem
 from mbrl_control.planning.proposals import Target
-from mbrl_control.planning.protocol import RolloutEvaluator, StepModel
+from mbrl_control.planning.protocol import UNLIMITED, Derivatives, Objective, RolloutEvaluator, StepModel
 from mbrl_control.planning.rollforward import StaleBelief, StartState, TimeGrid, roll_forward
-from mbrl_control.planning.shifted import shifted_plan
 from mbrl_control.planning.tracks import proposer_for
 from mbrl_control.planning.warm_start import WarmStart
 from mbrl_control.robot import Arm
@@ -32,6 +33,10 @@ from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, Pla
 
 class UnsupportedGoal(ValueError):
     """A goal of a kind that this planner does not plan for."""
+
+
+class NonFiniteBelief(ValueError):
+    """A belief with a position or velocity that is no number: nothing may be planned from it, or learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,10 @@ class PlanningModel:
     """K."""
     rollouts: str = ""
     """How the evaluator computes, for the report."""
+    derivatives: Derivatives | None = None
+    """For the methods that ask for them."""
+    trust: Array | None = None
+    """[H] rad/s, see `Objective`; None: the horizon is never cut."""
 
 
 class Planner:
@@ -58,7 +67,10 @@ class Planner:
         self._clock = clock
         self._generator = generator
         reserve_ns = round(config.reserve_s * 1e9)
-        self._settings = Settings(config.iterations, config.elites, config.risk_strategy(), reserve_ns)
+        refining = (refiner_of(config), config.sampled_iterations)
+        self._settings = Settings(config.iterations, config.elites, config.risk_strategy(), reserve_ns, *refining)
+        self._obstacles = config.obstacle_rows()
+        self._per_command = 1.0 / (arm.effort if arm.interface is CommandInterface.EFFORT else np.ones(arm.joints))
         self._model: PlanningModel | None = None
         self._iteration_ns = 0
         self._observer = DisturbanceObserver(arm, config.disturbance_settle_s) if observes(arm, config) else None
@@ -75,6 +87,7 @@ class Planner:
         self._best: tuple[StartState, Best] | None = None
         self._last: Array | None = None
         self._in_force: tuple[Plan, ...] = ()
+        self._fallbacks = 0
         self._forget()
         if self._model is not None:
             self._goal.forget()
@@ -90,6 +103,8 @@ class Planner:
                 f"planner settings: field 'period_s': {period} s fits no grid of {model.model_id}; "
                 f"set it to {model.dt_s} or {model.dt_s / 2}"
             )
+        if self._config.derivatives and model.derivatives is None:
+            raise PlannerConfigError(f"planner settings: field 'method': {model.model_id} is open without derivatives")
         horizon = model.evaluator.horizon
         self._proposer = proposer_for(self._arm, self._config, horizon, model.dt_s)
         self._method = method_of(self._config, horizon)
@@ -107,6 +122,7 @@ class Planner:
             self._grid = replace(self._grid, delay_ns=delay_ns)
             self._delay = DelayObserver(self._arm, self._grid.dt_ns, delay_ns, window_s)
         self._warm.fit(horizon)
+        self._trust = np.full(horizon, UNLIMITED) if model.trust is None else model.trust
         self._weights = {kind: self._config.weights(kind, model.evaluator.term_names) for kind in PLANNED_KINDS}
         self._model = model
 
@@ -128,20 +144,21 @@ class Planner:
             raise ValueError("no model yet: call use() before plan()")
         begun = self._clock.now_ns()
         plans = self._in_force if following else ()
-        self._see(belief, history, following)
         try:
+            _check_finite(belief)
+            self._see(belief, history, following)
             start = roll_forward(belief, history, plans, deadline_ns, self._grid, self._model.step, self.disturbance)
             rolled = self._clock.now_ns()
             result = self._optimize(start, goal, deadline_ns)
             reason = "the budget ended before the first iteration"
-        except (StaleBelief, AllScoresInvalid, UnsupportedGoal) as error:
+        except (NonFiniteBelief, StaleBelief, AllScoresInvalid, UnsupportedGoal) as error:
             start, result, rolled, reason = None, None, self._clock.now_ns(), str(error)
         optimized = self._clock.now_ns()
         if start is not None and result is not None:
             plan: Plan | None = self._assemble(belief, start, result)
-            reason = ""
+            self._fallbacks, reason = 0, ""
         else:
-            plan = self._fallback(belief, deadline_ns)
+            plan = self._fallback(deadline_ns)
         timing = Timing(begun, rolled, optimized, self._clock.now_ns(), lateness_s)
         disturbance = None if self._observer is None else self._observer.torque
         source = Source(self._model.model_id, self._config.method, self._model.rollouts, self.delay_s)
@@ -213,14 +230,15 @@ class Planner:
             self._goal.take(goal, pose[0])
         ahead = self._goal.ahead(start.start_ns + self._grid.delay_ns)
         propose = self._propose(start, pose, ahead.target)
+        weights, trust = self._weights[goal.kind], self._trust
         problem = Problem(
             self._model.evaluator,
+            self._model.derivatives,
             start.state,
             start.first_knot,
-            ahead.tool,
-            ahead.joint,
-            self._weights[goal.kind],
+            Objective(ahead.tool, ahead.joint, weights, trust, self._obstacles),
             replace(self._proposer.limits, middle=self.disturbance),
+            weights[self._model.evaluator.term_names.index("smoothness")] * self._per_command**2,
             *self._proposer.spread(pose[0], ahead.target),
         )
         budget = (self._clock, deadline_ns, self._generator, self._iteration_ns)
@@ -275,12 +293,13 @@ class Planner:
         self._remember(plan)
         return plan
 
-    def _fallback(self, belief: BeliefState, deadline_ns: int) -> Plan | None:
-        """What is left of the last plan, under a new sequence; None when nothing is left."""
-        if not self._in_force:
-            return None
-        now = self._clock.now_ns()
-        plan = shifted_plan(self._in_force[-1], max(now, deadline_ns), now, self._sequence + 1)
+    def _fallback(self, deadline_ns: int) -> Plan | None:
+        """See `fallback_plan`, under a new sequence."""
+        assert self._model is not None
+        now, last = self._clock.now_ns(), self._in_force[-1] if self._in_force else None
+        times = (max(now, deadline_ns), now)
+        plan = fallback_plan(last, self._fallbacks, *times, self._sequence + 1, self._model.dt_s, self._proposer.stop)
+        self._fallbacks += 1
         if plan is not None:
             self._sequence += 1
             self._remember(plan)
@@ -294,6 +313,12 @@ class Planner:
 def observes(arm: Arm, config: PlannerConfig) -> bool:
     """A servo takes care of what pushes an arm that is given velocities."""
     return arm.interface is CommandInterface.EFFORT and config.disturbance_settle_s > 0.0
+
+
+def _check_finite(belief: BeliefState) -> None:
+    for name in ("position", "velocity", "covariance"):
+        if not np.isfinite(getattr(belief, name)).all():
+            raise NonFiniteBelief(f"belief: {name} is not finite; look at the estimator and the arm's state topic")
 
 
 def _start_variance(belief: BeliefState, best: Best) -> Array:

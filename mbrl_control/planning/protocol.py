@@ -9,7 +9,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from mbrl_control.signals import Array
+
+UNLIMITED = 1e30
+"""rad/s, a trust that no spread exceeds; finite in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What sequences are scored by."""
+
+    tool: Array
+    """[H, 3] m, goal of the tool after each step."""
+    joint: Array
+    """[H, J] rad, goal of the joints."""
+    weights: Array
+    """[T] of the cost terms."""
+    trust: Array
+    """[H] rad/s, largest epistemic spread after each step that is trusted; `UNLIMITED`: the horizon is never cut."""
+    obstacles: Array
+    """[N, 7] m: the ends of capsules in the base frame, and their radii, margin included."""
+
+    @staticmethod
+    def plain(tool: Array, joint: Array, weights: Array) -> Objective:
+        """Without obstacles, and every prediction trusted."""
+        return Objective(tool, joint, weights, np.full(len(tool), UNLIMITED), np.zeros((0, 7)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +43,16 @@ class Scores:
     """What a model says about B action sequences."""
 
     cost: Array
-    """[E, B] weighted cost of each sequence under each member; non-finite counts as the worst."""
+    """[M, B] weighted cost of each sequence under each member (and particle); non-finite counts as the worst."""
     epistemic: Array
     """[B, H] root mean over joints of the members' velocity variance, rad/s."""
     aleatoric: Array
     """[B, H] root mean over joints of the mean predicted velocity variance, rad/s."""
     term_names: tuple[str, ...]
-    """[T] names of the cost terms, in the order of the weights."""
+    """[T] names of the cost terms, in the order of the weights; then `rewards.names.DISTRUST` where a horizon may be
+    cut."""
     terms: Array
-    """[T, B] cost terms, mean over members, already weighted."""
+    """[T or T + 1, B] cost terms, mean over members, already weighted."""
     position: Array
     """[B, H, J] rad, mean over members, after each step."""
     velocity: Array
@@ -54,9 +81,33 @@ class RolloutEvaluator(Protocol):
         """[T] names of the cost terms, in the order of the weights."""
         ...
 
-    def evaluate(self, state: Array, actions: Array, goal_position: Array, goal_joint: Array, weights: Array) -> Scores:
-        """Score ``actions`` [B, H, J] rad/s or N m from ``state`` [S] towards the goals of every step, [H, 3] m for the
-        tool and [H, J] rad for the joints; weights [T]. The next call may overwrite the scores: keep copies."""
+    def evaluate(self, state: Array, actions: Array, objective: Objective) -> Scores:
+        """Score ``actions`` [B, H, J] rad/s or N m from ``state`` [S]. The next call may overwrite the scores: keep
+        copies."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """A trajectory's steps to first, and their costs to second order."""
+
+    jacobian: Array
+    """[H, 2J, S + J] of the mean motion after each step by state and action before it."""
+    gradient: Array
+    """[H, 2J] of what the motion after each step costs."""
+    hessian: Array
+    """[H, 2J, 2J]."""
+
+
+class Derivatives(Protocol):
+    """Derivatives of what a `RolloutEvaluator` scores, of the mean over members."""
+
+    def gradient(self, state: Array, actions: Array, objective: Objective) -> Array:
+        """State [S], actions [H, J] -> derivative of the cost by each action [H, J]."""
+        ...
+
+    def expand(self, states: Array, actions: Array, objective: Objective) -> Expansion:
+        """About states [H, S] and actions [H, J]; without the costs of the commands alone."""
         ...
 
 

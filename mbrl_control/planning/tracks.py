@@ -10,10 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from mbrl_control.planning.config import PlannerConfig
+from mbrl_control.planning.fallback import Stop
 from mbrl_control.planning.lag_model import LagModel
-from mbrl_control.planning.limits import TORQUE_SPEED_SHARE, KnotLimits
+from mbrl_control.planning.limits import TORQUE_SPEED_SHARE, KnotLimits, mean_actions, project
 from mbrl_control.planning.methods.protocol import Population
-from mbrl_control.planning.optimize import Best, Proposer
+from mbrl_control.planning.optimize import Proposer
+from mbrl_control.planning.problem import Best
 from mbrl_control.planning.proposals import Corrector, Target, approach
 from mbrl_control.planning.torque_tracks import (
     TorqueKnots,
@@ -37,6 +39,10 @@ class TrackProposer(Protocol):
 
     def spread(self, position: Array, target: Target) -> tuple[Array, Array]:
         """Initial and least standard deviation [J] of random samples, in units of the commands."""
+        ...
+
+    def stop(self, position: Array, velocity: Array, first: Array) -> Stop:
+        """To rest within the knots' limits, as the arm's description predicts it."""
         ...
 
     def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Array:
@@ -65,7 +71,7 @@ class VelocityProposer:
         self.limits = KnotLimits(
             arm.velocity * config.speed_scale, arm.acceleration * (config.acceleration_scale * dt_s)
         )
-        self._config = config
+        self._config, self._horizon = config, horizon
         self._gains = np.array(config.approach_gains)
         self._model = LagModel(arm.servo_lag_s, dt_s)
         self._corrector = Corrector(self._model.position_response(horizon), config.correction_smoothness * dt_s)
@@ -76,6 +82,16 @@ class VelocityProposer:
         need = np.abs(target.position[-1] - position) / (len(target.position) * self._model.dt_s)
         floor = np.full_like(position, config.spread_floor)
         return np.clip(config.spread_gain * need, config.spread_floor, config.spread_ceiling), floor
+
+    def stop(self, position: Array, velocity: Array, first: Array) -> Stop:
+        """See TrackProposer."""
+        knots = project(np.zeros((1, self._horizon, len(first))), first, self.limits)
+        actions, rows = mean_actions(knots, first)[0], []
+        for action in actions:
+            position, velocity = self._model.advance(position, velocity, action)
+            rows.append((position, velocity))
+        positions, velocities = (np.stack(values) for values in zip(*rows, strict=True))
+        return Stop(knots[0], positions, velocities)
 
     def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Array:
         """See TrackProposer: knots and predicted positions."""
@@ -111,7 +127,7 @@ class EffortProposer:
             arm.velocity * (TORQUE_SPEED_SHARE * config.speed_scale),
             arm.acceleration * (2.0 * config.acceleration_scale * dt_s),
         )
-        self._config = config
+        self._config, self._horizon = config, horizon
         self._gains = np.array([*config.effort_approach_gains, 0.0])
         self._body = RigidBody(arm)
         self._inertia_at: Array | None = None
@@ -134,6 +150,14 @@ class EffortProposer:
             mass, _ = self._body.terms(position[None], np.zeros((1, len(position))))
             self._inertia_at, self._inertia = position, np.diagonal(mass[0])
         return self._inertia
+
+    def stop(self, position: Array, velocity: Array, first: Array) -> Stop:
+        """See TrackProposer."""
+        target, gains = Target.rest(position, self._horizon), np.append(self._gains[:1], 0.0)
+        motions = accelerate_to((position, velocity), target, gains, self._motion_limits, self._dt)
+        torques = torque_knots(self._body, motions, None)
+        knots = project(torques.effort[-1:], first, self.limits)[0]
+        return Stop(knots, motions.position[-1], motions.velocity[-1])
 
     def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Array:
         """See TrackProposer: knots, predicted positions, and the torques that the model adds to the prior."""

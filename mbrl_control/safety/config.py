@@ -92,8 +92,8 @@ class GuardConfig:
     plan_brake_periods: float = 2.5
     """By receive time; by the plan's own stamps one period more, as planning takes its time."""
     plan_latch_periods: float = 5.0
-    shifted_limit: int = 2
-    """More SHIFTED plans in a row than this hold."""
+    fallback_limit: int = 2
+    """More plans in a row that were not optimized than this hold."""
     state_hold_periods: float = 5.0
     state_latch_periods: float = 15.0
     future_s: float = 0.005

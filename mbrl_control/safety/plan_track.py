@@ -9,7 +9,7 @@ import numpy as np
 
 from mbrl_control.safety.config import GuardConfig, GuardLimits
 from mbrl_control.safety.verdicts import Action, Verdict, check_plan_age, check_plan_content, check_plan_order
-from mbrl_control.signals import Array, Plan, PlanOutcome, Stage
+from mbrl_control.signals import Array, Plan, Stage
 
 WAITING = 8
 """Accepted plans whose start lies ahead; more than any start window holds."""
@@ -31,7 +31,8 @@ class PlanTrack:
     received_ns: int = 0
     fresh: int = 0
     """Accepted plans in a row, none of them late."""
-    shifted: int = 0
+    fallbacks: int = 0
+    """Plans in a row that were not optimized."""
     rejected: int = 0
     _waiting: deque[Plan] = field(default_factory=lambda: deque(maxlen=WAITING))
     _malformed_ns: deque[int] = field(default_factory=deque)
@@ -48,7 +49,7 @@ class PlanTrack:
             self._forget()
         late = now_ns - self.received_ns > self.config.plan_brake_periods * self.config.plan_period_s * 1e9
         self.fresh = 1 if late else self.fresh + 1
-        self.shifted = self.shifted + 1 if plan.outcome == PlanOutcome.SHIFTED else 0
+        self.fallbacks = self.fallbacks + 1 if plan.outcome.fallback else 0
         self.newest, self.received_ns = plan, now_ns
         while self._waiting and self._waiting[-1].start_ns >= plan.start_ns:
             self._waiting.pop()
@@ -68,7 +69,7 @@ class PlanTrack:
 
     def age(self, now_ns: int) -> Verdict:
         """Stage 3 for the newest plan."""
-        return check_plan_age(self.newest, self.received_ns, self.shifted, now_ns, self.config)
+        return check_plan_age(self.newest, self.received_ns, self.fallbacks, now_ns, self.config)
 
     def sample(self, now_ns: int) -> Array | None:
         """Knots [J] rad/s of the plan in force at ``now_ns``; None without one or past its last knot."""
@@ -95,7 +96,7 @@ class PlanTrack:
 
     def _forget(self) -> None:
         """Another publisher took over: nothing of the former one may be sampled."""
-        self.current, self.fresh, self.shifted = None, 0, 0
+        self.current, self.fresh, self.fallbacks = None, 0, 0
         self._waiting.clear()
 
 

@@ -93,8 +93,8 @@ def check_plan_order(plan: Plan, newest: Plan | None, frozen: bool, now_ns: int,
     return OK
 
 
-def check_plan_age(plan: Plan | None, received_ns: int, shifted: int, now_ns: int, config: GuardConfig) -> Verdict:
-    """Stage 3 for the newest accepted plan; ``shifted``: SHIFTED plans in a row."""
+def check_plan_age(plan: Plan | None, received_ns: int, fallbacks: int, now_ns: int, config: GuardConfig) -> Verdict:
+    """Stage 3 for the newest accepted plan; ``fallbacks``: plans in a row that are none of their cycle's making."""
     if plan is None:
         return Verdict(Action.BRAKE, Stage.AGE, "no plan")
     period = config.plan_period_s * 1e9
@@ -104,8 +104,8 @@ def check_plan_age(plan: Plan | None, received_ns: int, shifted: int, now_ns: in
     text = f"plan age in periods: received {received:.2f}, belief {belief:.2f}, optimized {optimized:.2f}"
     if max(received, belief, optimized) > config.plan_latch_periods:
         return Verdict(Action.LATCH, Stage.AGE, text)
-    if shifted > config.shifted_limit:
-        return Verdict(Action.HOLD, Stage.AGE, f"{shifted} fallback plans in a row")
+    if fallbacks > config.fallback_limit:
+        return Verdict(Action.HOLD, Stage.AGE, f"{fallbacks} fallback plans in a row")
     if received > config.plan_brake_periods or max(belief, optimized) > config.plan_brake_periods + 1.0:
         return Verdict(Action.BRAKE, Stage.AGE, text)
     return OK

@@ -35,6 +35,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "replay": VALUES | {"episode_log"},
     "learning": VALUES | {"dynamics", "rewards", "planning", "replay"},
     "deployment": VALUES | {"dynamics", "rewards", "planning.protocol", "scheduling"},
+    "planner_model": VALUES | {"deployment", "planning"},
     "report": VALUES | {"episode_log", "replay", "deployment.check", "deployment.manifest", "cli.locations"},
     "retrain": VALUES | {"episode_log", "replay", "learning", "deployment", "dynamics", "rewards"},
 }

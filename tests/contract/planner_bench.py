@@ -42,13 +42,16 @@ class Bench:
         self.following = False
         self.count = 0
 
-    def cycle(self, goal: Goal, at_ms: int) -> Cycle:
+    def cycle(self, goal: Goal, at_ms: int, spoilt: str = "") -> Cycle:
+        """``spoilt``: a field of the belief in which nothing is finite."""
         self.clock.sleep_until_ns(T0 + at_ms * MS)
         self.count += 1
         joints = self.arm.joints
         belief = BeliefState(
             T0 + (at_ms - 2) * MS, self.arm.home, np.zeros(joints), np.zeros((joints, 2, 2)), np.zeros(joints)
         )
+        if spoilt:
+            belief = replace(belief, **{spoilt: np.full_like(getattr(belief, spoilt), np.nan)})
         result = self.planner.plan(
             self.count, T0 + (at_ms + 10) * MS, belief, self.history, goal, self.following, lateness_s=0.0
         )

@@ -16,6 +16,7 @@ from mbrl_control.dynamics.adapters import TorchDynamics
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.dynamics.protocol import DynamicsModel
+from mbrl_control.planning.protocol import Objective
 from mbrl_control.replay.transitions import history_of
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import CommandInterface
@@ -83,7 +84,8 @@ def test_rollout_is_repeated_steps_of_the_torch_model(arm: Arm, folder: Path, de
     state, _ = _state(arm, 1)
     actions = np.random.default_rng(1).normal(size=(4, 6, joints)) * 0.1 * arm.command_limit
     weights = np.ones(len(deployed.rollout.term_names))
-    scores = deployed.rollout.evaluate(state[0, 0], actions, np.zeros((6, 3)), np.tile(arm.home, (6, 1)), weights)
+    objective = Objective.plain(np.zeros((6, 3)), np.tile(arm.home, (6, 1)), weights)
+    scores = deployed.rollout.evaluate(state[0, 0], actions, objective)
     carried = np.tile(state, (model.members, 4, 1))
     # A rollout of torques holds the rigid body's terms for some steps, the model has them fresh in each.
     exact = 1 if arm.interface is CommandInterface.EFFORT else 6

@@ -146,21 +146,60 @@ def test_best_so_far_when_the_budget_ends(arm: Arm, settings: PlannerConfig) -> 
     assert cycle.report.slack_s == pytest.approx(0.004)
 
 
-def test_a_late_cycle_shifts_the_last_plan_until_nothing_is_left(arm: Arm, settings: PlannerConfig) -> None:
+def test_late_cycles_shift_the_last_plan_then_decelerate_then_hold(arm: Arm, settings: PlannerConfig) -> None:
+    """Each goes on where the last one has led, within the same limits, and keeps the stamp that the guard judges by."""
     bench = Bench(arm, settings)
-    good = bench.cycle(pose(arm), 0).plan
+    last = good = bench.cycle(pose(arm), 0).plan
     assert good is not None
-    outcomes = []
-    for k in range(1, 20):
+    outcomes, (bound, step) = [], knot_limits(arm)
+    for k in range(1, 60):
         bench.clock.sleep_until_ns(T0 + (20 * k + 11) * MS)
         cycle = bench.cycle(pose(arm), 20 * k)
-        outcomes.append(cycle.report.outcome)
+        plan = cycle.plan
+        assert plan is not None
+        assert last is not None
         assert cycle.reason
-        if cycle.plan is not None:
-            assert cycle.plan.optimized_stamp_ns == good.optimized_stamp_ns
-            assert len(cycle.plan.times) < len(good.times)
-    assert outcomes[0] is PlanOutcome.SHIFTED
-    assert outcomes[-1] is PlanOutcome.FAILED
+        assert plan.outcome is cycle.report.outcome
+        assert plan.optimized_stamp_ns == good.optimized_stamp_ns
+        at = (plan.start_ns - last.start_ns) * 1e-9
+        np.testing.assert_allclose(
+            plan.knots[0], [np.interp(at, last.times, knots) for knots in last.knots.T], atol=1e-9
+        )
+        assert (np.abs(plan.knots) <= bound + 1e-9).all()
+        if plan.outcome is not PlanOutcome.SHIFTED:
+            assert (np.abs(np.diff(plan.knots, axis=0)) <= step + 1e-9).all()
+            assert len(plan.times) == len(good.times)
+        outcomes.append(plan.outcome)
+        last = plan
+    assert outcomes[:3] == [PlanOutcome.SHIFTED, PlanOutcome.SHIFTED, PlanOutcome.DECELERATE]
+    assert outcomes[-1] is PlanOutcome.HOLD
+    assert sorted(outcomes) == outcomes
+    assert last is not None
+    assert np.abs(last.velocity).max() < 0.02
+
+
+def test_an_optimized_cycle_ends_the_fallbacks(arm: Arm, settings: PlannerConfig) -> None:
+    bench = Bench(arm, settings)
+    bench.cycle(pose(arm), 0)
+    for k in (1, 2):
+        bench.clock.sleep_until_ns(T0 + (20 * k + 11) * MS)
+        bench.cycle(pose(arm), 20 * k)
+    assert bench.cycle(pose(arm), 60).report.outcome is PlanOutcome.OPTIMIZED
+    bench.clock.sleep_until_ns(T0 + 91 * MS)
+    assert bench.cycle(pose(arm), 80).report.outcome is PlanOutcome.SHIFTED
+
+
+@pytest.mark.parametrize("field", ["position", "velocity", "covariance"])
+def test_a_belief_that_is_not_finite_is_said_and_teaches_nothing(arm: Arm, settings: PlannerConfig, field: str) -> None:
+    one = Bench(arm, settings)
+    one.cycle(pose(arm), 0)
+    spoilt = one.cycle(pose(arm), 20, spoilt=field)
+    assert spoilt.report.outcome is PlanOutcome.SHIFTED
+    assert f"belief: {field} is not finite" in spoilt.reason
+    bench = Bench(arm, settings)
+    assert bench.cycle(pose(arm), 0, spoilt=field).report.outcome is PlanOutcome.FAILED
+    assert np.isfinite(one.planner.disturbance).all()
+    assert one.cycle(pose(arm), 40).report.outcome is PlanOutcome.OPTIMIZED
 
 
 def test_all_scores_invalid_is_a_failure_never_a_score(arm: Arm, settings: PlannerConfig) -> None:

@@ -11,8 +11,9 @@ from mbrl_control.planning.methods.choice import method_of
 from mbrl_control.planning.methods.mppi import PathIntegral, path_weights
 from mbrl_control.planning.methods.noise import KnotNoise, basis
 from mbrl_control.planning.methods.protocol import Distribution, Population
-from mbrl_control.planning.optimize import Begin, Problem, Settings, optimize
-from mbrl_control.planning.protocol import Scores
+from mbrl_control.planning.optimize import Begin, Settings, optimize
+from mbrl_control.planning.problem import Problem
+from mbrl_control.planning.protocol import Objective, Scores
 from mbrl_control.planning.risk import Risk
 
 HORIZON, JOINTS = 10, 2
@@ -28,7 +29,7 @@ class Quadratic:
     def __init__(self, wanted: np.ndarray) -> None:
         self.wanted = wanted
 
-    def evaluate(self, state, actions, goal_position, goal_joint, weights):
+    def evaluate(self, state, actions, objective):
         cost = np.square(actions - self.wanted).sum(axis=(1, 2))
         zeros = np.zeros_like(actions)
         spread = np.zeros(actions.shape[:2])
@@ -139,14 +140,15 @@ def test_knots_that_do_not_fit_the_horizon_are_refused_with_the_field() -> None:
 
 
 def _run(evaluator, first, iterations, settings=None):
+    goals = (np.zeros((HORIZON, 3)), np.zeros((HORIZON, JOINTS)), np.ones(1))
     problem = Problem(
         evaluator,
+        None,
         np.zeros(2 * JOINTS),
         first,
-        np.zeros((HORIZON, 3)),
-        np.zeros((HORIZON, JOINTS)),
-        np.ones(1),
+        Objective.plain(*goals),
         KnotLimits(np.ones(JOINTS), np.full(JOINTS, 0.2)),
+        np.zeros(JOINTS),
         np.full(JOINTS, 0.5),
         np.full(JOINTS, 0.005),
     )

@@ -52,9 +52,9 @@ def test_when_a_plan_ages_by_its_stamps_expect_three_and_a_half_and_five_periods
     assert check_plan_age(plan(now, 1, **{field: T0}), now, 0, now, CONFIG).action == action
 
 
-@pytest.mark.parametrize(("shifted", "action"), [(2, Action.PASS), (3, Action.HOLD)])
-def test_when_fallback_plans_follow_each_other_expect_hold_at_the_third(shifted: int, action: Action) -> None:
-    assert check_plan_age(plan(T0, 1), T0, shifted, T0, CONFIG).action == action
+@pytest.mark.parametrize(("fallbacks", "action"), [(2, Action.PASS), (3, Action.HOLD)])
+def test_when_fallback_plans_follow_each_other_expect_hold_at_the_third(fallbacks: int, action: Action) -> None:
+    assert check_plan_age(plan(T0, 1), T0, fallbacks, T0, CONFIG).action == action
 
 
 @pytest.mark.parametrize("by_receive_time", [True, False])

@@ -18,7 +18,8 @@ from mbrl_control.deployment.bundle import load_weights, prior_bundle
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import Opening, load_model
-from mbrl_control.deployment.export import export_rollout, export_step
+from mbrl_control.deployment.export import export_step
+from mbrl_control.deployment.exports import export_bare
 from mbrl_control.deployment.layout_choice import load_measured
 from mbrl_control.deployment.parity import ParityError, check_parity
 from mbrl_control.deployment.registry import Registry
@@ -29,6 +30,7 @@ from mbrl_control.deployment.step_graph import StepGraph
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.kinematics import forward_kinematics
+from mbrl_control.planning.protocol import Objective
 from mbrl_control.robot import Arm, load_arm
 
 ROBOTS = Path(__file__).parents[2] / "sim" / "robots"
@@ -148,10 +150,10 @@ def test_what_a_planner_opens_first_is_refused_by_name_too(
     break_it: Callable[[Path], None], arm: Arm, copy: Path
 ) -> None:
     """Measuring comes after checking: nothing but BundleError leaves it, whatever the bytes are."""
-    load_measured(copy, arm, None, 16, SteadyClock())
+    load_measured(copy, arm, None, Opening(16), SteadyClock())
     break_it(copy)
     with pytest.raises(BundleError):
-        load_measured(copy, arm, None, 16, SteadyClock())
+        load_measured(copy, arm, None, Opening(16), SteadyClock())
 
 
 def test_a_bundle_exchanged_after_its_announcement_is_refused(arm: Arm, copy: Path) -> None:
@@ -174,18 +176,16 @@ def test_an_export_that_computes_something_else_is_refused(graph: str, arm: Arm)
     """One weight of the deployed graph changed by a thousandth."""
     shape = EnsembleShape(members=2, joints=arm.joints, history=3, width=8)
     ensemble = ProbabilisticEnsemble(shape, NominalPrior.of(arm, 0.02), torch.Generator().manual_seed(0)).eval()
-    with torch.inference_mode():
-        step, rollout = StepGraph(ensemble).eval(), RolloutGraph(ensemble, arm, GRAPH).eval()
-    exported = {"model.onnx": export_step(step), "rollout.onnx": export_rollout(rollout)}
-    rng = np.random.default_rng(0)
-    check_parity(step, rollout, exported["model.onnx"], exported["rollout.onnx"], arm, rng)
-    model = onnx.load_from_string(exported[graph])
+    rollout = RolloutGraph(ensemble, arm, GRAPH).eval()
+    exported, rng = export_bare(ensemble, rollout), np.random.default_rng(0)
+    check_parity(exported, rollout, arm, rng)
+    model = onnx.load_from_string(exported[graph].content)
     largest = max(model.graph.initializer, key=lambda one: onnx.numpy_helper.to_array(one).size)
     changed = onnx.numpy_helper.to_array(largest) * np.float32(1.001)
     largest.CopyFrom(onnx.numpy_helper.from_array(changed, largest.name))
-    exported[graph] = model.SerializeToString()
-    with pytest.raises(ParityError, match="differs by"):
-        check_parity(step, rollout, exported["model.onnx"], exported["rollout.onnx"], arm, rng)
+    exported[graph] = replace(exported[graph], content=model.SerializeToString())
+    with pytest.raises(ParityError, match=f"{graph}: .* differs by"):
+        check_parity(exported, rollout, arm, rng)
 
 
 @pytest.mark.parametrize("raw", [-14.0, -11.0, -6.0, 0.0, 6.0])
@@ -219,7 +219,8 @@ def test_prior_rollout_is_the_prior_and_reaches_are_distances(arm: Arm, copy: Pa
     state = np.concatenate([q, dq, np.zeros(3 * arm.joints)])
     goal = np.array([0.1, 0.2, 0.3])
     goals = np.vstack([np.ones((4, 3)), goal])
-    scores = model.rollout.evaluate(state, actions, goals, np.tile(q, (5, 1)), weights)
+    objective = Objective.plain(goals, np.tile(q, (5, 1)), weights)
+    scores = model.rollout.evaluate(state, actions, objective)
     for step, action in enumerate(actions[2]):
         q, dq = q + 0.02 * action + gain * (dq - action), dq - alpha * (dq - action)
         np.testing.assert_allclose(scores.position[2, step], q, atol=1e-5)

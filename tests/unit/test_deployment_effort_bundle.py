@@ -23,6 +23,7 @@ from mbrl_control.deployment.rollout_graph import GraphShape
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
+from mbrl_control.planning.protocol import Objective
 from mbrl_control.rigid_body import RigidBody
 from mbrl_control.rigid_load import MOMENTS, point_moments
 from mbrl_control.robot import Arm, EffortMode, load_arm
@@ -58,7 +59,7 @@ def test_the_prior_rollout_is_pins_forward_dynamics_with_terms_held_as_stated(ar
     q, dq = arm.home.copy(), generator.uniform(-0.3, 0.3, arm.joints)
     state = np.concatenate([q, dq, np.zeros(arm.joints)])
     goals = (np.zeros((HORIZON, 3)), np.tile(q, (HORIZON, 1)))
-    scores = model.rollout.evaluate(state, actions, *goals, np.ones(len(model.rollout.term_names)))
+    scores = model.rollout.evaluate(state, actions, Objective.plain(*goals, np.ones(len(model.rollout.term_names))))
     fresh = (q, dq)
     for step, action in enumerate(actions[1]):
         if step % GRAPH.refresh == 0:
@@ -128,7 +129,7 @@ def test_identified_friction_is_saved_with_the_weights_and_deployed(arm: Arm, tm
         np.testing.assert_allclose(speed, expected, atol=2e-4)
     goal = (np.zeros((HORIZON, 3)), np.tile(arm.home, (HORIZON, 1)))
     held = np.broadcast_to(carried + 0.9 * level, (BATCH, HORIZON, arm.joints))
-    scores = model.rollout.evaluate(rest, held, *goal, np.ones(len(model.rollout.term_names)))
+    scores = model.rollout.evaluate(rest, held, Objective.plain(*goal, np.ones(len(model.rollout.term_names))))
     np.testing.assert_allclose(scores.position, np.broadcast_to(arm.home, scores.position.shape), atol=1e-4)
 
 
@@ -160,7 +161,7 @@ def test_an_identified_load_is_saved_with_the_weights_and_deployed(arm: Arm, tmp
     np.testing.assert_allclose(step, expected, atol=1e-4 * np.abs(expected).max() + 1e-5)
     goal = (np.zeros((HORIZON, 3)), np.tile(arm.home, (HORIZON, 1)))
     actions = np.broadcast_to(torque, (BATCH, HORIZON, arm.joints))
-    scores = model.rollout.evaluate(rest, actions, *goal, np.ones(len(model.rollout.term_names)))
+    scores = model.rollout.evaluate(rest, actions, Objective.plain(*goal, np.ones(len(model.rollout.term_names))))
     np.testing.assert_allclose(scores.velocity[0, 0], expected, atol=1e-4 * np.abs(expected).max() + 1e-5)
 
 

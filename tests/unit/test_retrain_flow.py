@@ -28,8 +28,8 @@ from mbrl_control.robot import load_arm
 from mbrl_control.signals import Transitions
 from tests.unit.synthetic_log import T0_NS, Arm, arm_streams, write_streams
 
-QUICK = FitSettings(trained_members=3, elites=2, width=24, epochs=20)
-USELESS = FitSettings(trained_members=3, elites=2, width=24, epochs=1, learning_rate=1.0)
+QUICK = FitSettings(trained_members=3, elites=2, width=24, epochs=20, max_seconds=600.0)
+USELESS = FitSettings(trained_members=3, elites=2, width=24, epochs=1, learning_rate=1.0, max_seconds=600.0)
 """One epoch at an absurd rate: finite, but thrown far off."""
 
 
@@ -65,6 +65,8 @@ def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainC
     assert manifest.training is not None
     assert [row.steps for row in manifest.training.k_step] == [1, 5, 15]
     assert 0.5 < manifest.training.coverage_90 <= 1.0
+    assert len(manifest.training.spread) == 15
+    assert min(manifest.training.spread) > 0.0
 
     # A changed arm: the active bundle is wrong there, so one that learns from the new log passes.
     changed = config.models.parent / "changed.mcap"

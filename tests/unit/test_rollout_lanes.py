@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mbrl_control.cadence import SteadyClock
 from mbrl_control.deployment import lanes as module
 from mbrl_control.deployment.export import export_rollout
+from mbrl_control.deployment.graph_names import BATCH
 from mbrl_control.deployment.lanes import Lanes, Layout
 from mbrl_control.deployment.layout_choice import Timing, candidates, choose, choose_layout
 from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
@@ -52,7 +53,7 @@ def values_for(lanes: Lanes, seed: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("count", [2, 3, 4])
 @pytest.mark.usefixtures("one_processor")
 def test_lanes_score_every_sequence_as_one_session_does(graph: bytes, count: int) -> None:
-    one, several = (Lanes(graph, "g", SEQUENCES, Layout(lanes)) for lanes in (1, count))
+    one, several = (Lanes(graph, "g", {BATCH: SEQUENCES}, Layout(lanes)) for lanes in (1, count))
     for seed in range(3):
         values = values_for(one, seed)
         expected = {name: value.copy() for name, value in one.run(values).items()}
@@ -63,7 +64,7 @@ def test_lanes_score_every_sequence_as_one_session_does(graph: bytes, count: int
 @pytest.mark.usefixtures("one_processor")
 def test_a_lane_is_as_urgent_as_the_process_whoever_scores_first(graph: bytes) -> None:
     """A model that is loaded aside scores first in a thread that stands back."""
-    lanes, asked = Lanes(graph, "g", SEQUENCES, Layout(2)), []
+    lanes, asked = Lanes(graph, "g", {BATCH: SEQUENCES}, Layout(2)), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "sched_setscheduler", lambda *call: asked.append(call))
         thread = threading.Thread(target=lambda: lanes.run(values_for(lanes, 0)))
@@ -74,7 +75,7 @@ def test_a_lane_is_as_urgent_as_the_process_whoever_scores_first(graph: bytes) -
 
 @pytest.mark.usefixtures("one_processor")
 def test_results_stay_where_they_are_and_hold_the_last_call(graph: bytes) -> None:
-    lanes = Lanes(graph, "g", SEQUENCES, Layout(2))
+    lanes = Lanes(graph, "g", {BATCH: SEQUENCES}, Layout(2))
     first = lanes.run(values_for(lanes, 0))
     kept = first["cost"].copy()
     second = lanes.run(values_for(lanes, 1))
@@ -85,11 +86,11 @@ def test_results_stay_where_they_are_and_hold_the_last_call(graph: bytes) -> Non
 
 def test_sequences_that_do_not_divide_are_refused(graph: bytes) -> None:
     with pytest.raises(ValueError, match="12 sequences do not divide into 5 lanes"):
-        Lanes(graph, "g", SEQUENCES, Layout(5))
+        Lanes(graph, "g", {BATCH: SEQUENCES}, Layout(5))
 
 
 def test_another_number_of_sequences_is_refused(graph: bytes) -> None:
-    lanes = Lanes(graph, "g", SEQUENCES, Layout())
+    lanes = Lanes(graph, "g", {BATCH: SEQUENCES}, Layout())
     values = values_for(lanes, 0)
     values["actions"] = values["actions"][1:]
     with pytest.raises(ValueError, match="actions: shape"):
@@ -107,7 +108,7 @@ def test_a_lane_has_a_processor_of_its_own_and_gives_it_back() -> None:
 
 
 def test_the_choice_is_measured_and_says_why(graph: bytes) -> None:
-    choice = choose_layout(graph, "g", SEQUENCES, SteadyClock())
+    choice = choose_layout(graph, "g", {BATCH: SEQUENCES}, SteadyClock())
     allowed = len(os.sched_getaffinity(0))
     assert tuple(timing.layout for timing in choice.timings) == candidates(SEQUENCES, allowed)
     assert choice.layout == choose(choice.timings)

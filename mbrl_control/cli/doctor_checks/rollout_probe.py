@@ -7,6 +7,7 @@ import json
 from mbrl_control.cadence import SteadyClock
 from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.evaluator import Opening
 from mbrl_control.deployment.layout_choice import load_measured
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.planning.config import PlannerConfig
@@ -23,7 +24,7 @@ def main() -> None:
     if version is None:
         raise BundleError(f"{registry.folder}: no shipped model")
     path = registry.path(version).resolve()
-    _, _, choice = load_measured(path, arm, None, samples, SteadyClock(factor=1.0))
+    _, _, choice = load_measured(path, arm, None, Opening(samples), SteadyClock(factor=1.0))
     print(json.dumps({"found": f"{samples} sequences of {ARM}/{version}: {choice}"}))
 
 

@@ -15,12 +15,13 @@ from mbrl_msgs.msg import Plan as PlanMsg
 
 from mbrl_control.cadence import Tick
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.evaluator import DeployedModel, load_model
+from mbrl_control.deployment.evaluator import load_model
 from mbrl_control.deployment.layout_choice import LayoutChoice, load_measured
 from mbrl_control.deployment.slot import ModelSlot
+from mbrl_control.planner_model import opening_of, planning_model
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError, read_config
 from mbrl_control.planning.cycle import Cycle
-from mbrl_control.planning.planner import Planner, PlanningModel
+from mbrl_control.planning.planner import Planner
 from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import plan_to_msg, report_to_msg
 from mbrl_nodes.goal_input import GoalInput
@@ -106,8 +107,9 @@ class MpcPlanner(GraphNode):
         try:
             # The first one is loaded here, at this node's own priority: it has no plan yet that this could delay.
             announced = (Path(message.path), self._arm, message.manifest_sha256)
-            first, opening, self._layout = load_measured(*announced, self._config.samples, self.graph_clock)
-            self._planner.use(_planning_model(first))
+            wanted = opening_of(self._config, self.get_parameter("seed").value)
+            first, opening, self._layout = load_measured(*announced, wanted, self.graph_clock)
+            self._planner.use(planning_model(first, self._config))
         except (BundleError, PlannerConfigError) as error:
             self._refuse_model(str(error))
             return
@@ -121,7 +123,7 @@ class MpcPlanner(GraphNode):
             self._refuse_model(result.refused)
             return
         try:
-            self._planner.use(_planning_model(self._slot.current))
+            self._planner.use(planning_model(self._slot.current, self._config))
         except PlannerConfigError as error:
             self._slot.rollback()
             self._refuse_model(str(error))
@@ -129,12 +131,6 @@ class MpcPlanner(GraphNode):
     def _refuse_model(self, reason: str) -> None:
         self._counts["refused_models"] += 1
         self.get_logger().error(f"model refused: {reason}")
-
-
-def _planning_model(model: DeployedModel) -> PlanningModel:
-    manifest = model.manifest
-    timing = (manifest.dt_s, manifest.delay_s, manifest.history)
-    return PlanningModel(model.rollout, model.step_model, model.model_id, *timing, f"cpu, {model.rollout.layout}")
 
 
 def main() -> None:

@@ -1,0 +1,60 @@
+"""`Derivatives` on `gradient.onnx` and `jacobian.onnx`. NumPy and onnxruntime only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mbrl_control.deployment.check import GRADIENT, JACOBIAN, CheckedBundle
+from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.golden import compare, golden_case
+from mbrl_control.deployment.graph_names import MOST_OBSTACLES
+from mbrl_control.deployment.session import Session
+from mbrl_control.planning.protocol import Expansion, Objective
+from mbrl_control.signals import Array
+
+_FAR_M = 1e3
+"""Where obstacles lie that there are not."""
+
+
+class OnnxDerivatives:
+    """Of one checked bundle; each graph is compared with its golden case as it opens."""
+
+    def __init__(self, bundle: CheckedBundle) -> None:
+        self._gradient, self._jacobian = (self._opened(bundle, name) for name in (GRADIENT, JACOBIAN))
+
+    def gradient(self, state: Array, actions: Array, objective: Objective) -> Array:
+        """See Derivatives."""
+        values = _named(objective) | {"state": state, "actions": actions[None]}
+        return np.asarray(self._gradient.run(values)["gradient"], dtype=np.float64)
+
+    def expand(self, states: Array, actions: Array, objective: Objective) -> Expansion:
+        """See Derivatives."""
+        out = self._jacobian.run(_named(objective) | {"state": states, "actions": actions})
+        names = ("jacobian", "stage_gradient", "stage_hessian")
+        return Expansion(*(np.asarray(out[name], dtype=np.float64) for name in names))
+
+    @staticmethod
+    def _opened(bundle: CheckedBundle, name: str) -> Session:
+        golden, place = golden_case(bundle, name), bundle.path / name
+        session = Session(bundle.content[name], str(place))
+        missing = sorted({*session.inputs, *session.outputs} - set(golden))
+        if missing:
+            raise BundleError(f"{place}: {missing[0]}: has no golden value; export the bundle again")
+        compare(session.run(golden), golden, session.outputs, place)
+        return session
+
+
+def _named(objective: Objective) -> dict[str, Array]:
+    """ValueError for more obstacles than the graphs have room for."""
+    missing = MOST_OBSTACLES - len(objective.obstacles)
+    if missing < 0:
+        raise ValueError(f"obstacles: {len(objective.obstacles)}, derivatives have room for {MOST_OBSTACLES}")
+    nowhere = np.full((missing, 7), _FAR_M)
+    nowhere[:, 6] = 0.0
+    return {
+        "goal_position": objective.tool,
+        "goal_joint": objective.joint,
+        "weights": objective.weights,
+        "trust": objective.trust,
+        "obstacles": np.concatenate([objective.obstacles, nowhere]),
+    }

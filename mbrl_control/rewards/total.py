@@ -1,0 +1,64 @@
+"""What a rollout costs, term by term, and what it is charged where the model is not trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from mbrl_control.rewards.terms import Rollout, Term
+
+_CLOSED = 1e30
+"""Larger than any cost, finite in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Of B sequences under E members."""
+
+    cost: torch.Tensor
+    """[E, B]"""
+    terms: torch.Tensor
+    """[T, B] weighted, mean over members; [T + 1, B] with trust, the last is what distrust adds."""
+
+
+def total_cost(
+    rollout: Rollout, terms: tuple[Term, ...], weights: torch.Tensor, trust: torch.Tensor | None = None
+) -> Total:
+    """``weights`` [T]; ``trust`` [H] rad/s: the largest epistemic spread after each step that is trusted, None: any.
+
+    From the first step beyond it the horizon is cut: no step after that may cost less than the dearest one since, so
+    that no gain counts that only an untrusted prediction promises. A cut never lowers a cost, nor does a tighter trust.
+    """
+    members = rollout.position.shape[1]
+    each = torch.stack([_for_members(term.cost(rollout), members) for term in terms])
+    weighted = each * weights.reshape(-1, 1, 1, 1)
+    running = [index for index, term in enumerate(terms) if not term.terminal]
+    final = [index for index, term in enumerate(terms) if term.terminal]
+    passing, ending = weighted[running].sum(0), weighted[final].sum(0)
+    plain = passing.mean(0) + ending[-1]
+    parts = torch.stack(
+        [value[-1] if term.terminal else value.mean(0) for term, value in zip(terms, weighted.mean(2), strict=True)]
+    )
+    if trust is None:
+        return Total(plain, parts)
+    gate = _gate(rollout.epistemic[:, 0], trust)
+    cost = (passing[:, None] - gate).amax(0).mean(0) + (ending - gate[:, -1]).amax(0)
+    return Total(cost, torch.cat([parts, (cost - plain).mean(0, keepdim=True)]))
+
+
+def _gate(epistemic: torch.Tensor, trust: torch.Tensor) -> torch.Tensor:
+    """Spread [H, B], trust [H] -> [H, H, 1, B]: zero where the step of the second axis is charged at least what the
+    step of the first one costs, else a number larger than any cost."""
+    horizon = len(epistemic)
+    earlier = torch.tril(torch.ones(horizon, horizon))
+    beyond = torch.matmul(earlier, (epistemic > trust[:, None]).float())
+    # A step counts for those after it once the step behind it is beyond: the last trusted one is the first that does.
+    shut = (torch.cat([beyond[1:], beyond[-1:]]) < 0.5).float()
+    others = (torch.triu(torch.ones(horizon, horizon), 1) * _CLOSED)[..., None]
+    never = (torch.tril(torch.ones(horizon, horizon), -1) * _CLOSED)[..., None]
+    return (others * shut[:, None] + never)[:, :, None]
+
+
+def _for_members(value: torch.Tensor, members: int) -> torch.Tensor:
+    return value.expand(-1, members, -1)

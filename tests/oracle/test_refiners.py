@@ -1,0 +1,218 @@
+"""Refinement by derivatives against a linear-quadratic problem solved by hand, with and without bounds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.linalg import block_diag
+from scipy.optimize import lsq_linear
+
+from mbrl_control.cadence import VirtualClock
+from mbrl_control.planning.condensed import condensed
+from mbrl_control.planning.config import PlannerConfig
+from mbrl_control.planning.limits import KnotLimits, mean_actions
+from mbrl_control.planning.methods.choice import method_of, refiner_of
+from mbrl_control.planning.methods.refine import Descent, LinearQuadratic, knot_gradient
+from mbrl_control.planning.optimize import Begin, Settings, optimize
+from mbrl_control.planning.problem import Best, Problem
+from mbrl_control.planning.protocol import Expansion, Objective, Scores
+from mbrl_control.planning.risk import Risk
+
+HORIZON, JOINTS, DT = 8, 2, 0.1
+STATE = 3 * JOINTS
+SMOOTHNESS = np.array([30.0, 10.0])
+GOAL = np.array([0.4, -0.3])
+WEIGHT = np.array([20.0, 20.0, 0.5, 0.5])
+"""Of squared errors of position and speed after each step."""
+
+
+class Servo:
+    """A velocity servo with lag, one past command: linear, its cost quadratic. Evaluator and derivatives."""
+
+    batch_size, horizon, term_names = 16, HORIZON, ("cost",)
+
+    def __init__(self) -> None:
+        share = 1.0 - np.exp(-DT / 0.15)
+        eye = np.eye(JOINTS)
+        self.jacobian = np.block(
+            [
+                [eye, DT * (1.0 - share) * eye, 0 * eye, DT * share * eye],
+                [0 * eye, (1.0 - share) * eye, 0 * eye, share * eye],
+            ]
+        )
+
+    def motion(self, state: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """[B, H, 2J]"""
+        rows, x = [], np.broadcast_to(state[: 2 * JOINTS], (len(actions), 2 * JOINTS))
+        for k in range(HORIZON):
+            past = np.zeros((len(actions), JOINTS))
+            x = np.concatenate([x, past, actions[:, k]], axis=1) @ self.jacobian.T
+            rows.append(x)
+        return np.stack(rows, axis=1)
+
+    def evaluate(self, state, actions, objective) -> Scores:
+        motion = self.motion(state, actions)
+        cost = self.cost(state, actions, motion)
+        q, dq = motion[..., :JOINTS], motion[..., JOINTS:]
+        still = np.zeros(actions.shape[:2])
+        wide = np.zeros((*actions.shape[:2], 3 * JOINTS))
+        return Scores(cost[None], still, still, self.term_names, cost[None], q, dq, 0 * q, wide)
+
+    def cost(self, state, actions, motion) -> np.ndarray:
+        error = motion - np.concatenate([GOAL, np.zeros(JOINTS)])
+        before = np.concatenate([np.broadcast_to(state[-JOINTS:], actions[:, :1].shape), actions[:, :-1]], axis=1)
+        return (np.square(error) * WEIGHT).sum((1, 2)) + (np.square(actions - before) * SMOOTHNESS).mean((1, 2))
+
+    def gradient(self, state, actions, objective) -> np.ndarray:
+        """By central differences: exact for a quadratic."""
+        slope, step = np.zeros_like(actions), 1e-3
+        for place in np.ndindex(*actions.shape):
+            pair = np.stack([actions, actions])
+            pair[(0, *place)] += step
+            pair[(1, *place)] -= step
+            up, down = self.cost(state, pair, self.motion(state, pair))
+            slope[place] = (up - down) / (2.0 * step)
+        return slope
+
+    def expand(self, states, actions, objective) -> Expansion:
+        moved = np.concatenate([states, actions], axis=1) @ self.jacobian.T
+        error = moved - np.concatenate([GOAL, np.zeros(JOINTS)])
+        hessian = np.broadcast_to(np.diag(2.0 * WEIGHT), (HORIZON, 2 * JOINTS, 2 * JOINTS))
+        return Expansion(np.broadcast_to(self.jacobian, (HORIZON, *self.jacobian.shape)), 2.0 * WEIGHT * error, hessian)
+
+
+SERVO = Servo()
+START = np.array([0.1, 0.0, 0.2, -0.1, 0.15, 0.05])
+
+
+def riccati() -> np.ndarray:
+    """Knots [H, J] of the optimum, by dynamic programming over z = (q, dq, action before, knot before, 1)."""
+    eye = np.eye(JOINTS)
+    a_motion, a_action = SERVO.jacobian[:, : 2 * JOINTS], SERVO.jacobian[:, -JOINTS:]
+    half = 0.5 * eye
+    motion = np.hstack([a_motion, np.zeros((2 * JOINTS, JOINTS)), a_action @ half])
+    action = np.hstack([np.zeros((JOINTS, 3 * JOINTS)), half])
+    a = block_diag(np.vstack([motion, action, np.zeros((JOINTS, 4 * JOINTS))]), 1.0)
+    b = np.vstack([a_action @ half, half, eye, np.zeros((1, JOINTS))])
+    goal = np.concatenate([GOAL, np.zeros(JOINTS)])
+    error = np.hstack([np.eye(2 * JOINTS), np.zeros((2 * JOINTS, 2 * JOINTS)), -goal[:, None]])
+    stage = error.T @ np.diag(WEIGHT) @ error
+    change = np.diag(SMOOTHNESS / (HORIZON * JOINTS))
+    from_state = np.hstack([np.zeros((JOINTS, 2 * JOINTS)), -eye, half, np.zeros((JOINTS, 1))])
+    value, gains = np.zeros((4 * JOINTS + 1,) * 2), []
+    for _ in range(HORIZON):
+        ahead = value + stage
+        uu = b.T @ ahead @ b + half.T @ change @ half
+        uz = b.T @ ahead @ a + half.T @ change @ from_state
+        gain = -np.linalg.solve(uu, uz)
+        value = a.T @ ahead @ a + from_state.T @ change @ from_state + uz.T @ gain
+        gains.append(gain)
+    z = np.concatenate([START, FIRST, [1.0]])
+    knots = []
+    for gain in reversed(gains):
+        knots.append(gain @ z)
+        z = a @ z + b @ knots[-1]
+    return np.array(knots)
+
+
+FIRST = np.array([0.1, -0.05])
+"""Knot 0."""
+
+
+def test_one_step_of_ilqr_is_the_optimum_of_the_linear_quadratic_problem() -> None:
+    candidates = LinearQuadratic().candidates(_problem(9.0), _best(_problem(9.0), np.zeros((HORIZON, JOINTS))), 16)
+    np.testing.assert_allclose(candidates[0], riccati(), atol=1e-4)
+
+
+@pytest.mark.parametrize("bound", [0.2, 0.5])
+def test_bounds_are_those_of_the_constrained_optimum(bound: float) -> None:
+    """Against a bounded least-squares solver; both find the same commands where several press against their bounds."""
+    problem = _problem(bound)
+    quadratic = condensed(problem, _best(problem, np.zeros((HORIZON, JOINTS))))
+    found = quadratic.step(0.0)
+    # min 1/2 x H x + g x  =  min |L' x + L^-1 g|^2 / 2 with H = L L'.
+    root = np.linalg.cholesky(quadratic.hessian + 1e-9 * np.eye(HORIZON * JOINTS))
+    bounds = (quadratic.lower - 1e-12, quadratic.upper + 1e-12)
+    other = lsq_linear(root.T, -np.linalg.solve(root, quadratic.gradient), bounds, tol=1e-13)
+    assert (np.abs(np.abs(other.x) - bound) < 1e-6).any()
+    np.testing.assert_allclose(found.ravel(), other.x, atol=2e-4)
+
+
+def test_gradient_by_knots_is_that_by_commands_through_the_knots() -> None:
+    generator = np.random.default_rng(0)
+    by_action, change = generator.normal(size=(2, HORIZON, JOINTS))
+    moved = mean_actions(change[None], np.zeros(JOINTS))[0]
+    assert (knot_gradient(by_action) * change).sum() == pytest.approx((by_action * moved).sum())
+
+
+def test_candidates_of_a_descent_hold_one_that_is_clearly_better() -> None:
+    problem, start = _problem(1.0), np.zeros((HORIZON, JOINTS))
+    best = _best(problem, start)
+    candidates = Descent().candidates(problem, best, 16)
+    actions = mean_actions(candidates, FIRST)
+    cost = SERVO.evaluate(START, actions, None).cost[0]
+    optimum = _best(problem, riccati()).cost
+    assert cost.min() - optimum < 0.5 * (best.cost - optimum)
+
+
+@pytest.mark.parametrize(
+    ("settings", "iterations", "share"),
+    [
+        ({"method": "ilqr"}, 2, 1e-6),
+        ({"method": "gradient"}, 40, 0.02),
+        ({"method": "icem", "refine": "ilqr"}, 2, 1e-6),
+        ({"method": "icem", "refine": "gradient", "sampled_iterations": 2}, 30, 0.02),
+    ],
+)
+def test_planners_with_derivatives_reach_the_optimum(settings: dict, iterations: int, share: float) -> None:
+    result = _run(settings, iterations)
+    start = _best(_problem(9.0), np.zeros((HORIZON, JOINTS))).cost
+    optimum = _best(_problem(9.0), riccati()).cost
+    assert optimum - 1e-9 <= result.best.cost < optimum + share * (start - optimum)
+
+
+def test_refinement_begins_after_the_sampled_iterations() -> None:
+    sampled = _run({"method": "icem"}, 2)
+    same = _run({"method": "icem", "refine": "ilqr", "sampled_iterations": 2}, 2)
+    refined = _run({"method": "icem", "refine": "ilqr", "sampled_iterations": 1}, 2)
+    assert same.best.cost == sampled.best.cost
+    assert refined.best.cost < sampled.best.cost
+
+
+@pytest.mark.parametrize("refiner", [Descent(), LinearQuadratic()])
+def test_derivatives_that_are_not_finite_change_nothing(refiner) -> None:
+    class Broken(Servo):
+        def gradient(self, *args):
+            return np.full((HORIZON, JOINTS), np.nan)
+
+        def expand(self, *args):
+            expansion = super().expand(*args)
+            return replace(expansion, gradient=np.full_like(expansion.gradient, np.inf))
+
+    problem = replace(_problem(1.0), derivatives=Broken())
+    best = _best(problem, np.full((HORIZON, JOINTS), 0.1))
+    np.testing.assert_array_equal(refiner.candidates(problem, best, 4), np.repeat(best.knots[None], 4, axis=0))
+
+
+def _problem(bound: float) -> Problem:
+    goals = (np.zeros((HORIZON, 3)), np.zeros((HORIZON, JOINTS)), np.ones(1))
+    limits = KnotLimits(np.full(JOINTS, bound), np.full(JOINTS, 90.0))
+    spread = np.full(JOINTS, 0.3)
+    return Problem(SERVO, SERVO, START, FIRST, Objective.plain(*goals), limits, SMOOTHNESS, spread, 0.01 * spread)
+
+
+def _best(problem: Problem, knots: np.ndarray) -> Best:
+    scores = SERVO.evaluate(START, mean_actions(knots[None], FIRST), problem.objective)
+    rows = (scores.position[0], scores.velocity[0], scores.effort[0], scores.variance[0], scores.epistemic[0])
+    return Best(float(scores.cost[0, 0]), knots, *rows, ())
+
+
+def _run(settings: dict, iterations: int):
+    config = PlannerConfig(**settings)
+    nothing = np.zeros((0, HORIZON, JOINTS))
+    chosen = Settings(iterations, 6, Risk("mean"), 0, refiner_of(config), config.sampled_iterations)
+    budget = (VirtualClock(), 1_000_000, np.random.default_rng(0))
+    begin = Begin(np.zeros((HORIZON, JOINTS)), nothing)
+    result = optimize(_problem(9.0), method_of(config, HORIZON), begin, lambda _: nothing, chosen, *budget)
+    assert result is not None
+    return result
