@@ -45,7 +45,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RetrainConfig:
     return RetrainConfig((log,), folder / "models", arm, T0_NS, fit=QUICK)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainConfig) -> None:
     stages: list[str] = []
     registry = Registry(config.models, config.arm.name)
@@ -83,7 +83,7 @@ def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainC
     assert verify_bundle(second.path, config.arm).parents == ("planar/2",)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_what_a_candidate_is_judged_by_it_has_not_seen(config: RetrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of training and judging never meet, and what both stand on stays a margin away."""
     seen: dict[str, Any] = {}
