@@ -7,9 +7,8 @@ import numpy as np
 from mbrl_control.deployment.check import GRADIENT, JACOBIAN, CheckedBundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.golden import compare, golden_case
-from mbrl_control.deployment.graph_names import MOST_OBSTACLES
 from mbrl_control.deployment.session import Session
-from mbrl_control.planning.protocol import Expansion, Objective
+from mbrl_control.planning.protocol import MOST_OBSTACLES, Expansion, Objective
 from mbrl_control.signals import Array
 
 _FAR_M = 1e3

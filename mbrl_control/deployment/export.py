@@ -26,7 +26,6 @@ from mbrl_control.deployment.graph_names import (
     GRADIENT_OUTPUTS,
     JACOBIAN_INPUTS,
     JACOBIAN_OUTPUTS,
-    MOST_OBSTACLES,
     OBSTACLES,
     PARTICLES,
     ROLLOUT_BATCH_AXES,
@@ -37,8 +36,9 @@ from mbrl_control.deployment.graph_names import (
     STEP_OUTPUTS,
 )
 from mbrl_control.deployment.jacobian_graph import JacobianGraph
-from mbrl_control.deployment.rollout_graph import RolloutGraph
+from mbrl_control.deployment.rollout_graph import RolloutGraph, ScoredSteps
 from mbrl_control.deployment.step_graph import StepGraph
+from mbrl_control.planning.protocol import MOST_OBSTACLES
 
 _OPSET = 20
 _TRACED = 3
@@ -47,7 +47,7 @@ _TRACED_FULL = (_TRACED, 11, 13)
 """Sequences, particles, obstacles."""
 
 
-def rollout_inputs(graph: RolloutGraph, batch: int) -> tuple[torch.Tensor, ...]:
+def rollout_inputs(graph: ScoredSteps, batch: int) -> tuple[torch.Tensor, ...]:
     """Zeros of the shapes of `ROLLOUT_INPUTS` for ``batch`` sequences."""
     joints, horizon = graph.shape.joints, graph.graph.horizon
     shapes = ((graph.shape.state,), (batch, horizon, joints), *_goal_shapes(graph))
@@ -73,7 +73,7 @@ def jacobian_inputs(graph: FullRolloutGraph) -> tuple[torch.Tensor, ...]:
     return tuple(torch.zeros(shape) for shape in shapes)
 
 
-def _goal_shapes(graph: RolloutGraph) -> tuple[tuple[int, ...], ...]:
+def _goal_shapes(graph: ScoredSteps) -> tuple[tuple[int, ...], ...]:
     horizon = graph.graph.horizon
     return (horizon, 3), (horizon, graph.shape.joints), (len(graph.term_names),)
 

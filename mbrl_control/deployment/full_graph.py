@@ -14,7 +14,7 @@ from functools import partial
 import torch
 
 from mbrl_control.deployment.obstacles import CapsuleBodies
-from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph, Simulated, moments
+from mbrl_control.deployment.rollout_graph import GraphShape, ScoredSteps, Simulated, moments
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.rigid_prior import RigidTerms
 from mbrl_control.rewards.terms import terms_of
@@ -22,7 +22,7 @@ from mbrl_control.rewards.total import total_cost
 from mbrl_control.robot import Arm
 
 
-class FullRolloutGraph(RolloutGraph):
+class FullRolloutGraph(ScoredSteps):
     """`FULL_INPUTS` -> `ROLLOUT_OUTPUTS`, costs [P E, B].
 
     As `RolloutGraph`, and obstacles [N, 7], noise [P, H, E, 2J] standard normal, shuffle [P, H, E] the member whose
@@ -33,7 +33,7 @@ class FullRolloutGraph(RolloutGraph):
         super().__init__(ensemble, arm, graph, extended=True)
         self.bodies = CapsuleBodies(arm)
 
-    def forward(  # type: ignore[override]  # further inputs
+    def forward(
         self,
         state: torch.Tensor,
         actions: torch.Tensor,

@@ -22,7 +22,5 @@ ROLLOUT_OUTPUTS = tuple(ROLLOUT_BATCH_AXES)
 BATCH, PARTICLES, OBSTACLES, SCENARIOS = "sequences", "particles", "obstacles", "scenarios"
 """Names of the open axes: whoever opens a graph fixes them. Scenarios: particles times members."""
 GRADIENT_OUTPUTS = ("cost", "gradient")
-MOST_OBSTACLES = 8
-"""That derivatives are taken of: their graphs have no open axis."""
 JACOBIAN_INPUTS = ("state", ACTIONS, "goal_position", "goal_joint", "weights", "obstacles")
 JACOBIAN_OUTPUTS = ("motion_after", "jacobian", "stage_gradient", "stage_hessian")

@@ -16,10 +16,11 @@ import torch
 from torch import nn
 
 from mbrl_control.deployment.errors import ParityError
-from mbrl_control.deployment.graph_names import ACTIONS, MOST_OBSTACLES
+from mbrl_control.deployment.graph_names import ACTIONS
 from mbrl_control.deployment.particles import Particles
 from mbrl_control.deployment.rollout_graph import RolloutGraph
 from mbrl_control.deployment.session import Float32, Session, worst_difference
+from mbrl_control.planning.protocol import MOST_OBSTACLES
 from mbrl_control.rewards.names import term_names
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, CommandInterface

@@ -70,11 +70,8 @@ HandOver = Callable[[int, torch.Tensor, torch.Tensor, RigidTerms | None], tuple[
 step begins with."""
 
 
-class RolloutGraph(FoldedStep):
-    """`ROLLOUT_INPUTS` -> `ROLLOUT_OUTPUTS`.
-
-    state [S], actions [B, H, J], goal_position [H, 3], goal_joint [H, J], weights [T].
-    """
+class ScoredSteps(FoldedStep):
+    """What every graph of a whole rollout is made of: steps over the horizon, and what their costs and spreads read."""
 
     lower: torch.Tensor
     upper: torch.Tensor
@@ -95,22 +92,6 @@ class RolloutGraph(FoldedStep):
         self.register_buffer("per_action", (1.0 / unit).float()[:, None])
         for name, matrix in zip(("decay", "moved", "past"), self.prior.noise_propagation(graph.horizon), strict=True):
             self.register_buffer(name, matrix.float())
-
-    def forward(
-        self,
-        state: torch.Tensor,
-        actions: torch.Tensor,
-        goal_position: torch.Tensor,
-        goal_joint: torch.Tensor,
-        weights: torch.Tensor,
-    ) -> tuple[torch.Tensor, ...]:
-        commands = actions.permute(1, 2, 0)
-        simulated = self.simulate(state, commands)
-        mean, between = moments(simulated.means)
-        rollout = self.outcome(simulated.means, between, state, commands, goal_position, goal_joint, None)
-        total = total_cost(rollout, terms_of(self.term_names), weights)
-        epistemic, aleatoric, *means = self.predicted(mean, between, simulated, rollout)
-        return total.cost, epistemic, aleatoric, total.terms, *means
 
     def outcome(
         self,
@@ -197,6 +178,29 @@ class RolloutGraph(FoldedStep):
         summed = torch.matmul(self.past, position.transpose(0, 1)) + torch.matmul(self.moved, shaken)
         settled = torch.matmul(self.decay, shaken)
         return torch.cat([summed.transpose(0, 1), settled.transpose(0, 1), effort], dim=1)
+
+
+class RolloutGraph(ScoredSteps):
+    """`ROLLOUT_INPUTS` -> `ROLLOUT_OUTPUTS`.
+
+    state [S], actions [B, H, J], goal_position [H, 3], goal_joint [H, J], weights [T].
+    """
+
+    def forward(
+        self,
+        state: torch.Tensor,
+        actions: torch.Tensor,
+        goal_position: torch.Tensor,
+        goal_joint: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        commands = actions.permute(1, 2, 0)
+        simulated = self.simulate(state, commands)
+        mean, between = moments(simulated.means)
+        rollout = self.outcome(simulated.means, between, state, commands, goal_position, goal_joint, None)
+        total = total_cost(rollout, terms_of(self.term_names), weights)
+        epistemic, aleatoric, *means = self.predicted(mean, between, simulated, rollout)
+        return total.cost, epistemic, aleatoric, total.terms, *means
 
 
 def moments(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -51,14 +51,16 @@ class Quadratic:
         return change.reshape(self.shape)
 
 
-def condensed(problem: Problem, best: Best) -> Quadratic:
-    """About ``best``, whose predicted motion gives the states."""
+def condensed(problem: Problem, best: Best) -> Quadratic | None:
+    """About ``best``, whose predicted motion gives the states; None where a derivative is not finite."""
     derivatives, objective = problem.derivatives, problem.objective
     if derivatives is None:
         raise ValueError("no derivatives: open the model with them")
     actions = mean_actions(best.knots[None], problem.first_knot)[0]
     states = trajectory_states(problem.state, actions, best.position, best.velocity)
     expansion = derivatives.expand(states, actions, objective)
+    if not all(np.isfinite(part).all() for part in (expansion.jacobian, expansion.gradient, expansion.hessian)):
+        return None
     response = motion_response(expansion, states.shape[1])
     horizon, joints = actions.shape
     flat = response.reshape(-1, horizon * joints)

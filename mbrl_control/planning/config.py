@@ -10,12 +10,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from mbrl_control.planning.methods.noise import Interpolation
+from mbrl_control.planning.protocol import MOST_OBSTACLES
 from mbrl_control.planning.risk import Risk, RiskName
 from mbrl_control.rewards.names import FURTHER_NAMES, default_weights
 from mbrl_control.signals import Array, GoalKind
 
-MOST_OBSTACLES = 8
-"""That the exported derivatives have room for."""
 MethodName = Literal["icem", "cem", "mppi", "random_shooting", "gradient", "ilqr"]
 RefinerName = Literal["none", "gradient", "ilqr"]
 

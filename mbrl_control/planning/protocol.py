@@ -13,6 +13,8 @@ import numpy as np
 
 from mbrl_control.signals import Array
 
+MOST_OBSTACLES = 8
+"""Of an objective: exported derivatives have no open axis."""
 UNLIMITED = 1e30
 """rad/s, a trust that no spread exceeds; finite in float32."""
 

@@ -137,12 +137,13 @@ _BY_NAME = {
     "speed_limit": Term(speed_limit),
     "spread": Term(spread),
     "obstacle": Term(obstacle),
+    ENERGY: Term(energy),
 }
 
 
 def terms_of(names: tuple[str, ...]) -> tuple[Term, ...]:
     """In the order of ``names``, as `rewards.names.term_names` has them."""
-    return tuple(Term(energy) if name == ENERGY else _BY_NAME[name] for name in names)
+    return tuple(_BY_NAME[name] for name in names)
 
 
 def _robust(squared: torch.Tensor, softness: float) -> torch.Tensor:

@@ -179,15 +179,17 @@ def test_refinement_begins_after_the_sampled_iterations() -> None:
     assert refined.best.cost < sampled.best.cost
 
 
+@pytest.mark.parametrize("part", ["jacobian", "gradient", "hessian"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("refiner", [Descent(), LinearQuadratic()])
-def test_derivatives_that_are_not_finite_change_nothing(refiner) -> None:
+def test_derivatives_that_are_not_finite_change_nothing(refiner, bad: float, part: str) -> None:
     class Broken(Servo):
         def gradient(self, *args):
-            return np.full((HORIZON, JOINTS), np.nan)
+            return np.full((HORIZON, JOINTS), bad)
 
         def expand(self, *args):
             expansion = super().expand(*args)
-            return replace(expansion, gradient=np.full_like(expansion.gradient, np.inf))
+            return replace(expansion, **{part: np.full_like(getattr(expansion, part), bad)})
 
     problem = replace(_problem(1.0), derivatives=Broken())
     best = _best(problem, np.full((HORIZON, JOINTS), 0.1))

@@ -61,7 +61,7 @@ class LinearQuadratic:
     def candidates(self, problem: Problem, best: Best, count: int) -> Array:
         """See Refiner; unchanged where a derivative is not finite."""
         quadratic = condensed(problem, best)
-        if not (np.isfinite(quadratic.gradient).all() and np.isfinite(quadratic.hessian).all()):
+        if quadratic is None:
             return np.repeat(best.knots[None], count, axis=0)
         steps = [quadratic.step(damping) for damping in _DAMPINGS]
         rounds = -(-count // len(steps))

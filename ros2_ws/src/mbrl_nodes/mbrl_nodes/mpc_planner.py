@@ -124,7 +124,7 @@ class MpcPlanner(GraphNode):
             return
         try:
             self._planner.use(planning_model(self._slot.current, self._config))
-        except PlannerConfigError as error:
+        except (BundleError, PlannerConfigError) as error:
             self._slot.rollback()
             self._refuse_model(str(error))
 
