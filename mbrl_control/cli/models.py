@@ -72,17 +72,18 @@ def verify(
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
-    """Check hashes, sizes, names and shapes, then run both graphs against their golden case.
+    """Check hashes, sizes, names and shapes, then run every graph against its golden case.
 
     Example: mbrl-control models verify 2 --robot panda --registry out/demo/registry
     """
     from mbrl_control.deployment.check import read_bundle
-    from mbrl_control.deployment.evaluator import OnnxEvaluator, OnnxStepModel
+    from mbrl_control.deployment.evaluator import DeployedModel, Opening
 
     bundles = _registry(registry, robot, command)
     bundle = read_bundle(bundles.path(_chosen(bundles, version)), _arm(robot, command))
-    OnnxEvaluator(bundle)
-    OnnxStepModel(bundle)
+    DeployedModel(bundle)
+    if bundle.manifest.extended:
+        DeployedModel(bundle, Opening(derivatives=True))
     typer.echo(f"{bundle.path}: ok, {bundle.manifest.model_id}, manifest {bundle.manifest_sha256[:12]}")
 
 
