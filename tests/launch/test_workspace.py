@@ -10,8 +10,9 @@ import pytest
 
 from tests.architecture.source import NODES, ROOT, node_names
 from tests.launch.workspace import WHOLE, Workspace, build
+from tests.patience import SLOW_S
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(SLOW_S)
 LAYOUTS = {"plain": (), "symlinks, as developers do": ("--symlink-install",), "merged": ("--merge-install",)}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.architecture.source import MESSAGES, NODES, ROOT
+from tests.patience import HUNG_S
 
 WHOLE = "MBRL_WHOLE_WORKSPACE"
 """Set (continuous integration does): mbrl_msgs is built too, which takes a minute; else the environment's serves."""
@@ -26,7 +27,7 @@ class Workspace:
     def prefix(self, package: str) -> Path:
         return self.install if self.merged else self.install / package
 
-    def run(self, command: list[str], timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def run(self, command: list[str], timeout_s: float = HUNG_S) -> subprocess.CompletedProcess[str]:
         """A command in a shell that has sourced the workspace, far from the checkout."""
         line = f"source {shlex.quote(str(self.install / 'setup.bash'))} && exec {shlex.join(command)}"
         return subprocess.run(

@@ -26,9 +26,10 @@ from mbrl_control.robot import load_arm
 from mbrl_control.safety.config import limits_of
 from mbrl_control.safety.controllers import ControllerInterface
 from sim.truth_file import read_truth
+from tests.patience import HUNG_S, SLOW_S
 from tests.ros.slowed import REAL_TIME_FACTOR, pause
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(SLOW_S)]
 ATTEMPTS = 3
 WATCH_S = 0.002
 """The relay's period: a step of its ramp."""
@@ -70,11 +71,11 @@ def move_and_end_the_relay(run: Session) -> None:
             turned = threading.Event()
             mover = threading.Thread(target=keep_moving, args=(task, turned))
             mover.start()
-            assert turned.wait(60.0)
+            assert turned.wait(HUNG_S)
             # On the way back, by the graph's own progress: 0.3 s after the turn the arm is near its highest speed.
             pause(0.3)
             os.kill(graph.nodes["command_relay"].process.pid, signal.SIGINT)
-            graph.nodes["command_relay"].process.wait(5.0)
+            graph.nodes["command_relay"].process.wait(HUNG_S)
             pause(0.5)
         mover.join()
 

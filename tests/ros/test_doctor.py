@@ -13,8 +13,9 @@ import pytest
 
 from mbrl_control.cli.doctor_checks import round_trip, shared_memory
 from mbrl_control.cli.processes import free_domain, graph_environment
+from tests.patience import HUNG_S, SLOW_S
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(SLOW_S)]
 ROOT = Path(__file__).parents[2]
 OWN_SHM = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev/shm && exec "$@"', "sh")
 """A container's fault: the process that follows gets a /dev/shm of its own."""
@@ -41,7 +42,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def test_the_report_of_this_machine_is_whole() -> None:
     code = "from mbrl_control.cli.main import main; main(['doctor', '--json'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HUNG_S, check=False)
     (line,) = done.stdout.splitlines()
     report = json.loads(line)
     assert set(report) == {"ok", "checks"}

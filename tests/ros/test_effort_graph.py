@@ -19,9 +19,10 @@ from mbrl_control.report.run_data import RunData, read_run
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface
 from sim.truth_file import TruthLog, read_truth
+from tests.patience import SLOW_S
 from tests.ros.slowed import REAL_TIME_FACTOR
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(SLOW_S)]
 ARM = load_arm(arm_file("planar"), CommandInterface.EFFORT)
 WINDOW_S = 2.0
 LAPS = ("fresh", "payload", "relearned")

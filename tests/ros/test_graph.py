@@ -22,9 +22,10 @@ from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import OperatorState
 from sim.truth_file import read_truth
+from tests.patience import HUNG_S, SLOW_S
 from tests.ros.slowed import REAL_TIME_FACTOR, pause
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(SLOW_S)]
 ARM = load_arm(arm_file("planar"))
 TARGET = forward_kinematics(ARM, ARM.home + 0.3)
 
@@ -69,7 +70,7 @@ def keep_moving(task: TaskClient) -> None:
 
 def kill_guard(graph: Graph) -> None:
     os.kill(graph.nodes["guard"].process.pid, signal.SIGKILL)
-    graph.nodes["guard"].process.wait(5.0)
+    graph.nodes["guard"].process.wait(HUNG_S)
     with pytest.raises(GraphFailed, match="guard ended with status -9"):
         graph.check()
 

@@ -14,9 +14,10 @@ from mbrl_control.graph import load_graph
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.robot import load_arm
 from sim.truth_file import read_truth
+from tests.patience import SLOW_S
 from tests.ros.slowed import REAL_TIME_FACTOR
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(SLOW_S)]
 ARM = load_arm(arm_file("planar"))
 TARGET = forward_kinematics(ARM, ARM.home + 0.3)
 

@@ -15,6 +15,7 @@ from mbrl_control.learning.fit_ensemble import FitSettings
 from mbrl_control.robot import load_arm
 from sim.engines import Simulator
 from sim.randomization import randomized_plant
+from tests.patience import SLOW_S
 
 PLANAR = Path(__file__).parents[2] / "sim/robots/planar.yaml"
 
@@ -24,7 +25,7 @@ def experiment(targets: int = 2) -> Experiment:
     return Experiment(PLANAR, (4,), randomization_seed=9, targets=targets, window_s=2.0, excite_s=72.0, fit=fit)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(SLOW_S)
 def test_a_direction_gives_a_plain_and_a_randomized_row() -> None:
     plain, randomized = measure(experiment(), Simulator.PYBULLET)
     assert (plain.condition, randomized.condition) == (Condition.PLAIN, Condition.RANDOMIZED)

@@ -15,6 +15,7 @@ from mbrl_control.cli import processes
 from mbrl_control.cli.awake import give_way_as_session, halts_are_dear, keep_awake, let_sleep
 from mbrl_control.cli.processes import Graph, NodeProcess
 from mbrl_control.graph import NodeSpec, NodeStart
+from tests.patience import HUNG_S
 
 
 def machine(root: Path, flags: str, driver: str | None) -> Path:
@@ -71,7 +72,7 @@ def test_each_processor_gets_one_that_gives_way_to_everything_and_they_end() -> 
     allowed = os.sched_getaffinity(0)
     children = keep_awake(allowed)
     try:
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + HUNG_S
         while any(os.sched_getscheduler(child.pid) != os.SCHED_IDLE for child in children):
             assert time.monotonic() < deadline, "a child never became idle-class"
             time.sleep(0.05)
@@ -107,7 +108,7 @@ def test_they_end_with_a_parent_that_is_killed(disposition: str) -> None:
             "-c",
             "import signal, sys, time; from mbrl_control.cli.awake import keep_awake\n"
             f"signal.signal(signal.SIGINT, signal.{disposition})\n"
-            "print(*(child.pid for child in keep_awake({int(sys.argv[1])})), flush=True); time.sleep(60)",
+            "print(*(child.pid for child in keep_awake({int(sys.argv[1])})), flush=True); time.sleep(3600)",
             str(min(os.sched_getaffinity(0))),
         ],
         stdout=subprocess.PIPE,
@@ -119,7 +120,7 @@ def test_they_end_with_a_parent_that_is_killed(disposition: str) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + HUNG_S
     while any(_runs(pid) for pid in pids):
         assert time.monotonic() < deadline, f"{pids} outlived their parent"
         time.sleep(0.05)

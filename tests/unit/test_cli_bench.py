@@ -13,6 +13,7 @@ import pytest
 
 from mbrl_control.cli.bench import known_benches, listing
 from mbrl_control.cli.errors import UserError
+from tests.patience import HUNG_S
 
 ROOT = Path(__file__).parents[2]
 ECHO = '''"""Says what it was given.
@@ -33,7 +34,7 @@ import time
 
 def main():
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 
 main()
 '''
@@ -59,7 +60,7 @@ def command(checkout: Path, *arguments: str) -> list[str]:
 def run(checkout: Path, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        command(checkout, *arguments), capture_output=True, text=True, env=env, cwd=cwd, timeout=60, check=False
+        command(checkout, *arguments), capture_output=True, text=True, env=env, cwd=cwd, timeout=HUNG_S, check=False
     )
 
 
@@ -101,7 +102,7 @@ def test_ending_the_verb_ends_the_bench(checkout: Path) -> None:
         assert verb.stdout.readline() == "ready\n"
         verb.send_signal(signal.SIGTERM)
         # Standard output ends when the bench, which holds it too, has ended.
-        assert verb.communicate(timeout=30)[0] == ""
+        assert verb.communicate(timeout=HUNG_S)[0] == ""
     assert verb.returncode != 0
 
 

@@ -15,6 +15,7 @@ import yaml
 from mbrl_control.cli.interrupt import interruptible
 from mbrl_control.cli.locations import arm_file, launch_file
 from mbrl_control.graph import NODES, GraphError, load_graph
+from tests.patience import HUNG_S
 
 SHIPPED = launch_file("graph.yaml").read_text()
 
@@ -111,13 +112,13 @@ def test_a_terminated_verb_takes_its_child_with_it(tmp_path: Path) -> None:
     )
     pid_file = tmp_path / "pid"
     child = tmp_path / "child"
-    child.write_text(f"#!/bin/sh\necho $$ > {pid_file}\nexec sleep 60\n")
+    child.write_text(f"#!/bin/sh\necho $$ > {pid_file}\nexec sleep 3600\n")
     child.chmod(0o755)
     parent = subprocess.Popen([sys.executable, "-c", code, str(child)], stderr=subprocess.DEVNULL)
     while not pid_file.exists() or not pid_file.read_text().strip():
         assert parent.poll() is None
         time.sleep(0.02)
     parent.terminate()
-    parent.wait(20)
+    parent.wait(HUNG_S)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)

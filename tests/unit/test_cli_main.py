@@ -12,6 +12,7 @@ import typer
 
 from mbrl_control.cli import main as cli
 from mbrl_control.cli.errors import Refused, UserError, exit_status, one_line
+from tests.patience import HUNG_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +21,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     code = "import sys; from mbrl_control.cli.main import main; main(sys.argv[1:])"
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TERMINAL_WIDTH": "200", "NO_COLOR": "1"}
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=HUNG_S, check=False)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=HUNG_S, check=False
     )
     assert done.returncode == 0, done.stderr
     for verb in ("demo", "up", "robot", "models", "log", "retrain", "doctor", "bench"):

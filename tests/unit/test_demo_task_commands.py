@@ -18,6 +18,7 @@ from mbrl_control.cli.processes import free_domain, graph_environment
 from mbrl_control.cli.spawn import spawn
 from mbrl_nodes.command_line import CommandError, number, points, read_command, text, whole
 from mbrl_nodes.demo_task import ENDED, IDLE_END
+from tests.patience import HUNG_S
 
 NAMES = ("reach", "hold")
 NO_COMMANDS: dict[bytes, str] = {
@@ -58,7 +59,7 @@ def terminal(tmp_path: Path) -> Any:
 
 def test_bad_lines_are_answered_one_by_one_and_the_end_of_input_is_told(terminal: Any, tmp_path: Path) -> None:
     lines = 'hello\n{"do": "fly"}\n\n{"do": "track", "phase": "x"}\n{"do": "await_model", "model_id": ""}\n'
-    output, _ = terminal.communicate(lines, timeout=40.0)
+    output, _ = terminal.communicate(lines, timeout=HUNG_S)
     told = [json.loads(line) for line in output.splitlines()]
     # What waits on standard input already may be answered before the node says that it is there.
     events = [event for event in told if "node" not in event]
@@ -78,13 +79,13 @@ def test_an_open_terminal_waits_and_ends_in_order_with_a_signal(terminal: Any, t
     assert terminal.poll() is None
     terminal.send_signal(signal.SIGHUP)
     assert json.loads(terminal.stdout.readline()) == {"event": "closed", "reason": IDLE_END}
-    assert terminal.wait(20.0) == 0, (tmp_path / "log").read_text()
+    assert terminal.wait(HUNG_S) == 0, (tmp_path / "log").read_text()
 
 
 def test_hold_is_tried_at_once_and_ends_what_runs_and_what_waits(terminal: Any) -> None:
     """No graph runs: the guard's service is not there, which is told; the commands do not go on."""
     lines = '{"do": "await_model", "model_id": "x"}\n{"do": "payload", "mass": 1}\n{"do": "hold"}\n'
-    output, _ = terminal.communicate(lines, timeout=40.0)
+    output, _ = terminal.communicate(lines, timeout=HUNG_S)
     events = [event for event in map(json.loads, output.splitlines()) if "node" not in event]
     assert [(event["event"], event.get("do")) for event in events] == [
         ("error", "await_model"),
@@ -108,7 +109,7 @@ def test_a_signal_in_the_middle_of_a_command_asks_for_a_hold_first(terminal: Any
     (closed,) = (event for event in events if event["event"] == "closed")
     assert "could not be told to hold" in closed["reason"]
     assert "guard/hold" in closed["reason"]
-    assert terminal.wait(20.0) == 0
+    assert terminal.wait(HUNG_S) == 0
 
 
 @pytest.mark.parametrize("value", ["60", True, None, float("nan"), float("inf"), -1.0, 0.0, 0, [1.0]])

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from mbrl_control.cli.doctor_checks.processors import Processors
 from mbrl_control.cli.doctor_checks.scheduling import Wakeups
 from mbrl_control.cli.locations import launch_file
 from mbrl_control.graph import load_graph
+from tests.patience import HUNG_S
 
 GIB, MIB = 2**30, 2**20
 
@@ -159,7 +159,7 @@ class TestWakeups:
         assert (guard.priority, guard.processor) == (scheduling.GUARD_PRIORITY, "others")
 
     def test_the_child_measures(self) -> None:
-        ended = children.run_module(scheduling._PROBE, "0.2", limit_s=20.0)
+        ended = children.run_module(scheduling._PROBE, "0.2", limit_s=HUNG_S)
         measured = scheduling.wakeups(ended)
         assert (measured.failure, measured.ticks, measured.scheduling) == (None, 40, "SCHED_OTHER")
         assert 0.0 < measured.p99_ms <= measured.max_ms
@@ -229,23 +229,22 @@ class TestMachine:
 
 class TestChildren:
     def test_what_it_printed_before_it_failed_counts(self) -> None:
-        ended = children.run_code("print('{\"a\": 1}\\nnoise\\n[2]', flush=True); raise ValueError('x')", 20.0)
+        ended = children.run_code("print('{\"a\": 1}\\nnoise\\n[2]', flush=True); raise ValueError('x')", HUNG_S)
         assert ended.failure == "ValueError: x"
         assert ended.told == ({"a": 1},)
 
     def test_one_that_hangs_is_ended(self) -> None:
-        begin = time.monotonic()
-        ended = children.run_code("import time; print('{\"a\": 1}', flush=True); time.sleep(60)", 1.5)
-        assert ended.failure == "no answer within 2 s"
+        # A shell: the interpreter alone may take longer than this limit on a slow machine.
+        ended = children.run_child(["sh", "-c", """echo '{"a": 1}'; exec sleep 3600"""], 3.0)
+        assert ended.failure == "no answer within 3 s"
         assert ended.told == ({"a": 1},)
-        assert time.monotonic() - begin < 30
 
     def test_one_that_crashes_or_is_not_there(self) -> None:
-        assert children.run_code("import os; os.kill(os.getpid(), 11)", 20.0).failure == "ended by signal 11"
+        assert children.run_code("import os; os.kill(os.getpid(), 11)", HUNG_S).failure == "ended by signal 11"
         assert children.run_child(["/no/such/program"], 5.0).failure == "/no/such/program: No such file or directory"
 
     def test_one_that_says_nothing(self) -> None:
-        assert children.run_code("import sys; sys.exit(3)", 20.0).failure == "exit status 3"
+        assert children.run_code("import sys; sys.exit(3)", HUNG_S).failure == "exit status 3"
 
 
 class TestReport:

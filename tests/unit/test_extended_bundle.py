@@ -19,9 +19,10 @@ from mbrl_control.planning.condensed import trajectory_states
 from mbrl_control.planning.config import Obstacle, PlannerConfig
 from mbrl_control.planning.protocol import UNLIMITED, Objective
 from mbrl_control.robot import Arm, load_arm
+from tests.patience import SLOW_S
 
 ROBOTS = Path(__file__).parents[2] / "sim/robots"
-pytestmark = pytest.mark.timeout(900)  # recording the derivatives takes minutes on a slow machine
+pytestmark = pytest.mark.timeout(SLOW_S)  # recording the derivatives takes minutes on a slow machine
 HORIZON, MEMBERS, BATCH = 3, 2, 4
 NOWHERE = np.zeros((0, 7))
 

@@ -26,6 +26,7 @@ from mbrl_control.replay.transitions import Grid, transitions_from_streams
 from mbrl_control.retrain import RetrainConfig, retrain
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import Transitions
+from tests.patience import SLOW_S
 from tests.unit.synthetic_log import T0_NS, Arm, arm_streams, write_streams
 
 QUICK = FitSettings(trained_members=3, elites=2, width=24, epochs=20, max_seconds=600.0)
@@ -45,7 +46,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RetrainConfig:
     return RetrainConfig((log,), folder / "models", arm, T0_NS, fit=QUICK)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(SLOW_S)
 def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainConfig) -> None:
     stages: list[str] = []
     registry = Registry(config.models, config.arm.name)
@@ -83,7 +84,7 @@ def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainC
     assert verify_bundle(second.path, config.arm).parents == ("planar/2",)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(SLOW_S)
 def test_what_a_candidate_is_judged_by_it_has_not_seen(config: RetrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of training and judging never meet, and what both stand on stays a margin away."""
     seen: dict[str, Any] = {}

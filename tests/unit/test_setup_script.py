@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HUNG_S
+
 SCRIPT = Path(__file__).parents[2] / ".ci" / "setup.sh"
 
 
@@ -16,7 +18,7 @@ def call(folder: Path, commands: str) -> subprocess.CompletedProcess[str]:
     """The script's functions in ``folder``, without its main flow."""
     code = f"source <(sed '/^case /,$d' '{SCRIPT}'); {commands}"
     command = ["bash", "-c", code, str(folder / ".ci" / "setup.sh")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HUNG_S, check=False)
 
 
 def install(folder: Path, name: str, version: str) -> Path:

@@ -16,7 +16,7 @@ from mbrl_control.cli.task_client import TaskClient, TaskError
 BEGIN = "import signal, sys, time\n"
 READY = 'print(\'{"state": "active"}\', flush=True)'
 END = "open(sys.argv[-1], 'w').write"
-BUSY = f"{BEGIN}try:\n  {READY}; time.sleep(60)\nexcept KeyboardInterrupt:\n  {END}('held')"
+BUSY = f"{BEGIN}try:\n  {READY}; time.sleep(3600)\nexcept KeyboardInterrupt:\n  {END}('held')"
 PATIENT = f"{BEGIN}{READY}; sys.stdin.read(); {END}('ended')"
 
 
