@@ -22,11 +22,11 @@ from benchmarks.swing_up_baselines import computed_torque, energy_pumping
 from benchmarks.swing_up_pictures import write_plot, write_strip
 from benchmarks.swing_up_run import ARM, UPRIGHT, Trace, static_torque, swing_by_law, swing_by_plans, torque_limit
 from mbrl_control.deployment.rollout_graph import GraphShape
+from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.learning.fit_ensemble import FitSettings, fit
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.excitation import ExcitationConfig
-from mbrl_control.planning.planner import PlanningModel
 from mbrl_control.replay.transitions import Grid, history_of, transitions_from_streams
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import CommandInterface
@@ -77,10 +77,9 @@ def _figures(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, lis
         "target_s": TARGET_S,
         "plan_budget_ms": BUDGET_MS,
     }
-    nominal, fitted = (
-        nominal_model(arm, arm.command_delay_s, GRAPH, SAMPLES),
-        _fitted(arm, options.excite, options.seed),
-    )
+    delay_s = arm.command_delay_s
+    nominal = nominal_model(arm, delay_s, GRAPH, SAMPLES)
+    fitted = planning_model(fitted_ensemble(arm, options.excite, options.seed), arm, delay_s, "fitted", GRAPH, SAMPLES)
     runs = {
         "nominal": partial(swing_by_plans, nominal, CONFIG),
         "fitted": partial(swing_by_plans, fitted, CONFIG),
@@ -97,13 +96,12 @@ def _figures(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, lis
     return figures, traces
 
 
-def _fitted(arm: Arm, seconds: float, seed: int) -> PlanningModel:
+def fitted_ensemble(arm: Arm, seconds: float, seed: int) -> ProbabilisticEnsemble:
     """Learned from motion near hanging, where the torque suffices; no row has seen the upper half."""
     lockstep = Lockstep(ARM, seed, interface=CommandInterface.EFFORT)
     excite(lockstep, seconds, ExcitationConfig(), seed)
     rows = transitions_from_streams([lockstep.streams()], Grid(arm.command_delay_s, history=history_of(arm)))
-    result = fit(rows, prior_of(arm, DT_S), torch.Generator().manual_seed(seed), FIT)
-    return planning_model(result.ensemble, arm, arm.command_delay_s, "fitted", GRAPH, SAMPLES)
+    return fit(rows, prior_of(arm, DT_S), torch.Generator().manual_seed(seed), FIT).ensemble
 
 
 def summary(traces: list[Trace], arm: Arm) -> dict[str, Any]:

@@ -18,6 +18,11 @@ from sim.randomization import SimParameters
 class MujocoArm(EngineArm):
     """:class:`sim.arm_sim.ArmSim` on MuJoCo."""
 
+    @property
+    def model(self) -> mujoco.MjModel:
+        """Of the plant as it is now; a copy of it is a model without error."""
+        return self._model
+
     def _load(self, arm_path: Path) -> None:
         self._model = _load_model(arm_path.with_suffix(".mjcf.xml"), self.arm)
         self._data = mujoco.MjData(self._model)

@@ -26,12 +26,11 @@ from mbrl_control.cli.session import Session, new_folder, run_verb
 from mbrl_control.cli.simulation import Simulator, load_filmed_arm
 from mbrl_control.cli.task_client import TaskClient
 from mbrl_control.cli.wiring import Wiring
-from mbrl_control.deployment.registry import Registry
 from mbrl_control.graph import NodeSpec, load_graph
 from mbrl_control.kinematics import sample_targets
 from mbrl_control.planning.figure_eight import figure_eight
 from mbrl_control.report.report_files import RUN_FILE, add_run_facts, run_facts, write_report
-from mbrl_control.robot import Arm, ArmError, load_arm
+from mbrl_control.robot import Arm, ArmError
 from mbrl_control.signals import CommandInterface
 
 SPEED_SCALE = 0.5
@@ -176,19 +175,8 @@ def retrain(session: Session, view: DemoView, phase: str | None) -> str:
 
 def measure_reference(session: Session, graph: Any, view: DemoView) -> None:
     """The same CPU work per cycle on recorded inputs, without ROS, in the planner's and the guard's place."""
-    graph.stop_node("mpc_planner")
-    graph.stop_node("guard")
-    bundle = active_bundle(session)
     with view.progress("reference", REFERENCE_S) as on_event:
-        run_references(session, graph, bundle, REFERENCE_S, on_event)
-
-
-def active_bundle(session: Session) -> Path:
-    """Folder of the bundle in use."""
-    registry = Registry(session.registry, load_arm(session.arm, session.wiring.command).model_name)
-    version = registry.active()
-    assert version is not None, "the demo has just used it"
-    return registry.path(version)
+        run_references(session, graph, REFERENCE_S, on_event)
 
 
 def draw_task(arm: Arm, options: DemoOptions, view: DemoView) -> PhaseTask:

@@ -26,7 +26,7 @@ from mbrl_control.cli.spawn import spawn
 from mbrl_control.deployment.layout_choice import load_measured
 from mbrl_control.planner_model import opening_of, planning_model
 from mbrl_control.planning.command_history import CommandHistory
-from mbrl_control.planning.config import read_config
+from mbrl_control.planning.config import PlannerConfig, read_config
 from mbrl_control.planning.planner import Planner
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.safety.config import GuardConfig
@@ -38,7 +38,7 @@ from mbrl_control.signals import BeliefState, CommandInterface, OperatorState, S
 Step = Callable[[Tick], bool]
 """One cycle; True when it was late."""
 KINDS = ("planner", "guard")
-PERIODS_NS = {"planner": 20_000_000, "guard": 5_000_000}
+GUARD_PERIOD_NS = 5_000_000
 NODES = {"planner": "mpc_planner", "guard": "guard"}
 _TOWARDS_RUNNING = {
     OperatorState.IDLE: Event.ARM,
@@ -47,8 +47,11 @@ _TOWARDS_RUNNING = {
 }
 
 
-def run_references(session: Session, graph: Graph, bundle: Path, seconds: float, on_event: Any) -> None:
-    """Both at once, each in its node's place; writes reference_planner.json and reference_guard.json."""
+def run_references(session: Session, graph: Graph, seconds: float, on_event: Any) -> None:
+    """Both at once, each in its node's place, which ends; writes reference_planner.json and reference_guard.json."""
+    for node in NODES.values():
+        graph.stop_node(node)
+    bundle = session.active_bundle()
     children = {}
     for kind in KINDS:
         replaced = next(start.spec for start in graph.starts if start.name == NODES[kind])
@@ -77,19 +80,23 @@ def main() -> None:
     recording = record(Path(folder) / "log.mcap")
     clock = SteadyClock()
     if kind == "planner":
-        step = _PlannerReference(arm, Path(bundle), Path(folder) / PLANNER_SETTINGS, recording, clock).step
+        config = read_config(Path(folder) / PLANNER_SETTINGS)
+        period_ns = round(config.period_s * 1e9)
+        step = _PlannerReference(arm, Path(bundle), config, recording, clock).step
     else:
+        period_ns = GUARD_PERIOD_NS
         step = _GuardReference(arm, recording, clock).step
     scheduling = take_placement()
     sys.setswitchinterval(5e-4)
     gc.collect()
     gc.freeze()
-    print(json.dumps(_measure(step, PERIODS_NS[kind], float(seconds), clock) | {"scheduling": scheduling}), flush=True)
+    print(json.dumps(_measure(step, period_ns, float(seconds), clock) | {"scheduling": scheduling}), flush=True)
 
 
-def _measure(step: Step, period_ns: int, seconds: float, clock: SteadyClock) -> dict[str, int]:
-    """Deadlines given up count as late, as they do in the graph."""
-    cadence, late, done = Cadence(period_ns, clock), 0, 0
+def _measure(step: Step, period_ns: int, seconds: float, clock: SteadyClock) -> dict[str, Any]:
+    """Deadlines given up count as late, as they do in the graph; and how far wake-ups are from a period apart, ms."""
+    cadence, late = Cadence(period_ns, clock), 0
+    woken_ns: list[int] = []
     wanted = round(seconds * 1e9) // period_ns
     index = 0
     while index < wanted:
@@ -97,8 +104,11 @@ def _measure(step: Step, period_ns: int, seconds: float, clock: SteadyClock) -> 
         index = tick.index
         if index <= wanted:
             late += step(tick)
-            done += 1
-    return {"cycles": wanted, "late": late + wanted - done}
+            woken_ns.append(tick.deadline_ns + tick.lateness_ns)
+    jitter_ms = np.abs(np.diff(woken_ns) - period_ns) * 1e-6
+    quantiles = {"p50": 50.0, "p99": 99.0, "max": 100.0}
+    jitter = {name: round(float(np.percentile(jitter_ms, share)), 4) for name, share in quantiles.items()}
+    return {"cycles": wanted, "late": late + wanted - len(woken_ns), "jitter_ms": jitter}
 
 
 class _Replay:
@@ -120,9 +130,9 @@ class _Replay:
 class _PlannerReference:
     """What mpc_planner does in a tick, less the messages."""
 
-    def __init__(self, arm: Arm, bundle: Path, settings: Path, recording: Recording, clock: SteadyClock) -> None:
+    def __init__(self, arm: Arm, bundle: Path, config: PlannerConfig, recording: Recording, clock: SteadyClock) -> None:
         self._joints, self._recording, self._clock = arm.joints, recording, clock
-        self._config = read_config(settings)
+        self._config = config
         self._planner = Planner(arm, self._config, clock, np.random.default_rng(0))
         model, _, _ = load_measured(bundle, arm, None, opening_of(self._config), clock)
         self._planner.use(planning_model(model, self._config))

@@ -18,6 +18,7 @@ from mbrl_control.cli.errors import UserError
 from mbrl_control.cli.processes import Graph, GraphFailed, free_domain, graph_environment
 from mbrl_control.cli.spawn import spawn
 from mbrl_control.cli.wiring import SIMULATED, Wiring
+from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.episode_log.schema import (
     BELIEF,
@@ -28,6 +29,8 @@ from mbrl_control.episode_log.schema import (
     SAFETY_STATUS,
 )
 from mbrl_control.graph import GraphError, NodeSpec, NodeStart, of_real_arm
+from mbrl_control.planning.config import PlannerConfig
+from mbrl_control.robot import load_arm
 
 PLANNER_SETTINGS = "planner.yaml"
 SPOKEN = (JOINT_STATES, BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS, MODEL_STATUS)
@@ -78,12 +81,25 @@ class Session:
         return self.folder / PLANNER_SETTINGS
 
     @property
+    def plan_period_s(self) -> float:
+        """Of the planner, which the guard judges the age of plans by."""
+        return float(self.settings.get("period_s", PlannerConfig().period_s))
+
+    @property
     def model_options(self) -> list[str]:
         """Of a verb that works on the run's models."""
         return [
             *("--robot", str(self.arm), "--registry", str(self.registry)),
             *("--command", self.wiring.command.value),
         ]
+
+    def active_bundle(self) -> Path:
+        """Folder of the bundle in use."""
+        registry = Registry(self.registry, load_arm(self.arm, self.wiring.command).model_name)
+        version = registry.active()
+        if version is None:
+            raise GraphFailed(f"{registry.folder}: no bundle is active; make one with `mbrl-control models prior`")
+        return registry.path(version)
 
     def parameters(self) -> dict[str, dict[str, Any]]:
         """Parameters of every node, those of the wiring among them."""
@@ -92,7 +108,7 @@ class Session:
             "data_logger": {"path": str(self.log)},
             "sim_driver": {"truth_file": str(self.truth), "seed": self.seed, "simulator": self.simulator},
             "command_relay": {"dry_run": self.wiring.dry_run},
-            "guard": {"speed_scale": self.speed_scale},
+            "guard": {"speed_scale": self.speed_scale, "plan_period": self.plan_period_s},
             "dynamics_model": {"models": str(self.registry)},
             "mpc_planner": {"seed": self.seed, "settings": str(self.planner_settings)},
             "collector": {"seed": self.seed, "speed_scale": self.speed_scale},

@@ -25,6 +25,7 @@ OWNED = frozenset(
         "dry_run",
         "models",
         "path",
+        "plan_period",
         "seed",
         "settings",
         "simulator",

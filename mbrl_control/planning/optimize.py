@@ -68,6 +68,8 @@ class AllScoresInvalid(ValueError):
 
 Proposer = Callable[[Population | None], Array]
 """Informed samples [N, H, J] of an iteration, given the population of the one before (None: the first)."""
+Optimizer = Callable[[Problem, Method, Begin, Proposer, Settings, Clock, int, np.random.Generator, int], Result | None]
+"""What `optimize` is."""
 
 
 def optimize(
@@ -103,7 +105,7 @@ def optimize(
             informed = [distribution.mean[None], propose(population)]
             first = np.concatenate([begin.elites, *informed] if done == 0 else informed)[:size]
             samples = np.concatenate([first, method.sample(distribution, size - len(first), generator)])
-        population, best = _score(project(samples, problem.first_knot, problem.limits), problem, settings.risk, best)
+        population, best = score(project(samples, problem.first_knot, problem.limits), problem, settings.risk, best)
         kept = (population if kept is None else kept.joined(population)).best(settings.elites)
         distribution = method.update(distribution, population, kept, problem.spread_floor)
         began, finished = finished, clock.now_ns()
@@ -115,7 +117,7 @@ def optimize(
     return Result(best, distribution.mean, kept.knots, done, finished, slowest)
 
 
-def _score(knots: Array, problem: Problem, risk: Risk, best: Best | None) -> tuple[Population, Best | None]:
+def score(knots: Array, problem: Problem, risk: Risk, best: Best | None) -> tuple[Population, Best | None]:
     """Score a population; also the best of these and the best before."""
     actions = mean_actions(knots, problem.first_knot)
     scores = problem.evaluator.evaluate(problem.state, actions, problem.objective)

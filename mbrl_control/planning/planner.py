@@ -20,7 +20,7 @@ from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.goals import PLANNED_KINDS
 from mbrl_control.planning.latency import DelayObserver
 from mbrl_control.planning.methods.choice import method_of, refiner_of
-from mbrl_control.planning.optimize import AllScoresInvalid, Proposer, Result, Settings, optimize
+from mbrl_control.planning.optimize import AllScoresInvalid, Optimizer, Proposer, Result, Settings, optimize
 from mbrl_control.planning.problem import Best, Problem
 from mbrl_control.planning.proposals import Target
 from mbrl_control.planning.protocol import UNLIMITED, Derivatives, Objective, RolloutEvaluator, StepModel
@@ -59,10 +59,19 @@ class PlanningModel:
 
 
 class Planner:
-    """Plans for one arm. ``clock`` also measures the budget, so that a virtual clock makes it exact."""
+    """Plans for one arm. ``clock`` also measures the budget, so that a virtual clock makes it exact. ``optimizer``:
+    another one than ours, to compare with (`bench plan`)."""
 
-    def __init__(self, arm: Arm, config: PlannerConfig, clock: Clock, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        arm: Arm,
+        config: PlannerConfig,
+        clock: Clock,
+        generator: np.random.Generator,
+        optimizer: Optimizer = optimize,
+    ) -> None:
         self._arm = arm
+        self._optimizer = optimizer
         self._config = config
         self._clock = clock
         self._generator = generator
@@ -243,7 +252,7 @@ class Planner:
         )
         budget = (self._clock, deadline_ns, self._generator, self._iteration_ns)
         begin = self._warm.begin(self._method, start.start_ns, self._grid.dt_ns)
-        result = optimize(problem, self._method, begin, propose, self._settings, *budget)
+        result = self._optimizer(problem, self._method, begin, propose, self._settings, *budget)
         if result is not None:
             self._warm.keep(result, start.start_ns)
             self._best = (start, result.best)

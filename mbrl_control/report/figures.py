@@ -12,7 +12,7 @@ import numpy as np
 from mbrl_control.report.errors import ReportError
 from mbrl_control.report.limits import limit_violations, protective_stops
 from mbrl_control.report.reach import phase_errors, task_of
-from mbrl_control.report.run_data import RunData
+from mbrl_control.report.run_data import PLAN_PERIOD_NS, RunData
 from mbrl_control.report.targets import PAYLOAD_OVER_FRESH
 from mbrl_control.report.timing import (
     Excess,
@@ -29,8 +29,6 @@ from mbrl_control.report.timing import (
 )
 from mbrl_control.robot import Arm
 from sim.truth_file import TruthLog
-
-PLAN_PERIOD_NS = 20_000_000
 
 
 def figures(folder: Path, run: RunData, truth: TruthLog, arm: Arm) -> dict[str, Any]:

@@ -29,8 +29,8 @@ from mbrl_control.report.stops import stops_of
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, GoalKind, PlanOutcome
 
-BUDGET_NS = 10_000_000
-"""From a planner's tick to its deadline."""
+PLAN_PERIOD_NS = 20_000_000
+"""Of the demo's planner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class RunData:
     """Reasons of the guard's stops by phase."""
 
 
-def read_run(path: Path, arm: Arm) -> RunData:
+def read_run(path: Path, arm: Arm, plan_period_ns: int = PLAN_PERIOD_NS) -> RunData:
     """Read the log of a run of ``arm`` once. ReportError when a needed topic is empty, LogError when it is no log."""
     needed = (BELIEF, GOAL, JOINT_STATES, PLAN, PLANNER_REPORT, SAFE_COMMAND)
     topics = (*needed, MODEL_STATUS, PHASE, SAFETY_STATUS)
@@ -133,7 +133,7 @@ def read_run(path: Path, arm: Arm) -> RunData:
     beliefs = found[BELIEF]
     return RunData(
         goals=tuple(goal for m in found[GOAL] if (goal := _goal(m, arm)) is not None),
-        cycles=_cycles(found[PLANNER_REPORT], _optimized(found[PLAN], published[PLAN])),
+        cycles=_cycles(found[PLANNER_REPORT], _optimized(found[PLAN], published[PLAN]), plan_period_ns // 2),
         plans=_plans([m for m in found[PLAN] if m.outcome != PlanOutcome.EXCITATION]),
         ticks=_ticks(found[SAFE_COMMAND]),
         sensor_ns=np.array([stamp_ns(m.header.stamp) for m in found[JOINT_STATES]], dtype=np.int64),
@@ -173,10 +173,11 @@ def _optimized(plans: list[Any], published_ns: list[int]) -> dict[tuple[int, int
     }
 
 
-def _cycles(messages: list[Any], optimized: dict[tuple[int, int], tuple[int, int]]) -> Cycles:
+def _cycles(messages: list[Any], optimized: dict[tuple[int, int], tuple[int, int]], budget_ns: int) -> Cycles:
+    """``budget_ns``: from a tick to its deadline."""
     deadline = [stamp_ns(m.deadline) for m in messages]
     plans = [optimized.get((m.plan_epoch, m.plan_sequence)) for m in messages]
-    slack = [_slack_s(plan, due) for plan, due in zip(plans, deadline, strict=True)]
+    slack = [_slack_s(plan, due, budget_ns) for plan, due in zip(plans, deadline, strict=True)]
     return Cycles(
         stamp_ns=_stamps(messages),
         index=np.array([m.cycle for m in messages], dtype=np.int64),
@@ -185,9 +186,9 @@ def _cycles(messages: list[Any], optimized: dict[tuple[int, int], tuple[int, int
     )
 
 
-def _slack_s(plan: tuple[int, int] | None, deadline_ns: int) -> float:
+def _slack_s(plan: tuple[int, int] | None, deadline_ns: int, budget_ns: int) -> float:
     """From publication to the deadline; NaN without a plan, or with one whose optimization is of an earlier cycle."""
-    if plan is None or plan[0] < deadline_ns - BUDGET_NS:
+    if plan is None or plan[0] < deadline_ns - budget_ns:
         return math.nan
     return (deadline_ns - plan[1]) * 1e-9
 

@@ -1,0 +1,202 @@
+"""Closed loop, all planners, ours and the peers', on the same weights: processor time per plan against cost.
+
+Tasks: the planar arm's swing-up under torques, and a reach and a figure eight of the Panda under velocities, in virtual
+time against MuJoCo's plant. Everybody has the same model (the shipped bundle; the swing-up's is learned at the
+beginning), the same costs, limits, beliefs and starts; settings are swept on one grid (benchmarks/plan_contestants.py).
+
+    cpu_ratio        = the least, over the front of a peer, of its processor time per plan over the least of ours that
+                       costs no more; the peer's is of its optimizer alone, ours of the whole cycle
+    cpu_ratio_blind  = the same against our optimizer without moves from the kinematics
+    regret_vs_oracle = the deployed planner's episode costs over those with the plant itself as its model
+
+Intervals: the middle 95 % over resampled episodes. Example: `mbrl-control bench plan --episodes 20 --out out/plan`.
+Ends with one line of JSON; hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.lockstep import Lockstep
+from benchmarks.peers import peers_python
+from benchmarks.plan_contestants import ORACLE, PEERS, Contestant, grid
+from benchmarks.plan_figures import Row, cpu_ratio, picture, points_of, regret, table
+from benchmarks.plan_oracle import Oracle
+from benchmarks.plan_peer_client import Peer
+from benchmarks.plan_tasks import TASKS, Task, run_episode
+from mbrl_control.cli.session import new_folder
+from mbrl_control.deployment.bundle import Origin, write_bundle
+from mbrl_control.deployment.evaluator import load_model
+from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.rollout_graph import RolloutGraph
+from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
+from mbrl_control.planner_model import opening_of, planning_model
+from mbrl_control.planning.config import PlannerConfig
+from mbrl_control.planning.planner import Planner, PlanningModel
+from mbrl_control.replay.transitions import history_of
+from sim.mujoco_arm import MujocoArm
+
+TARGETS = {"cpu_ratio": 3.0, "regret_vs_oracle": 1.10}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    names = list(dict.fromkeys(contestant.planner for contestant in grid()))
+    parser.add_argument("--planners", nargs="+", choices=names, default=names)
+    parser.add_argument("--most-samples", type=int, default=1024, help="leave out the larger settings: a quick look")
+    parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the first episode")
+    parser.add_argument("--out", type=Path, default=Path("out/plan"), help="new folder: episodes.csv, fronts.png")
+    options = parser.parse_args()
+    folder, began = new_folder(options.out), time.monotonic()
+    contestants = [
+        one
+        for one in grid()
+        if one.planner in options.planners and one.settings.get("samples", 0) <= options.most_samples
+    ]
+    rows = []
+    with (folder / "episodes.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(Row.__dataclass_fields__)
+        for row in episodes(options, contestants):
+            writer.writerow([getattr(row, name) for name in Row.__dataclass_fields__])
+            file.flush()
+            rows.append(row)
+    picture(rows, {name: TASKS[name].unit for name in options.tasks}, folder / "fronts.png")
+    print(json.dumps(figures(rows, options) | {"wall_s": round(time.monotonic() - began, 1)}))
+
+
+def episodes(options: argparse.Namespace, contestants: list[Contestant]) -> Iterator[Row]:
+    """Every setting twice, half of the episodes each, in opposite orders: a slow hour of the machine meets all."""
+    seeds = range(options.seed, options.seed + options.episodes)
+    half = (len(seeds) + 1) // 2
+    for name in options.tasks:
+        with tempfile.TemporaryDirectory() as folder:
+            stage = prepare(TASKS[name], Path(folder), any(one.derivatives for one in contestants))
+            for own, order in ((seeds[:half], contestants), (seeds[half:], contestants[::-1])):
+                for contestant in order if own else ():
+                    yield from run(stage, contestant, list(own))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A task with its model."""
+
+    task: Task
+    ensemble: ProbabilisticEnsemble
+    delay_s: float
+    bundle: Path
+    folder: Path
+
+    def traced(self, samples: int) -> Path:
+        """The rollout as torch compiles it, for processes without our modules."""
+        path = self.folder / f"rollout_{samples}.pt"
+        if not path.exists():
+            arm, graph = self.task.arm, self.task.graph
+            module = RolloutGraph(self.ensemble, arm, graph).eval()
+            state = torch.zeros((2 + history_of(arm)) * arm.joints)
+            actions, goals = torch.zeros(samples, graph.horizon, arm.joints), torch.zeros(graph.horizon, arm.joints)
+            weights = torch.ones(len(module.term_names))
+            with torch.inference_mode():
+                inputs = (state, actions, torch.zeros(graph.horizon, 3), goals, weights)
+                torch.jit.trace(module, inputs, check_trace=False).save(path)
+        return path
+
+
+def prepare(task: Task, folder: Path, extended: bool) -> Stage:
+    """Export the task's weights once."""
+    arm = task.arm
+    ensemble, delay_s = task.ensemble(arm)
+    registry = Registry(folder / "registry", arm.model_name)
+    origin = Origin(time.time_ns(), delay_s)
+    bundle, _ = write_bundle(ensemble, arm, registry, origin, task.graph, extended)
+    return Stage(task, ensemble, delay_s, bundle, folder)
+
+
+def run(stage: Stage, contestant: Contestant, seeds: list[int]) -> Iterator[Row]:
+    """The episodes of one point of the grid."""
+    task, arm = stage.task, stage.task.arm
+    peer: Peer | None = None
+    with contextlib.ExitStack() as stack:
+        if contestant.planner in PEERS:
+            settings = contestant.settings | {
+                "rollout": str(stage.traced(contestant.settings["samples"])),
+                "horizon": task.graph.horizon,
+                "seed": seeds[0],
+            }
+            peer = stack.enter_context(Peer(peers_python(), contestant.planner, settings))
+            config = task.config
+        else:
+            config = task.config.model_copy(update=contestant.settings)
+        model = model_of(stage, config, contestant.planner == ORACLE)
+
+        def make(lockstep: Lockstep, generator: np.random.Generator) -> Planner:
+            own = {} if peer is None else {"optimizer": peer.optimize}
+            planner = Planner(arm, config, lockstep.clock, generator, **own)
+            planner.use(model)
+            return planner
+
+        for seed in seeds:
+            if peer is not None:
+                peer.begin()
+            episode = run_episode(task, make, seed)
+            cpu_ms = episode.own_cpu_ms if peer is None else np.array(peer.cpu_ms)
+            row = Row(
+                *(task.name, contestant.planner, str(contestant), seed, round(episode.cost, 5)),
+                *(round(episode.end, 5), round(float(np.median(cpu_ms)), 4), episode.failed),
+            )
+            print(row, file=sys.stderr, flush=True)
+            yield row
+
+
+def model_of(stage: Stage, config: PlannerConfig, oracle: bool) -> PlanningModel:
+    """As the planner node opens it, or the plant."""
+    task = stage.task
+    if not oracle:
+        return planning_model(load_model(stage.bundle, task.arm, None, opening_of(config)), config)
+    plant = MujocoArm(task.arm_path, 0, interface=task.interface)
+    model = Oracle(plant.model, stage.ensemble, task.arm, task.graph, config.samples)
+    past = history_of(task.arm)
+    return PlanningModel(model, model, ORACLE, stage.ensemble.prior.dt_s, stage.delay_s, past)
+
+
+def figures(rows: list[Row], options: argparse.Namespace) -> dict[str, Any]:
+    """JSON-ready."""
+    points = {name: points_of(rows, name) for name in options.tasks}
+    ours = [name for name in options.planners if name not in (*PEERS, ORACLE)]
+    found: dict[str, Any] = {
+        "cpu_ratio": {peer: {t: cpu_ratio(p, peer, ours) for t, p in points.items()} for peer in PEERS},
+        "cpu_ratio_blind": {peer: {t: cpu_ratio(p, peer, ["icem_blind"]) for t, p in points.items()} for peer in PEERS},
+        "regret_vs_oracle": {task: regret(own) for task, own in points.items()},
+    }
+    misses = [
+        f"cpu_ratio {peer} {task} {value['value']} below {TARGETS['cpu_ratio']}"
+        for peer, per_task in found["cpu_ratio"].items()
+        for task, value in per_task.items()
+        if value is not None and value["value"] < TARGETS["cpu_ratio"]
+    ]
+    misses += [
+        f"regret_vs_oracle {task} {value['value']} above {TARGETS['regret_vs_oracle']}"
+        for task, value in found["regret_vs_oracle"].items()
+        if value is not None and value["value"] > TARGETS["regret_vs_oracle"]
+    ]
+    fronts = {task: table(own) for task, own in points.items()}
+    return {"episodes": options.episodes} | found | {"fronts": fronts, "misses": misses}
+
+
+if __name__ == "__main__":
+    main()

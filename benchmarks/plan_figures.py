@@ -1,0 +1,140 @@
+"""What `bench plan` says of its episodes: fronts, ratios at equal cost, regret, with intervals over the episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from benchmarks.plan_contestants import ORACLE, PEERS
+from mbrl_control.signals import Array
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One episode."""
+
+    task: str
+    planner: str
+    setting: str
+    seed: int
+    cost: float
+    end: float
+    cpu_ms: float
+    """Median per plan."""
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of the grid in one task; episodes in the order of their seeds."""
+
+    planner: str
+    setting: str
+    cost: Array
+    """[N]"""
+    end: Array
+    """[N]"""
+    cpu_ms: Array
+    """[N]"""
+
+
+def points_of(rows: Sequence[Row], task: str) -> list[Point]:
+    """Of one task."""
+    grouped: dict[tuple[str, str], list[Row]] = {}
+    for row in sorted((row for row in rows if row.task == task), key=lambda row: row.seed):
+        grouped.setdefault((row.planner, row.setting), []).append(row)
+    return [
+        Point(*key, *(np.array([getattr(row, name) for row in own]) for name in ("cost", "end", "cpu_ms")))
+        for key, own in grouped.items()
+    ]
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """Those that no other beats in both means, by rising processor time."""
+    best, kept = np.inf, []
+    for point in sorted(points, key=lambda point: (point.cpu_ms.mean(), point.cost.mean())):
+        if point.cost.mean() < best:
+            best = point.cost.mean()
+            kept.append(point)
+    return kept
+
+
+def cpu_ratio(points: Sequence[Point], peer: str, planners: Sequence[str]) -> dict[str, Any] | None:
+    """The least, over the peer's front, of its processor time over the least of ``planners`` that cost no more.
+
+    A point of the peer's that no planner of ours matches counts as zero. None where somebody did not take part.
+    """
+    theirs = front([point for point in points if point.planner == peer])
+    ours = [point for point in points if point.planner in planners]
+    if not theirs or not ours:
+        return None
+
+    def least(of: Array) -> float:
+        cost, cpu = (np.array([getattr(point, name)[of].mean() for point in ours]) for name in ("cost", "cpu_ms"))
+        ratios = [_over(point, of, cost, cpu) for point in theirs]
+        return min(ratios)
+
+    return _with_interval(least, len(theirs[0].cost))
+
+
+def _over(peer: Point, of: Array, cost: Array, cpu_ms: Array) -> float:
+    matching = cpu_ms[cost <= peer.cost[of].mean()]
+    return float(peer.cpu_ms[of].mean() / matching.min()) if len(matching) else 0.0
+
+
+def regret(points: Sequence[Point], planner: str = "deployed") -> dict[str, Any] | None:
+    """Sum of its episodes' costs over that with the plant for a model."""
+    found = {point.planner: point for point in points if point.planner in (planner, ORACLE)}
+    if len(found) < 2:
+        return None
+    own, best = found[planner], found[ORACLE]
+    return _with_interval(lambda of: float(own.cost[of].sum() / best.cost[of].sum()), len(own.cost))
+
+
+def _with_interval(figure: Callable[[Array], float], episodes: int) -> dict[str, Any]:
+    """And the middle 95 % over resampled episodes, the same ones for everybody."""
+    generator = np.random.default_rng(0)
+    drawn = [figure(generator.integers(episodes, size=episodes)) for _ in range(RESAMPLES)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return {"value": round(figure(np.arange(episodes)), 3), "interval": [round(float(low), 3), round(float(high), 3)]}
+
+
+def table(points: Sequence[Point]) -> dict[str, list[dict[str, Any]]]:
+    """Every planner's front."""
+    planners = dict.fromkeys(point.planner for point in points)
+    return {
+        planner: [
+            {name: round(float(getattr(p, name).mean()), 3) for name in ("cpu_ms", "cost", "end")}
+            | {"setting": p.setting}
+            for p in front([point for point in points if point.planner == planner])
+        ]
+        for planner in planners
+    }
+
+
+def picture(rows: Sequence[Row], units: dict[str, str], path: Path) -> None:
+    """Cost against processor time, every planner's front."""
+    figure, axes = plt.subplots(1, len(units), figsize=(6 * len(units), 4.6), squeeze=False, layout="constrained")
+    for axis, (task, unit) in zip(axes[0], units.items(), strict=True):
+        points = points_of(rows, task)
+        for planner in dict.fromkeys(point.planner for point in points):
+            line = front([point for point in points if point.planner == planner])
+            error = [_half_interval(point.cost) for point in line]
+            style = {"linestyle": "--"} if planner in PEERS else {}
+            where = [point.cpu_ms.mean() for point in line], [point.cost.mean() for point in line]
+            axis.errorbar(*where, yerr=error, marker="o", markersize=4, capsize=2, label=planner, **style)
+        axis.set(title=task, xscale="log", yscale="log", xlabel="processor time per plan, ms", ylabel=f"cost, {unit}")
+        axis.legend(fontsize=7)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _half_interval(cost: Array) -> float:
+    return float(1.96 * cost.std(ddof=1) / np.sqrt(len(cost))) if len(cost) > 1 else 0.0

@@ -1,0 +1,86 @@
+"""A peer's optimizer in our planner's place: same belief, same goal, same limits, same model."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mbrl_control.cadence import Clock
+from mbrl_control.planning.limits import project
+from mbrl_control.planning.methods.protocol import Method
+from mbrl_control.planning.optimize import Begin, Proposer, Result, Settings, score
+from mbrl_control.planning.problem import Problem
+
+_SCRIPT = Path(__file__).with_name("plan_peers.py")
+
+
+class Peer:
+    """A child process; `optimize` is what `planning.optimize.optimize` is. A context manager."""
+
+    def __init__(self, python: Path, kind: str, settings: dict[str, Any]) -> None:
+        command: Sequence[str] = [str(python), str(_SCRIPT), kind, json.dumps(settings)]
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._anew = True
+        self.cpu_ms: list[float] = []
+        """Of every cycle, of the child alone."""
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._child.stdin is not None
+        self._child.stdin.close()
+        self._child.wait()
+
+    def begin(self) -> None:
+        """An episode: nothing is left of the one before."""
+        self._anew, self.cpu_ms = True, []
+
+    def optimize(
+        self,
+        problem: Problem,
+        _method: Method,
+        _begin: Begin,
+        _propose: Proposer,
+        settings: Settings,
+        clock: Clock,
+        _deadline_ns: int,
+        _generator: np.random.Generator,
+        _expected_ns: int = 0,
+    ) -> Result:
+        """Whatever time it takes: the clock is virtual, processor time is what is compared."""
+        knots = self._ask(problem)
+        feasible = project(knots[None], problem.first_knot, problem.limits)
+        every = np.repeat(feasible, problem.evaluator.batch_size, axis=0)
+        _, best = score(every, problem, settings.risk, None)
+        if best is None:
+            raise RuntimeError("a peer's plan has a non-finite cost")
+        return Result(best, feasible[0], feasible, settings.iterations, clock.now_ns(), 0)
+
+    def _ask(self, problem: Problem) -> Any:
+        limits, objective = problem.limits, problem.objective
+        cycle = {
+            "anew": self._anew,
+            "state": problem.state,
+            "first_knot": problem.first_knot,
+            "goal_position": objective.tool,
+            "goal_joint": objective.joint,
+            "weights": objective.weights,
+            "lower": limits.middle - limits.bound,
+            "upper": limits.middle + limits.bound,
+            "step": limits.step,
+        }
+        self._anew = False
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        pickle.dump(cycle, self._child.stdin)
+        self._child.stdin.flush()
+        knots, cpu_ms = pickle.load(self._child.stdout)
+        self.cpu_ms.append(cpu_ms)
+        return knots

@@ -1,0 +1,137 @@
+"""A peer's optimizer in its own environment: ``python plan_peers.py KIND SETTINGS.json``, then one cycle a message.
+
+KIND ``mbrl_cem``: mbrl-lib's `TrajectoryOptimizer` with its `CEMOptimizer`, which begins at its last solution moved on
+by one step; ``pytorch_mppi``: `MPPI.command`, the same. Both score the same sequences by the same weights as ours: the
+rollout as torch compiled it from our modules, kinematics and costs after the horizon and all, and commands made
+feasible as ours are; all that is theirs is how they sample, weigh and go on. One thread: less processor time than two.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+Cycle = dict[str, Any]
+Optimize = Callable[[Cycle], torch.Tensor]
+
+
+def compete() -> None:
+    kind, settings = sys.argv[1], json.loads(sys.argv[2])
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    torch.manual_seed(settings["seed"])
+    rollout = torch.jit.freeze(torch.jit.load(settings["rollout"]).eval())
+    optimize = {"mbrl_cem": mbrl_cem, "pytorch_mppi": pytorch_mppi}[kind](settings, rollout)
+    read, write = sys.stdin.buffer, sys.stdout.buffer
+    with torch.inference_mode():
+        while True:
+            try:
+                cycle: Cycle = pickle.load(read)
+            except EOFError:
+                return
+            began = time.process_time()
+            knots = optimize(cycle)
+            cpu_ms = (time.process_time() - began) * 1e3
+            pickle.dump((knots.double().numpy(), cpu_ms), write)
+            write.flush()
+
+
+class Scorer:
+    """Costs of sequences in a cycle."""
+
+    def __init__(self, rollout: torch.jit.ScriptModule) -> None:
+        self._rollout, self._cycle = rollout, {}
+
+    def begin(self, cycle: Cycle) -> None:
+        self._cycle = {name: torch.as_tensor(value, dtype=torch.float32) for name, value in cycle.items()}
+
+    def cost(self, knots: torch.Tensor) -> torch.Tensor:
+        """[B] mean over members; not finite is the worst."""
+        cycle, feasible = self._cycle, self._feasible(knots)
+        before = torch.cat([cycle["first_knot"].expand(len(knots), 1, -1), feasible[:, :-1]], dim=1)
+        goals = (cycle["goal_position"], cycle["goal_joint"], cycle["weights"])
+        cost = self._rollout(cycle["state"], 0.5 * (before + feasible), *goals)[0].mean(0)
+        return torch.nan_to_num(cost, nan=1e9, posinf=1e9, neginf=1e9)
+
+    def _feasible(self, knots: torch.Tensor) -> torch.Tensor:
+        cycle = self._cycle
+        wanted = torch.clamp(knots, cycle["lower"], cycle["upper"])
+        previous, rows = cycle["first_knot"].expand(len(knots), -1), []
+        for k in range(knots.shape[1]):
+            previous = torch.minimum(torch.maximum(wanted[:, k], previous - cycle["step"]), previous + cycle["step"])
+            rows.append(previous)
+        return torch.stack(rows, dim=1)
+
+
+def mbrl_cem(settings: dict[str, Any], rollout: torch.jit.ScriptModule) -> Optimize:
+    import omegaconf
+    from mbrl.planning import TrajectoryOptimizer
+
+    scorer, made = Scorer(rollout), []
+
+    def optimize(cycle: Cycle) -> torch.Tensor:
+        scorer.begin(cycle)
+        if cycle["anew"] or not made:
+            own = {
+                "_target_": "mbrl.planning.CEMOptimizer",
+                "num_iterations": settings["iterations"],
+                "population_size": settings["samples"],
+                "elite_ratio": 0.1,
+                "alpha": 0.1,
+                "device": "cpu",
+                "lower_bound": "???",
+                "upper_bound": "???",
+            }
+            bounds = cycle["lower"], cycle["upper"]
+            config = omegaconf.OmegaConf.create(own)
+            made[:] = [TrajectoryOptimizer(config, *bounds, planning_horizon=settings["horizon"])]
+        best = made[0].optimize(lambda knots: -scorer.cost(knots.float()))
+        return torch.as_tensor(np.asarray(best))
+
+    return optimize
+
+
+def pytorch_mppi(settings: dict[str, Any], rollout: torch.jit.ScriptModule) -> Optimize:
+    from pytorch_mppi import MPPI
+
+    scorer, made = Scorer(rollout), []
+
+    class Batched(MPPI):  # type: ignore[misc, no-any-unimported]
+        """Its rollouts as one call instead of one per step."""
+
+        def _compute_rollout_costs(self, perturbed: torch.Tensor) -> tuple[torch.Tensor, None, torch.Tensor]:
+            return scorer.cost(perturbed), None, perturbed
+
+    def optimize(cycle: Cycle) -> torch.Tensor:
+        scorer.begin(cycle)
+        if cycle["anew"] or not made:
+            lower, upper = (torch.as_tensor(cycle[name], dtype=torch.float32) for name in ("lower", "upper"))
+            made[:] = [
+                Batched(
+                    lambda state, _action: state,
+                    lambda state, _action: state[:, 0],
+                    len(cycle["state"]),
+                    torch.diag((0.25 * (upper - lower)).square()),
+                    num_samples=settings["samples"],
+                    horizon=settings["horizon"],
+                    lambda_=settings["temperature"],
+                    u_min=lower,
+                    u_max=upper,
+                )
+            ]
+        made[0].command(torch.as_tensor(cycle["state"], dtype=torch.float32))
+        return made[0].U
+
+    return optimize
+
+
+if __name__ == "__main__":
+    compete()

@@ -1,0 +1,58 @@
+"""`bench plan`'s figures on episodes written by hand: what counts as a front, as equal cost, as regret."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.plan_contestants import ORACLE, PEERS, grid
+from benchmarks.plan_figures import Point, Row, cpu_ratio, front, points_of, regret
+from mbrl_control.planning.config import PlannerConfig
+
+
+def point(planner: str, cost: float, cpu_ms: float, spread: float = 0.0) -> Point:
+    costs = cost + spread * np.array([-1.0, 1.0, -1.0, 1.0])
+    return Point(planner, "", costs, costs, np.full(4, cpu_ms))
+
+
+def test_a_front_is_what_nobody_beats_in_both() -> None:
+    points = [point("a", 3.0, 1.0), point("a", 2.0, 2.0), point("a", 2.5, 3.0), point("a", 1.0, 4.0)]
+    assert [(p.cost[0], p.cpu_ms[0]) for p in front(points)] == [(3.0, 1.0), (2.0, 2.0), (1.0, 4.0)]
+
+
+def test_the_ratio_is_the_least_along_the_peers_front() -> None:
+    """4 / 1 where a cost of 2 will do, 12 / 6 where it takes 1."""
+    ours = [point("icem", 2.0, 1.0), point("icem", 0.9, 6.0)]
+    theirs = [point("mbrl_cem", 2.0, 4.0), point("mbrl_cem", 1.0, 12.0), point("mbrl_cem", 3.0, 100.0)]
+    ratio = cpu_ratio([*ours, *theirs], "mbrl_cem", ["icem"])
+    assert ratio is not None
+    assert ratio["value"] == 2.0
+
+
+def test_what_only_the_peer_reaches_counts_as_zero_and_absence_is_none() -> None:
+    points = [point("icem", 2.0, 1.0), point("mbrl_cem", 1.0, 12.0)]
+    ratio = cpu_ratio(points, "mbrl_cem", ["icem"])
+    assert ratio is not None
+    assert ratio["value"] == 0.0
+    assert cpu_ratio(points, "pytorch_mppi", ["icem"]) is None
+    assert cpu_ratio(points, "mbrl_cem", ["cem"]) is None
+
+
+def test_an_interval_covers_what_depends_on_the_episodes_drawn() -> None:
+    found = regret([point("deployed", 2.0, 1.0, 0.5), point(ORACLE, 1.0, 1.0)])
+    assert found is not None
+    low, high = found["interval"]
+    assert low < found["value"] == 2.0 < high
+    assert regret([point("deployed", 2.0, 1.0)]) is None
+
+
+def test_episodes_are_paired_by_their_seeds_in_whatever_order_they_ran() -> None:
+    rows = [Row("reach", "icem", "s", seed, 10.0 + seed, 0.0, 1.0, 0) for seed in (3, 1, 2)]
+    (found,) = points_of([*rows, Row("swing_up", "icem", "s", 9, 1.0, 0.0, 1.0, 0)], "reach")
+    assert found.cost.tolist() == [11.0, 12.0, 13.0]
+
+
+@pytest.mark.parametrize("contestant", [one for one in grid() if one.planner not in PEERS], ids=str)
+def test_every_setting_of_ours_is_one_that_a_planner_takes(contestant) -> None:
+    config = PlannerConfig(**contestant.settings)
+    assert contestant.derivatives == config.derivatives
