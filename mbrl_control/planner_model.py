@@ -35,7 +35,7 @@ def planning_model(model: DeployedModel, config: PlannerConfig) -> PlanningModel
         manifest.dt_s,
         manifest.delay_s,
         manifest.history,
-        f"cpu, {rollout.layout}",
+        str(rollout.layout),
         model.derivatives,
         trust,
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.graph_names import ACTIONS, BATCH, ROLLOUT_BATCH_AXES
-from mbrl_control.deployment.session import BoundSession, Float32, Session, Threads
+from mbrl_control.deployment.session import Bound, Float32, Session, Threads
 from mbrl_control.scheduling import as_urgent_as_the_process, kept_on, lane_processors
 from mbrl_control.signals import Array
 
@@ -27,11 +27,15 @@ class Layout:
     lanes: int = 1
     threads: Threads = field(default_factory=Threads)
     """Of each lane's session."""
+    cuda: bool = False
+    """On a GPU instead, as one lane."""
 
     def __str__(self) -> str:
+        if self.cuda:
+            return "CUDA graph"
         each = "1 thread" if self.threads.count == 1 else f"{self.threads.count} threads"
         waiting = ", spinning" if self.threads.spinning else ""
-        return f"{self.lanes} {'lane' if self.lanes == 1 else 'lanes'} of {each}{waiting}"
+        return f"cpu, {self.lanes} {'lane' if self.lanes == 1 else 'lanes'} of {each}{waiting}"
 
 
 class Lanes:
@@ -56,7 +60,7 @@ class Lanes:
         self.sequences, self.layout, self._axes = sequences, layout, axes
         share = sequences // layout.lanes
         each = {**sizes, BATCH: share}
-        sessions = [Session(content, place, each, layout.threads) for _ in range(layout.lanes)]
+        sessions = [Session(content, place, each, layout.threads, layout.cuda) for _ in range(layout.lanes)]
         self.inputs = {name: _whole(name, shape, sequences) for name, shape in sessions[0].inputs.items()}
         self.outputs = sessions[0].outputs
         if {*self.outputs} != {*axes}:
@@ -97,7 +101,7 @@ class Lanes:
         with kept_on(self._processors[lane]):
             self._lanes[lane][0].run()
 
-    def _bound(self, session: Session, where: slice) -> tuple[BoundSession, dict[str, Float32]]:
+    def _bound(self, session: Session, where: slice) -> tuple[Bound, dict[str, Float32]]:
         inputs = {name: array[where] if name == ACTIONS else array for name, array in self._shared.items()}
         outputs = {name: np.zeros(shape, np.float32) for name, shape in session.output_shapes.items()}
         return session.bind(inputs, outputs), outputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from mbrl_control.cadence import Clock
 from mbrl_control.deployment.check import read_bundle
+from mbrl_control.deployment.cuda import cuda_listed
 from mbrl_control.deployment.evaluator import DeployedModel, Opening, load_model
 from mbrl_control.deployment.graph_names import BATCH, ROLLOUT_BATCH_AXES
 from mbrl_control.deployment.lanes import Lanes, Layout
@@ -25,6 +26,9 @@ _LONGEST_NS = 500_000_000
 _GAIN, _GAIN_SPINNING = 0.9, 0.7
 """A layout must need at most this share of a simpler one's time. Threads are exposed to whatever else runs, and threads
 that wait busily take from it, too: under two busy processes such a pool is slower than one thread (`bench rollout`)."""
+
+
+_GPU = Layout(cuda=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,14 @@ class LayoutChoice:
 
     layout: Layout
     timings: tuple[Timing, ...]
+    without_cuda: str = ""
+    """Why a GPU that ONNX Runtime is built for was not tried; empty: it was, or there is none."""
 
     def __str__(self) -> str:
         """The choice and why, on one line."""
         measured = "; ".join(f"{one.layout} {one.p90 * 1e3:.1f} ms" for one in self.timings)
-        return f"{self.layout} (p90 of a population: {measured})"
+        fallback = f"; CUDA could not be used: {self.without_cuda}" if self.without_cuda else ""
+        return f"{self.layout} (p90 of a population: {measured}{fallback})"
 
 
 def choose_layout(
@@ -58,13 +65,25 @@ def choose_layout(
     def opened(layout: Layout) -> Lanes:
         return Lanes(content, place, sizes, layout, axes)
 
+    without_cuda = _refusal(opened, clock) if cuda_listed() else ""
+    if cuda_listed() and not without_cuda:
+        layouts = (*layouts, _GPU)
     passes = [[_seconds(opened(layout), clock) for layout in layouts] for _ in range(PASSES)]
     together = [first + second for first, second in zip(*passes, strict=True)]
     timings = tuple(
         Timing(layout, float(np.median(row)), float(np.quantile(row, 0.9)))
         for layout, row in zip(layouts, together, strict=True)
     )
-    return LayoutChoice(choose(timings), timings)
+    return LayoutChoice(choose(timings), timings, without_cuda)
+
+
+def _refusal(opened: Callable[[Layout], Lanes], clock: Clock) -> str:
+    """Why a GPU cannot be used, in one line; empty where it can."""
+    try:
+        _seconds(opened(_GPU), clock)
+    except Exception as error:  # driver, memory, an operation that it lacks: none may keep an arm from planning
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return ""
 
 
 def choose(timings: tuple[Timing, ...]) -> Layout:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_control.deployment.cuda import CudaBound, require_cuda
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.quiet_runtime import ort
 
@@ -26,14 +27,29 @@ class Threads:
     """Wait busily between operations."""
 
 
+class Bound(Protocol):
+    """A session with its arrays. They must stay where they are: they are held here, too."""
+
+    def run(self) -> None:
+        """Compute the outputs from what the inputs hold."""
+        ...
+
+
 class Session:
     """Runs checked bytes with shapes that are fixed and known; by default on one thread that sleeps between calls."""
 
     def __init__(
-        self, content: bytes, place: str, sizes: Mapping[str, int] | None = None, threads: Threads | None = None
+        self,
+        content: bytes,
+        place: str,
+        sizes: Mapping[str, int] | None = None,
+        threads: Threads | None = None,
+        cuda: bool = False,
     ) -> None:
-        """``sizes``: of the axes that the graph leaves open, by their names."""
-        self._session = _open(content, place, sizes or {}, threads or Threads())
+        """``sizes``: of the axes that the graph leaves open, by their names. ``cuda``: all of it on the first GPU, to
+        be called through `bind`. BundleError where that cannot be had."""
+        self._cuda = cuda
+        self._session = _open(content, place, sizes or {}, threads or Threads(), cuda)
         self.inputs = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
         self.output_shapes = {node.name: tuple(node.shape) for node in self._session.get_outputs()}
         self.outputs = tuple(self.output_shapes)
@@ -43,13 +59,13 @@ class Session:
         feed = {name: _checked(name, values[name], shape) for name, shape in self.inputs.items()}
         return dict(zip(self.outputs, self._session.run(None, feed), strict=True))
 
-    def bind(self, inputs: dict[str, Float32], outputs: dict[str, Float32]) -> BoundSession:
-        """A call that reads and writes these arrays in place and allocates nothing."""
-        return BoundSession(self._session, inputs, outputs)
+    def bind(self, inputs: dict[str, Float32], outputs: dict[str, Float32]) -> Bound:
+        """A call that reads and writes these arrays in place and, on the processor, allocates nothing."""
+        return (CudaBound if self._cuda else _CpuBound)(self._session, inputs, outputs)
 
 
-class BoundSession:
-    """A session with its arrays. They must stay where they are: they are held here, too."""
+class _CpuBound:
+    """See Bound."""
 
     def __init__(self, session: Any, inputs: dict[str, Float32], outputs: dict[str, Float32]) -> None:
         self._session, self._arrays = session, (inputs, outputs)
@@ -60,7 +76,7 @@ class BoundSession:
             self._binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
 
     def run(self) -> None:
-        """Compute the outputs from what the inputs hold."""
+        """See Bound."""
         self._session.run_with_iobinding(self._binding)
 
 
@@ -88,7 +104,8 @@ def worst_difference(
     return worst
 
 
-def _open(content: bytes, place: str, sizes: Mapping[str, int], threads: Threads) -> Any:
+def _open(content: bytes, place: str, sizes: Mapping[str, int], threads: Threads, cuda: bool) -> Any:
+    providers: list[Any] = [require_cuda(place)] if cuda else ["CPUExecutionProvider"]
     options = ort.SessionOptions()
     for axis, size in sizes.items():
         options.add_free_dimension_override_by_name(axis, size)
@@ -96,9 +113,9 @@ def _open(content: bytes, place: str, sizes: Mapping[str, int], threads: Threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads.spinning else "0")
+    if cuda:  # an operation left to the processor would break the recording, and be slow
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        return ort.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"], disabled_optimizers=_KEPT_APART
-        )
+        return ort.InferenceSession(content, options, providers=providers, disabled_optimizers=_KEPT_APART)
     except Exception as error:  # onnxruntime raises classes of its C module without a common base
         raise BundleError(f"{place}: onnxruntime refuses it ({error}); export again") from error

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mbrl_control.cadence import SteadyClock
+from mbrl_control.deployment import cuda
 from mbrl_control.deployment import lanes as module
+from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.export import export_rollout
 from mbrl_control.deployment.graph_names import BATCH
 from mbrl_control.deployment.lanes import Lanes, Layout
@@ -114,6 +116,33 @@ def test_the_choice_is_measured_and_says_why(graph: bytes) -> None:
     assert choice.layout == choose(choice.timings)
     assert all(0.0 < timing.median <= timing.p90 for timing in choice.timings)
     assert str(choice).startswith(str(choice.layout))
+
+
+def test_a_gpu_that_cannot_be_used_is_said_aloud_and_the_processor_goes_on(graph: bytes, monkeypatch) -> None:
+    """ONNX Runtime lists CUDA where it was built for it, driver or not; here it is only told so."""
+    monkeypatch.setattr(cuda.ort, "get_available_providers", lambda: [cuda.PROVIDER, "CPUExecutionProvider"])
+    choice = choose_layout(graph, "g", {BATCH: SEQUENCES}, SteadyClock())
+    assert not choice.layout.cuda
+    assert choice.without_cuda
+    assert f"; CUDA could not be used: {choice.without_cuda})" in str(choice)
+
+
+def test_without_cuda_in_the_runtime_nothing_is_tried_and_asking_for_it_names_the_remedy(graph: bytes) -> None:
+    if cuda.cuda_listed():
+        pytest.skip("this ONNX Runtime is built for CUDA")
+    assert choose_layout(graph, "g", {BATCH: SEQUENCES}, SteadyClock()).without_cuda == ""
+    with pytest.raises(BundleError, match="make setup GPU=1"):
+        Lanes(graph, "g", {BATCH: SEQUENCES}, Layout(cuda=True))
+
+
+@pytest.mark.skipif(not cuda.cuda_listed(), reason="this ONNX Runtime is built without CUDA")
+def test_a_gpu_answers_as_the_processor_does(graph: bytes) -> None:
+    here, there = (Lanes(graph, "g", {BATCH: SEQUENCES}, layout) for layout in (Layout(), Layout(cuda=True)))
+    for seed in range(3):  # the first call records, the others replay
+        values = values_for(here, seed)
+        expected, found = here.run(values), there.run(values)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, atol=1e-4 * max(1.0, float(np.abs(value).max())))
 
 
 def test_candidates_are_what_the_processors_and_the_sequences_allow() -> None:

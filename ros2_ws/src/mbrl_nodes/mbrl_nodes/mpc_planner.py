@@ -113,6 +113,8 @@ class MpcPlanner(GraphNode):
         except (BundleError, PlannerConfigError) as error:
             self._refuse_model(str(error))
             return
+        if self._layout.without_cuda:
+            self.get_logger().warning(f"rollouts run on the processor: {self._layout.without_cuda}")
         self._slot = ModelSlot(first, self._arm, partial(load_model, opening=opening))
 
     def _swap(self) -> None:
