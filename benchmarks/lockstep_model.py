@@ -5,6 +5,8 @@ Both are exported to ONNX in memory and run as the deployed bundles do, so score
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -70,9 +72,8 @@ def fitted_model(
 ) -> tuple[PlanningModel, FitResult]:
     """An ensemble fitted to ``rows``."""
     prior = prior_of(arm, DT_S)
-    result = fit(
-        rows, prior, torch.Generator().manual_seed(seed), FitSettings.deployed(arm.interface), row_weights, warm_start
-    )
+    settings = replace(FitSettings.deployed(arm.interface), max_seconds=600.0)
+    result = fit(rows, prior, torch.Generator().manual_seed(seed), settings, row_weights, warm_start)
     return planning_model(result.ensemble, arm, delay_s, "fitted"), result
 
 

@@ -11,8 +11,11 @@ from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.fit_ensemble import FitSettings, fit
 from mbrl_control.signals import Array
 from tests.oracle.torque_rows import NOTHING, prior_of_arm, rows_of
+from tests.patience import UNCUT_S
 
-SETTINGS = FitSettings(trained_members=2, elites=2, width=48, epochs=60, batch_size=64, patience=60)
+SETTINGS = FitSettings(
+    trained_members=2, elites=2, width=48, epochs=60, batch_size=64, patience=60, max_seconds=UNCUT_S
+)
 PRIOR = prior_of_arm("planar")
 FRICTION = np.array([[1.0, 0.3], [0.5, 0.2]])
 NARROW = {"span": np.array([0.1, 0.02]), "speed": np.array([0.5, 0.04])}

@@ -13,9 +13,10 @@ from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
 from mbrl_control.learning.model_rows import model_tensors
 from mbrl_control.learning.score import coverage_90, k_step_errors
 from mbrl_control.signals import Transitions
+from tests.patience import UNCUT_S
 
 PRIOR = NominalPrior(0.02, (0.03,))
-SETTINGS = FitSettings(trained_members=3, elites=2, width=32, epochs=100, batch_size=128)
+SETTINGS = FitSettings(trained_members=3, elites=2, width=32, epochs=100, batch_size=128, max_seconds=UNCUT_S)
 NOISE = 0.01
 
 
@@ -68,7 +69,7 @@ def test_members_disagree_more_far_from_the_data(result: FitResult) -> None:
 
 
 def test_same_seed_same_weights_and_warm_start_begins_where_the_parent_ended(rows: Transitions) -> None:
-    settings = FitSettings(trained_members=2, elites=2, width=8, epochs=2)
+    settings = FitSettings(trained_members=2, elites=2, width=8, epochs=2, max_seconds=UNCUT_S)
     first, second = (fit(rows, PRIOR, torch.Generator().manual_seed(5), settings) for _ in range(2))
     for name, value in first.ensemble.state_dict().items():
         assert torch.equal(value, second.ensemble.state_dict()[name])
@@ -76,7 +77,7 @@ def test_same_seed_same_weights_and_warm_start_begins_where_the_parent_ended(row
     assert warm.holdout_nll < first.holdout_nll
 
 
-TINY = FitSettings(trained_members=2, elites=2, width=8, epochs=2)
+TINY = FitSettings(trained_members=2, elites=2, width=8, epochs=2, max_seconds=UNCUT_S)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,9 @@ def test_a_parent_of_another_shape_is_refused_with_both(rows: Transitions, paren
 
 
 def test_the_best_epochs_weights_are_kept_not_the_last_ones(rows: Transitions) -> None:
-    settings = FitSettings(trained_members=2, elites=2, width=16, epochs=500, patience=3, learning_rate=0.05)
+    settings = FitSettings(
+        trained_members=2, elites=2, width=16, epochs=500, patience=3, learning_rate=0.05, max_seconds=UNCUT_S
+    )
     seen: list[float] = []
     generator = torch.Generator().manual_seed(1)
     fitted = fit(rows, PRIOR, generator, settings, progress=lambda _, nll: seen.append(nll))
@@ -141,7 +144,7 @@ def test_rows_of_little_weight_decide_neither_weights_nor_the_held_out_score(row
     old = replace(rows, next_effort=-rows.next_effort)
     both = Transitions(*(np.concatenate([getattr(part, f.name) for part in (old, rows)]) for f in fields(rows)))
     weights = np.repeat([1e-6, 1.0], count)
-    settings = FitSettings(trained_members=2, elites=2, width=32, epochs=25, batch_size=128)
+    settings = FitSettings(trained_members=2, elites=2, width=32, epochs=25, batch_size=128, max_seconds=UNCUT_S)
     mixed, weighted = (fit(both, PRIOR, torch.Generator().manual_seed(0), settings, given) for given in (None, weights))
     alone = fit(rows, PRIOR, torch.Generator().manual_seed(0), settings)
     assert weighted.holdout_nll < alone.holdout_nll + 1.0

@@ -17,6 +17,7 @@ from mbrl_control.rigid_load import MOMENTS
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface, Transitions
 from sim.generate import ROBOTS
+from tests.patience import UNCUT_S
 
 DT, SUB = 0.02, 20
 ARM = load_arm(ROBOTS / "planar.yaml", CommandInterface.EFFORT)
@@ -24,7 +25,7 @@ BODY = RigidBody(ARM)
 VISCOUS, COULOMB = np.array([2.0, 0.2]), np.array([4.0, 0.5])
 """N m s/rad and N m: neither is the description's."""
 RUNS, LENGTH = 24, 200
-SETTINGS = FitSettings(trained_members=3, elites=2, width=32, epochs=60)
+SETTINGS = FitSettings(trained_members=3, elites=2, width=32, epochs=60, max_seconds=UNCUT_S)
 SHORT = replace(SETTINGS, epochs=2)
 
 

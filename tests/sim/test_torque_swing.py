@@ -6,6 +6,8 @@ the wrist swing for ever at their speed limit, while its one-step errors, and fi
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,7 @@ from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import BeliefState, CommandInterface, Goal, GoalKind, Plan
 from sim.engines import Simulator
+from tests.patience import UNCUT_S
 
 EFFORT = CommandInterface.EFFORT
 AWAY_RAD, MOVE_S, REST_S = 0.4, 3.0, 0.5
@@ -57,7 +60,9 @@ def relearned(arm: Arm, payload_kg: float) -> PlanningModel:
     figure = Figure(*figure_eight(arm, AMPLITUDE_M, period_s, 2 * LAPS, SPEED_SCALE))
     lockstep.chain = Feedback(arm, tracking_law(arm, figure, lockstep.clock.now_ns(), integral_per_s=4.0))
     lockstep.run(float(figure.times[-1]))
-    learned = learn([lockstep.streams()], arm, 0, shipped(arm)[1], FitSettings.deployed(EFFORT))
+    learned = learn(
+        [lockstep.streams()], arm, 0, shipped(arm)[1], replace(FitSettings.deployed(EFFORT), max_seconds=UNCUT_S)
+    )
     assert learned.fitted.ensemble.load[0] == pytest.approx(payload_kg, abs=0.05)
     return planning_model(learned.fitted.ensemble, arm, learned.delay_s, "relearned")
 

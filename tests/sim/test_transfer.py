@@ -15,13 +15,13 @@ from mbrl_control.learning.fit_ensemble import FitSettings
 from mbrl_control.robot import load_arm
 from sim.engines import Simulator
 from sim.randomization import randomized_plant
-from tests.patience import SLOW_S
+from tests.patience import SLOW_S, UNCUT_S
 
 PLANAR = Path(__file__).parents[2] / "sim/robots/planar.yaml"
 
 
 def experiment(targets: int = 2) -> Experiment:
-    fit = FitSettings(trained_members=2, elites=1, width=16, epochs=2, max_seconds=600.0)
+    fit = FitSettings(trained_members=2, elites=1, width=16, epochs=2, max_seconds=UNCUT_S)
     return Experiment(PLANAR, (4,), randomization_seed=9, targets=targets, window_s=2.0, excite_s=72.0, fit=fit)
 
 

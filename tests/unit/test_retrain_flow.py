@@ -26,11 +26,11 @@ from mbrl_control.replay.transitions import Grid, transitions_from_streams
 from mbrl_control.retrain import RetrainConfig, retrain
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import Transitions
-from tests.patience import SLOW_S
+from tests.patience import SLOW_S, UNCUT_S
 from tests.unit.synthetic_log import T0_NS, Arm, arm_streams, write_streams
 
-QUICK = FitSettings(trained_members=3, elites=2, width=24, epochs=20, max_seconds=600.0)
-USELESS = FitSettings(trained_members=3, elites=2, width=24, epochs=1, learning_rate=1.0, max_seconds=600.0)
+QUICK = FitSettings(trained_members=3, elites=2, width=24, epochs=20, max_seconds=UNCUT_S)
+USELESS = FitSettings(trained_members=3, elites=2, width=24, epochs=1, learning_rate=1.0, max_seconds=UNCUT_S)
 """One epoch at an absurd rate: finite, but thrown far off."""
 
 
