@@ -85,7 +85,7 @@ class Graph:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, timeout_s: float = 40.0, on_ready: Callable[[NodeProcess], None] | None = None) -> None:
+    def start(self, timeout_s: float = 120.0, on_ready: Callable[[NodeProcess], None] | None = None) -> None:
         """Start every node and wait until each has reached its state."""
         for start in self.starts:
             self.nodes[start.name] = self._spawn(start)

@@ -138,7 +138,7 @@ class Session:
         """The planner's settings file, which the nodes' parameters name."""
         self.planner_settings.write_text(yaml.safe_dump({"speed_scale": self.speed_scale} | self.settings))
 
-    def await_log(self, timeout_s: float = 20.0) -> None:
+    def await_log(self, timeout_s: float = 60.0) -> None:
         """Until the logger hears every node that speaks by itself: DDS may take seconds to introduce them."""
         deadline = time.monotonic() + timeout_s
         while deaf := sorted(t.name for t in SPOKEN if not any(LogReader(self.log).raw((t,)))):
