@@ -81,6 +81,9 @@ class Peer:
         assert self._child.stdout is not None
         pickle.dump(cycle, self._child.stdin)
         self._child.stdin.flush()
-        knots, cpu_ms = pickle.load(self._child.stdout)
+        try:
+            knots, cpu_ms = pickle.load(self._child.stdout)
+        except EOFError as error:
+            raise RuntimeError("the peer's process ended; what it said stands above") from error
         self.cpu_ms.append(cpu_ms)
         return knots

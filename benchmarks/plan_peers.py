@@ -25,12 +25,13 @@ Optimize = Callable[[Cycle], torch.Tensor]
 
 def compete() -> None:
     kind, settings = sys.argv[1], json.loads(sys.argv[2])
+    write, sys.stdout = sys.stdout.buffer, sys.stderr  # what a library prints is no answer
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(settings["seed"])
     rollout = torch.jit.freeze(torch.jit.load(settings["rollout"]).eval())
     optimize = {"mbrl_cem": mbrl_cem, "pytorch_mppi": pytorch_mppi}[kind](settings, rollout)
-    read, write = sys.stdin.buffer, sys.stdout.buffer
+    read = sys.stdin.buffer
     with torch.inference_mode():
         while True:
             try:
