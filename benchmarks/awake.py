@@ -54,10 +54,10 @@ def main() -> None:
 
 def _window(seconds: float) -> tuple[Array, float]:
     """Lateness [N] ms of both processors' ticks, and the share of their time that was stolen."""
-    before, began = _stolen_s(), time.monotonic()
+    before, began = stolen_s(), time.monotonic()
     probes = [_start(number, seconds) for number in sorted(os.sched_getaffinity(0))]
     late = np.concatenate([np.array(json.loads(probe.communicate()[0])) for probe in probes])
-    return late, (_stolen_s() - before) / (len(probes) * (time.monotonic() - began))
+    return late, (stolen_s() - before) / (len(probes) * (time.monotonic() - began))
 
 
 def _start(processor: int, seconds: float) -> subprocess.Popen[str]:
@@ -93,7 +93,7 @@ def _nice_share(seconds: float = 1.0) -> float:
     return round(float(done.stdout), 1)
 
 
-def _stolen_s() -> float:
+def stolen_s() -> float:
     """Of all processors since boot (proc(5), /proc/stat)."""
     steal = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[8]
     return int(steal) / os.sysconf("SC_CLK_TCK")

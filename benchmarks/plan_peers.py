@@ -105,7 +105,7 @@ def pytorch_mppi(settings: dict[str, Any], rollout: torch.jit.ScriptModule) -> O
 
     scorer, made = Scorer(rollout), []
 
-    class Batched(MPPI):  # type: ignore[misc, no-any-unimported]
+    class Batched(MPPI):
         """Its rollouts as one call instead of one per step."""
 
         def _compute_rollout_costs(self, perturbed: torch.Tensor) -> tuple[torch.Tensor, None, torch.Tensor]:

@@ -11,8 +11,8 @@ late there is the machine's doing.
 
 `--highest` measures both rates that a model of 20 ms steps and the guard's 200 Hz allow, and says the higher one that
 holds. `--hogs 2` keeps two processes busy beside everything.
-Example: `mbrl-control bench rate --rate 100 --seconds 600 --out out/rate`. Ends with one line of JSON; about 2.7 times
-the seconds.
+Example: `mbrl-control bench rate --rate 100 --seconds 600 --out out/rate`. Ends with one line of JSON; every window
+costs its seconds twice, and the start of a graph.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
     facts = {"robot": options.robot, "sim": options.sim, "command": options.command, "hogs": options.hogs}
     facts |= {"seconds": options.seconds, "real_time_factor": options.real_time_factor, **machine()}
     if options.highest:
-        held = [rate for rate, row in rows.items() if not row["misses"]]
+        held = [rate for rate, row in rows.items() if row["valid"] and not row["misses"]]
         figures = {"highest_rate_hz": max(held, default=None)} | {f"{rate}_hz": row for rate, row in rows.items()}
     else:
         figures = rows[options.rate]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.awake import stolen_s
 from mbrl_control.cli.demo import SPEED_SCALE, WINDOW_S, target_distance
 from mbrl_control.cli.locations import arm_file, launch_file
 from mbrl_control.cli.reference import run_references
@@ -85,7 +87,7 @@ def run_window(contest: Contest, folder: Path, number: int) -> Window:
         settings={"period_s": 1.0 / contest.rate_hz},
     )
     prepare(session)
-    before = _processor_ticks()
+    before, began = stolen_s(), time.monotonic()
     with _hogs(contest.hogs), session.graph(load_graph(launch_file("graph.yaml"))) as graph:
         graph.start()
         session.await_log()
@@ -94,8 +96,8 @@ def run_window(contest: Contest, folder: Path, number: int) -> Window:
             task.run(do="reach", phase="rate", targets=_targets(arm, contest, number), window=WINDOW_S)
             task.run(do="hold")
         run_references(session, graph, contest.window_s, lambda _: None)
-    stolen, spent = _processor_ticks() - before
-    return _window(contest, session, arm, scheduling, float(stolen / spent))
+    stolen = (stolen_s() - before) / (len(os.sched_getaffinity(0)) * (time.monotonic() - began))
+    return _window(contest, session, arm, scheduling, stolen)
 
 
 def _targets(arm: Arm, contest: Contest, number: int) -> list[list[float]]:
@@ -115,12 +117,6 @@ def _hogs(count: int) -> Iterator[None]:
         for process in busy:
             process.kill()
             process.wait()
-
-
-def _processor_ticks() -> Array:
-    """[2] stolen and all, of all processors since boot (proc(5), /proc/stat)."""
-    fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]
-    return np.array([int(fields[7]), sum(map(int, fields))], dtype=np.float64)
 
 
 def _window(contest: Contest, session: Session, arm: Arm, scheduling: dict[str, str], stolen: float) -> Window:

@@ -60,7 +60,7 @@ def write_bundle(
 ) -> tuple[Path, dict[str, float]]:
     """Export, check and store a new version (not activated); ParityError when the graphs differ from torch.
 
-    ``extended``: with the graphs for trust, particles, obstacles and derivatives, which take about half a minute.
+    ``extended``: with the graphs for trust, particles, obstacles and derivatives, which take minutes.
     """
     graph = graph or GraphShape.deployed(arm.interface)
     with torch.no_grad():
