@@ -17,4 +17,5 @@ export AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv"
 unset LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 colcon --log-base "$build/log" build --base-paths "$root/ros2_ws/src/mbrl_msgs" --build-base "$build/build" --merge-install \
   --install-base "$venv" --cmake-args "-DPython3_EXECUTABLE=$venv/bin/python" -DBUILD_TESTING=OFF \
+  -DMBRL_MSGS_PYTHON_ONLY=ON \
   -DCMAKE_C_FLAGS=-O2 -DCMAKE_CXX_FLAGS=-O2

@@ -13,7 +13,7 @@ main() {
   $bin/ruff format --check .
   $bin/mypy
   # One thread each: two processes with two threads each would wait for one another.
-  OMP_NUM_THREADS=1 tests parallel -m "not ros" -n 2 --dist loadfile "$@" || parallel=$?
+  OMP_NUM_THREADS=1 tests parallel -m "not ros" -n 2 --dist loadfile --no-loadscope-reorder "$@" || parallel=$?
   [[ $parallel -eq 0 || $parallel -eq $no_tests ]] || exit "$parallel"
   tests ros -m ros "$@" || ros=$?
   [[ $ros -eq $no_tests && $parallel -eq 0 ]] || exit "$ros"

@@ -9,32 +9,38 @@ wheels=$PWD/$venv/.mbrl-wheels # on the environment's own disk: /tmp may be smal
 downloading=0
 torch_index=${TORCH_INDEX-} # an index with the CPU build of torch; the registry's own carries CUDA (several GB)
 unset LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH # of another ROS environment
+source .ci/environments.sh
 
 main() {
   local started=$SECONDS wanted
   one_at_a_time
+  find_python
   wanted="$variant $(fingerprint)"
+  restore_environment "${wanted/ /-}"
   if [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && is_here && is_whole; then
     echo "set-up is up to date ($venv, $variant)"
     return
   fi
-  find_python
   check_prerequisites
   make_environment
   rm -f "$stamp"
   install_packages
   build_messages
   pip_install --no-build-isolation --no-deps -e ros2_ws/src/mbrl_nodes
+  compile_packages
   list_packages >"$venv/.mbrl-installed"
   echo "$wanted" >"$stamp"
   echo "$((SECONDS - started - downloading))" >"$venv/.mbrl-setup-seconds"
+  echo "$PWD" >"$venv/.mbrl-home"
   echo "set-up finished in $((SECONDS - started - downloading)) s, and $downloading s of downloads"
+  keep_environment "${wanted/ /-}"
 }
 
 fingerprint() { # of everything that decides what the environment holds
   {
     messages_fingerprint
-    sha256sum constraints.txt {.,ros2_ws/src/mbrl_nodes}/{setup.py,setup.cfg,pyproject.toml} .ci/setup.sh
+    [[ -z $python ]] || "$python" -VV
+    sha256sum constraints.txt {.,ros2_ws/src/mbrl_nodes}/{setup.py,setup.cfg,pyproject.toml} .ci/{setup,environments}.sh
   } | sha256sum | cut -d' ' -f1
 }
 
@@ -153,8 +159,12 @@ build_messages() { # the slow part: only when a definition, or a pinned version,
   fi
 }
 
+compile_packages() { # with all processors, where pip uses one; what is written for other Pythons has errors here
+  "$venv/bin/python" -m compileall -qq -j 0 "$venv/lib" || true
+}
+
 pip_download() { run_pip download --dest "$wheels" "$@"; }
-pip_install() { run_pip install "$@"; }
+pip_install() { run_pip install --no-compile "$@"; }
 run_pip() { # patient: single wheels have 100 MB and more
   local verb=$1
   shift

@@ -25,6 +25,12 @@ class GoalKind(IntEnum):
     JOINT = 0
     POSE = 1
     TRAJECTORY = 2
+    TOOL_TRAJECTORY = 3
+
+    @property
+    def moving(self) -> bool:
+        """A goal for every moment, not one."""
+        return self in (GoalKind.TRAJECTORY, GoalKind.TOOL_TRAJECTORY)
 
 
 class PlanOutcome(IntEnum):
@@ -113,19 +119,20 @@ class BeliefState:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Where the arm should go. ``joint`` doubles as the posture reference of a POSE goal."""
+    """Where the arm should go. ``joint`` doubles as the posture reference of goals for the tool."""
 
     stamp_ns: int
     kind: GoalKind
     position: Array
     """[3] m, tool frame origin in the base frame (POSE)."""
     joint: Array
-    """[J] rad (JOINT: the goal; POSE: preferred posture)."""
+    """[J] rad (JOINT: the goal; POSE, TOOL_TRAJECTORY: preferred posture)."""
     sequence: int
     times: Array | None = None
-    """[T] s after the stamp, increasing (TRAJECTORY)."""
+    """[T] s after the stamp, increasing, of a moving goal."""
     trajectory: Array | None = None
-    """[T, J] rad, linear in between; its first and last row hold before and after (TRAJECTORY)."""
+    """[T, J] rad (TRAJECTORY) or [T, 3] m, tool frame origin in the base frame (TOOL_TRAJECTORY): linear in between; the
+    first and the last row hold before and after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +195,9 @@ class PlanReport:
     """How sequences are scored: provider, lanes, threads."""
     delay_s: float
     """From command to motion, as compensated in this cycle."""
+    goal_gap_m: float
+    """From the tool's goal to where the joint positions found for it put the tool: the goal cannot be met where that is
+    more than a few mm. 0 for goals in joint space."""
     disturbance: Array | None
     """[J] N m, as estimated in this cycle: what acts besides the command and the model does not predict; None: not
     estimated (velocities, or switched off). A shifted plan was made with an earlier one."""

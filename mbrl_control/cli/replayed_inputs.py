@@ -93,7 +93,7 @@ def _belief(message: Any) -> BeliefState:
 def _goal(message: Any) -> Goal:
     position, joint = np.asarray(message.position), np.asarray(message.joint)
     stamp, kind = stamp_ns(message.stamp), GoalKind(message.kind)
-    if kind is not GoalKind.TRAJECTORY:
+    if not kind.moving:
         return Goal(stamp, kind, position, joint, message.sequence)
     times = np.asarray(message.trajectory_times)
     return Goal(

@@ -119,6 +119,8 @@ class PlannerConfig(BaseModel):
     """The same for JOINT goals."""
     trajectory_weights: dict[str, float] = Field(default_factory=dict)
     """The same for TRAJECTORY goals."""
+    tool_trajectory_weights: dict[str, float] = Field(default_factory=dict)
+    """The same for TOOL_TRAJECTORY goals."""
 
     @property
     def derivatives(self) -> bool:
@@ -141,6 +143,7 @@ class PlannerConfig(BaseModel):
             GoalKind.POSE: self.pose_weights,
             GoalKind.JOINT: self.joint_weights,
             GoalKind.TRAJECTORY: self.trajectory_weights,
+            GoalKind.TOOL_TRAJECTORY: self.tool_trajectory_weights,
         }[kind]
         unknown = sorted(set(chosen) - set(names))
         if unknown:

@@ -37,6 +37,7 @@ class Source:
     method: str
     rollouts: str
     delay_s: float
+    goal_gap_m: float
 
 
 def report_of(
@@ -65,5 +66,6 @@ def report_of(
         method=source.method,
         rollouts=source.rollouts,
         delay_s=source.delay_s,
+        goal_gap_m=source.goal_gap_m,
         disturbance=disturbance,
     )

@@ -8,7 +8,8 @@ import numpy as np
 
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.kinematics import ToolKinematics
-from mbrl_control.planning.proposals import Target, goal_posture
+from mbrl_control.planning.proposals import Target, goal_posture, rows_at
+from mbrl_control.planning.tool_path import ToolPath
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, Goal, GoalKind
 
@@ -37,31 +38,43 @@ class GoalTarget:
         self._kinematics = ToolKinematics(arm)
         self._goal: Goal | None = None
         self._posture = arm.home
+        self._gap = 0.0
         self._path = np.zeros((0, 3))
+        self._tool_path: ToolPath | None = None
 
     def holds(self, goal: Goal) -> bool:
         """Whether ``goal`` is the one in force. Every sender counts from 1, so a sequence alone is no name."""
         known = self._goal
         return known is not None and (known.stamp_ns, known.sequence) == (goal.stamp_ns, goal.sequence)
 
+    @property
+    def gap_m(self) -> float:
+        """From the goal for the tool to where the joint positions found for it put the tool; 0 of goals for joints."""
+        return self._gap
+
     def forget(self) -> None:
         """No goal is in force."""
-        self._goal = None
+        self._goal, self._gap = None, 0.0
 
-    def take(self, goal: Goal, position: Array) -> None:
-        """Make ``goal`` the one in force, from the joint position [J] rad."""
-        self._goal = goal
+    def take(self, goal: Goal, position: Array, state_ns: int) -> None:
+        """Make ``goal`` the one in force, from the joint position [J] rad of the state at ``state_ns``."""
+        self._goal, self._gap, self._tool_path = goal, 0.0, None
         if goal.kind is GoalKind.POSE:
-            self._posture = self._descend(goal, position, _IK_FIRST)
+            self._descend(goal, position, _IK_FIRST)
+        elif goal.kind is GoalKind.TOOL_TRAJECTORY:
+            self._tool_path = ToolPath(self._arm, self._kinematics, self._pull, self._dt, goal)
+            self._tool_path.begin((state_ns - goal.stamp_ns) * 1e-9, position)
         elif goal.kind is GoalKind.JOINT:
             self._posture = goal.joint
         elif goal.trajectory is not None:
             self._path = forward_kinematics(self._arm, goal.trajectory)
 
     def refine(self) -> None:
-        """Follow the null space of a pose: outside the budget, between two cycles."""
+        """Follow the null space of a pose, or the path of a tool: outside the budget, between two cycles."""
         if self._goal is not None and self._goal.kind is GoalKind.POSE:
-            self._posture = self._descend(self._goal, self._posture, _IK_PER_CYCLE)
+            self._descend(self._goal, self._posture, _IK_PER_CYCLE)
+        if self._tool_path is not None:
+            self._tool_path.go_on()
 
     def ahead(self, state_ns: int) -> Ahead:
         """Over the steps that follow the state at ``state_ns``."""
@@ -73,15 +86,23 @@ class GoalTarget:
             return Ahead(Target.rest(self._posture, horizon), np.tile(goal.position, held), np.tile(goal.joint, held))
         seconds = (state_ns - goal.stamp_ns) * 1e-9 + self._dt * np.arange(1, horizon + 1, dtype=np.float64)
         half = np.full_like(seconds, 0.5 * self._dt)
-        joint = _rows_at(seconds, goal.times, goal.trajectory)
-        later, earlier = (_rows_at(moment, goal.times, goal.trajectory) for moment in (seconds + half, seconds - half))
-        return Ahead(Target(joint, (later - earlier) / self._dt), _rows_at(seconds, goal.times, self._path), joint)
+        joint, later, earlier = (self._joints_at(goal, moment) for moment in (seconds, seconds + half, seconds - half))
+        if self._tool_path is None:
+            tool = rows_at(seconds, goal.times, self._path)
+        else:
+            tool, self._gap = self._tool_path.tool(seconds), self._tool_path.gap_m
+        return Ahead(Target(joint, (later - earlier) / self._dt), tool, joint)
 
-    def _descend(self, goal: Goal, guess: Array, rounds: int) -> Array:
+    def _joints_at(self, goal: Goal, seconds: Array) -> Array:
+        """[N, J] rad that a moving goal asks for at [N] s after its stamp."""
+        if self._tool_path is not None:
+            return self._tool_path.joints(seconds)
+        assert goal.times is not None
+        assert goal.trajectory is not None
+        return rows_at(seconds, goal.times, goal.trajectory)
+
+    def _descend(self, goal: Goal, guess: Array, rounds: int) -> None:
         bounds = (self._arm.lower, self._arm.upper)
-        return goal_posture(self._kinematics, bounds, guess, goal.position, goal.joint, rounds, self._pull)
-
-
-def _rows_at(seconds: Array, times: Array, rows: Array) -> Array:
-    """[N, D] linear between ``rows`` [T, D], their ends held outside."""
-    return np.stack([np.interp(seconds, times, column) for column in rows.T], axis=1)
+        self._posture = goal_posture(self._kinematics, bounds, guess, goal.position, goal.joint, rounds, self._pull)
+        tool, _ = self._kinematics.tool_and_jacobian(self._posture)
+        self._gap = float(np.linalg.norm(tool - goal.position))

@@ -17,7 +17,6 @@ from mbrl_control.planning.cycle import Cycle, Source, Timing, report_of
 from mbrl_control.planning.disturbance import DisturbanceObserver
 from mbrl_control.planning.fallback import fallback_plan
 from mbrl_control.planning.goal_target import GoalTarget
-from mbrl_control.planning.goals import PLANNED_KINDS
 from mbrl_control.planning.latency import DelayObserver
 from mbrl_control.planning.methods.choice import method_of, refiner_of
 from mbrl_control.planning.optimize import AllScoresInvalid, Optimizer, Proposer, Result, Settings, optimize
@@ -28,11 +27,7 @@ from mbrl_control.planning.rollforward import StaleBelief, StartState, TimeGrid,
 from mbrl_control.planning.tracks import proposer_for
 from mbrl_control.planning.warm_start import WarmStart
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, Plan, PlanOutcome
-
-
-class UnsupportedGoal(ValueError):
-    """A goal of a kind that this planner does not plan for."""
+from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan, PlanOutcome
 
 
 class NonFiniteBelief(ValueError):
@@ -132,7 +127,7 @@ class Planner:
             self._delay = DelayObserver(self._arm, self._grid.dt_ns, delay_ns, window_s)
         self._warm.fit(horizon)
         self._trust = np.full(horizon, UNLIMITED) if model.trust is None else model.trust
-        self._weights = {kind: self._config.weights(kind, model.evaluator.term_names) for kind in PLANNED_KINDS}
+        self._weights = {kind: self._config.weights(kind, model.evaluator.term_names) for kind in GoalKind}
         self._model = model
 
     def plan(
@@ -160,7 +155,7 @@ class Planner:
             rolled = self._clock.now_ns()
             result = self._optimize(start, goal, deadline_ns)
             reason = "the budget ended before the first iteration"
-        except (NonFiniteBelief, StaleBelief, AllScoresInvalid, UnsupportedGoal) as error:
+        except (NonFiniteBelief, StaleBelief, AllScoresInvalid) as error:
             start, result, rolled, reason = None, None, self._clock.now_ns(), str(error)
         optimized = self._clock.now_ns()
         if start is not None and result is not None:
@@ -170,7 +165,7 @@ class Planner:
             plan = self._fallback(deadline_ns)
         timing = Timing(begun, rolled, optimized, self._clock.now_ns(), lateness_s)
         disturbance = None if self._observer is None else self._observer.torque
-        source = Source(self._model.model_id, self._config.method, self._model.rollouts, self.delay_s)
+        source = Source(self._model.model_id, self._config.method, self._model.rollouts, self.delay_s, self.goal_gap_m)
         report = report_of(cycle, source, plan, result, timing, deadline_ns, disturbance)
         return Cycle(plan, report, reason)
 
@@ -198,6 +193,11 @@ class Planner:
     def delay_s(self) -> float:
         """From command to motion, as the next cycle compensates it."""
         return self._grid.delay_ns * 1e-9
+
+    @property
+    def goal_gap_m(self) -> float:
+        """From the tool's goal to where the joint positions found for it put the tool, see `GoalTarget`."""
+        return 0.0 if self._model is None else self._goal.gap_m
 
     @property
     def overloaded(self) -> tuple[str, ...]:
@@ -232,11 +232,9 @@ class Planner:
 
     def _optimize(self, start: StartState, goal: Goal, deadline_ns: int) -> Result | None:
         assert self._model is not None
-        if goal.kind not in self._weights:
-            raise UnsupportedGoal(f"goals of kind {goal.kind.name} are not planned")
         pose = self._pose(start)
         if not self._goal.holds(goal):
-            self._goal.take(goal, pose[0])
+            self._goal.take(goal, pose[0], start.start_ns + self._grid.delay_ns)
         ahead = self._goal.ahead(start.start_ns + self._grid.delay_ns)
         propose = self._propose(start, pose, ahead.target)
         weights, trust = self._weights[goal.kind], self._trust

@@ -73,6 +73,11 @@ def goal_posture(
     return q
 
 
+def rows_at(seconds: Array, times: Array, rows: Array) -> Array:
+    """[N, D] linear between ``rows`` [T, D] at [T] s, their ends held outside."""
+    return np.stack([np.interp(seconds, times, column) for column in rows.T], axis=1)
+
+
 def approach(
     start: tuple[Array, Array],
     first: Array,

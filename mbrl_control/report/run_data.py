@@ -154,12 +154,12 @@ def _goal(message: Any, arm: Arm) -> GoalEvent | None:
     if not separator or not index.isdecimal():
         return None
     stamp, position = stamp_ns(message.stamp), np.array(message.position, dtype=np.float64)
-    if message.kind != GoalKind.TRAJECTORY:
+    if not GoalKind(message.kind).moving:
         return GoalEvent(stamp, phase, int(index), position)
     times = np.array(message.trajectory_times, dtype=np.float64)
     rows = np.array(message.trajectory, dtype=np.float64).reshape(len(times), -1)
     order = [list(message.joint_names).index(name) for name in arm.joint_names]
-    path = forward_kinematics(arm, rows[:, order])
+    path = rows if message.kind == GoalKind.TOOL_TRAJECTORY else forward_kinematics(arm, rows[:, order])
     return GoalEvent(stamp, phase, int(index), path[0], float(times[-1]), times, path)
 
 

@@ -51,8 +51,15 @@ _POSE = {
 _JOINT = {"obstacle": _OBSTACLE, "joint_goal": 10.0, "speed_terminal": 0.05, "smoothness": 0.1, "joint_limit": 10.0}
 _TRAJECTORY = {"obstacle": _OBSTACLE, "reach": 20.0, "joint_goal": 20.0, "smoothness": 0.1, "joint_limit": 10.0}
 """No charge on speed: the motion itself is asked for."""
+_TOOL_TRAJECTORY = {"obstacle": _OBSTACLE, "reach": 20.0, "posture": 0.01, "smoothness": 0.1, "joint_limit": 10.0}
+"""The joints found for the path count as little as the posture of a pose: they hold what the tool leaves free."""
 
 
 def default_weights(kind: GoalKind) -> dict[str, float]:
     """Of the terms that count for a goal of this kind."""
-    return {GoalKind.POSE: _POSE, GoalKind.JOINT: _JOINT, GoalKind.TRAJECTORY: _TRAJECTORY}[kind]
+    return {
+        GoalKind.POSE: _POSE,
+        GoalKind.JOINT: _JOINT,
+        GoalKind.TRAJECTORY: _TRAJECTORY,
+        GoalKind.TOOL_TRAJECTORY: _TOOL_TRAJECTORY,
+    }[kind]

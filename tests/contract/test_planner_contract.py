@@ -254,6 +254,29 @@ def test_a_trajectory_is_followed_in_time(arm: Arm, settings: PlannerConfig) -> 
     np.testing.assert_allclose(plan.position[8:], wanted[8:], atol=0.004)
 
 
+def test_a_path_of_the_tool_is_followed_in_time(arm: Arm, settings: PlannerConfig) -> None:
+    """As the same motion is when the joints are asked for: 40 ms of shift would be 6 mm and more."""
+    times = np.linspace(0.0, 1.0, 51)
+    way = arm.home + (0.5 * times**2)[:, None] * np.ones(arm.joints)
+    path = forward_kinematics(arm, way)
+    goal = Goal(T0 + 20 * MS, GoalKind.TOOL_TRAJECTORY, np.zeros(3), arm.home, 1, times, path)
+    bench = Bench(arm, settings)
+    cycle = bench.cycle(goal, 0)
+    assert cycle.plan is not None
+    assert cycle.report.goal_gap_m < 1e-3
+    seconds = (cycle.plan.start_ns + 8 * MS - goal.stamp_ns) * 1e-9 + cycle.plan.times
+    wanted = np.stack([np.interp(seconds, times, column) for column in path.T], axis=1)
+    np.testing.assert_allclose(forward_kinematics(arm, cycle.plan.position[8:]), wanted[8:], atol=0.004)
+
+
+def test_a_goal_that_no_joints_meet_is_planned_for_and_says_how_far_it_is(arm: Arm, settings: PlannerConfig) -> None:
+    """Within the length of the links, beyond what the joints' limits let them do."""
+    inside = replace(pose(arm), position=arm.chain[0].origin_translation + np.array([0.0, 0.0, 0.02]))
+    cycle = Bench(arm, settings).cycle(inside, 0)
+    assert cycle.plan is not None
+    assert cycle.report.goal_gap_m > 0.02
+
+
 def test_another_senders_goal_of_the_same_number_is_planned_for(arm: Arm, settings: PlannerConfig) -> None:
     """Every sender counts from 1, and a hold after an arming is always 0: the stamp tells goals apart."""
     for sequence in (0, 1):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +15,7 @@ pytest.importorskip("rclpy")
 from sensor_msgs.msg import JointState
 
 from mbrl_control.planning.goals import goal_refusal
+from mbrl_control.robot import load_arm
 from mbrl_control.signals import Array, CommandInterface, Goal, GoalKind, Plan, PlanOutcome, PlanReport
 from mbrl_nodes.convert import (
     JointNameError,
@@ -24,6 +28,7 @@ from mbrl_nodes.convert import (
 )
 
 NAMES = ("a", "b", "c")
+ARM = replace(load_arm(Path(__file__).parents[2] / "sim/robots/planar.yaml"), joint_names=NAMES)
 VALUES = {"a": 1.0, "b": 2.0, "c": 3.0, "finger_left": 0.01, "finger_right": 0.02}
 
 
@@ -52,18 +57,27 @@ def test_a_message_of_other_joints_names_those_that_are_missing() -> None:
 
 
 def test_a_moving_goal_comes_back_in_the_receivers_joint_order() -> None:
-    times, rows = np.array([0.0, 0.5, 2.0]), np.arange(9.0).reshape(3, 3)
+    times, rows = np.array([0.0, 0.5, 2.0]), 0.1 * np.arange(9.0).reshape(3, 3)
     goal = Goal(5_000_000_001, GoalKind.TRAJECTORY, np.zeros(3), np.array([1.0, 2.0, 3.0]), 7, times, rows)
     back = goal_from_msg(goal_to_msg(goal, NAMES, "base", "phase/0"), ("c", "a", "b"))
     assert (back.stamp_ns, back.kind, back.sequence) == (goal.stamp_ns, goal.kind, 7)
     np.testing.assert_array_equal(back.times, times)
     np.testing.assert_array_equal(back.trajectory, rows[:, [2, 0, 1]])
-    assert goal_refusal(back, goal.stamp_ns) == ""
+    assert goal_refusal(back, goal.stamp_ns, ARM) == ""
+
+
+def test_a_path_of_the_tool_comes_back_as_it_was_sent() -> None:
+    times, rows = np.array([0.0, 0.5]), np.array([[0.3, 0.2, 0.5], [0.4, 0.1, 0.5]])
+    goal = Goal(5_000_000_001, GoalKind.TOOL_TRAJECTORY, np.zeros(3), np.array([1.0, 2.0, 3.0]), 7, times, rows)
+    back = goal_from_msg(goal_to_msg(goal, NAMES, "base", ""), ("c", "a", "b"))
+    assert back.kind is GoalKind.TOOL_TRAJECTORY
+    np.testing.assert_array_equal(back.joint, [3.0, 1.0, 2.0])
+    np.testing.assert_array_equal(back.trajectory, rows)
 
 
 @pytest.mark.parametrize("spoil", ["row", "order", "nan"])
 def test_a_spoilt_trajectory_is_refused_by_name(spoil: str) -> None:
-    times, rows = np.array([0.0, 0.5, 2.0]), np.arange(9.0).reshape(3, 3)
+    times, rows = np.array([0.0, 0.5, 2.0]), 0.1 * np.arange(9.0).reshape(3, 3)
     goal = Goal(0, GoalKind.TRAJECTORY, np.zeros(3), np.zeros(3), 1, times, rows)
     msg = goal_to_msg(goal, NAMES, "base", "")
     if spoil == "row":
@@ -72,7 +86,7 @@ def test_a_spoilt_trajectory_is_refused_by_name(spoil: str) -> None:
         msg.trajectory_times[2] = 0.5
     else:
         msg.trajectory[4] = float("nan")
-    assert goal_refusal(goal_from_msg(msg, NAMES), 0).startswith("goal.trajectory")
+    assert goal_refusal(goal_from_msg(msg, NAMES), 0, ARM).startswith("goal.trajectory")
 
 
 @pytest.mark.parametrize("interface", list(CommandInterface))
@@ -107,8 +121,9 @@ def test_a_report_tells_the_torque_that_a_plan_was_made_with(disturbance: Array 
         "mppi",
         "cpu, 2 lanes",
         0.015,
+        0.02,
     )
     report = PlanReport(*facts, disturbance)
     message = report_to_msg(report, None, 10**18)
     assert list(message.disturbance) == ([] if disturbance is None else [1.5, -2.0])
-    assert (message.method, message.rollouts, message.delay) == ("mppi", "cpu, 2 lanes", 0.015)
+    assert (message.method, message.rollouts, message.delay, message.goal_gap) == ("mppi", "cpu, 2 lanes", 0.015, 0.02)

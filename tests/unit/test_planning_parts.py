@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mbrl_control.kinematics import forward_kinematics, jacobian
 from mbrl_control.planning.config import PlannerConfigError, load_config, read_config
-from mbrl_control.planning.goals import goal_refusal
+from mbrl_control.planning.goals import goal_refusal, longest_reach_m
 from mbrl_control.planning.kinematics import ToolKinematics
 from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.limits import KnotLimits, mean_actions, project
@@ -61,18 +61,30 @@ def test_projected_knots_keep_the_limits_and_feasible_ones_pass(seed: int) -> No
         ({}, ""),
         ({"stamp_ns": 1_004_000_000}, ""),
         ({"kind": GoalKind.TRAJECTORY}, "trajectory"),
-        ({"kind": GoalKind.TRAJECTORY, "times": np.arange(3.0), "trajectory": np.zeros((3, 7))}, ""),
+        ({"kind": GoalKind.TRAJECTORY, "times": np.arange(3.0), "trajectory": np.tile(ARM.home, (3, 1))}, ""),
         ({"kind": GoalKind.TRAJECTORY, "times": np.zeros(3), "trajectory": np.zeros((3, 7))}, "increase"),
         ({"kind": GoalKind.TRAJECTORY, "times": np.arange(3.0), "trajectory": np.zeros((3, 6))}, "row"),
         ({"kind": GoalKind.TRAJECTORY, "times": np.arange(3.0), "trajectory": np.full((3, 7), np.nan)}, "finite"),
         ({"stamp_ns": 1_006_000_000}, "future"),
         ({"position": np.array([0.0, np.nan, 0.0])}, "finite"),
         ({"joint": np.full(7, np.inf)}, "finite"),
+        ({"joint": ARM.upper + 0.2}, ""),
+        ({"kind": GoalKind.JOINT, "joint": ARM.upper}, ""),
+        ({"kind": GoalKind.JOINT, "joint": ARM.home + np.eye(7)[3] * 3.0}, ARM.joint_names[3]),
+        (
+            {"kind": GoalKind.TRAJECTORY, "times": np.arange(2.0), "trajectory": np.tile(ARM.upper + 0.01, (2, 1))},
+            "limits",
+        ),
+        ({"position": np.array([1.5, 0.0, 0.5])}, "reached"),
+        ({"kind": GoalKind.TOOL_TRAJECTORY}, "trajectory"),
+        ({"kind": GoalKind.TOOL_TRAJECTORY, "times": np.arange(3.0), "trajectory": np.full((3, 3), 0.3)}, ""),
+        ({"kind": GoalKind.TOOL_TRAJECTORY, "times": np.arange(3.0), "trajectory": np.zeros((3, 7))}, "row"),
+        ({"kind": GoalKind.TOOL_TRAJECTORY, "times": np.arange(3.0), "trajectory": np.full((3, 3), 2.0)}, "reached"),
     ],
 )
 def test_goals_that_cannot_be_planned_are_refused(change: dict[str, object], word: str) -> None:
-    goal = replace(Goal(999_000_000, GoalKind.POSE, np.zeros(3), np.zeros(7), 1), **change)  # type: ignore[arg-type]
-    refusal = goal_refusal(goal, 1_000_000_000)
+    goal = replace(Goal(999_000_000, GoalKind.POSE, np.full(3, 0.3), ARM.home, 1), **change)  # type: ignore[arg-type]
+    refusal = goal_refusal(goal, 1_000_000_000, ARM)
     assert (word in refusal) if word else refusal == ""
 
 
@@ -87,6 +99,12 @@ def test_fast_kinematics_agree_with_the_arm_description(seed: int) -> None:
     tool, slope = ToolKinematics(ARM).tool_and_jacobian(q)
     np.testing.assert_allclose(tool, forward_kinematics(ARM, q), atol=1e-12)
     np.testing.assert_allclose(slope, jacobian(ARM, q), atol=1e-12)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_no_posture_reaches_farther_than_the_longest_reach(seed: int) -> None:
+    q = np.random.default_rng(seed).uniform(ARM.lower, ARM.upper)
+    assert np.linalg.norm(forward_kinematics(ARM, q) - ARM.chain[0].origin_translation) <= longest_reach_m(ARM)
 
 
 @given(st.integers(0, 2**32 - 1))

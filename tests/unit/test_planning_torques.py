@@ -140,7 +140,7 @@ def test_a_moving_goal_is_read_at_the_time_of_each_step(arm: Arm) -> None:
     way = np.stack([arm.home, arm.home + 0.1, arm.home - 0.1])
     stamp = 1_790_000_000_000_000_000
     goal = Goal(stamp, GoalKind.TRAJECTORY, np.zeros(3), arm.home, 1, times, way)
-    target.take(goal, arm.home)
+    target.take(goal, arm.home, stamp)
     ahead = target.ahead(stamp + 500_000_000)
     seconds = 0.5 + DT * np.arange(1, 11)
     np.testing.assert_allclose(ahead.joint, arm.home + 0.1 * seconds[:, None], atol=1e-9)
@@ -161,11 +161,11 @@ def test_a_goal_asked_for_again_after_an_arming_asks_the_same_of_the_same_times(
     first = Goal(10**18, kind, np.zeros(3), arm.home + 0.1, 1, *moving)
     again = renewed(first, 10**18 + 3_100_000_000, 2)
     assert (again.stamp_ns, again.sequence) == (10**18 + 3_100_000_000, 2)
-    assert goal_refusal(again, again.stamp_ns) == ""
+    assert goal_refusal(again, again.stamp_ns, arm) == ""
     asked = []
     for goal in (first, again):
         target = GoalTarget(arm, 0.05, 12, DT)
-        target.take(goal, arm.home)
+        target.take(goal, arm.home, again.stamp_ns)
         asked.append([target.ahead(10**18 + ns) for ns in (3_100_000_000, 5_000_000_000, 9_000_000_000)])
     for one, other in zip(*asked, strict=True):
         np.testing.assert_allclose(one.joint, other.joint, atol=1e-9)

@@ -145,11 +145,12 @@ def goal_from_msg(msg: GoalMsg, joint_names: Sequence[str]) -> Goal:
 
 
 def _trajectory(msg: GoalMsg, order: list[int]) -> tuple[Array | None, Array | None]:
-    """Times [T] and rows [T, J] of a trajectory; None of other goals and of a wrong number of rows."""
-    times, rows = vector(msg.trajectory_times), vector(msg.trajectory)
-    if GoalKind(msg.kind) is not GoalKind.TRAJECTORY or rows.size != times.size * len(order):
+    """Times [T] and rows [T, J or 3] of a moving goal; None of other goals and of a wrong number of rows."""
+    kind, times, rows = GoalKind(msg.kind), vector(msg.trajectory_times), vector(msg.trajectory)
+    columns = order if kind is GoalKind.TRAJECTORY else [0, 1, 2]
+    if not kind.moving or rows.size != times.size * len(columns):
         return None, None
-    return times, rows.reshape(len(times), len(order))[:, order]
+    return times, rows.reshape(len(times), len(columns))[:, columns]
 
 
 def plan_to_msg(plan: Plan) -> PlanMsg:
@@ -224,6 +225,7 @@ def report_to_msg(
         method=report.method,
         rollouts=report.rollouts,
         delay=report.delay_s,
+        goal_gap=report.goal_gap_m,
         skipped=skipped,
         reason=reason,
     )

@@ -55,7 +55,7 @@ class GoalInput:
             return
         if message.frame_id != self._arm.base_frame:
             self._refuse(f"goal.frame_id: '{message.frame_id}'; send it in '{self._arm.base_frame}'")
-        elif refusal := goal_refusal(goal, self._node.now_ns()):
+        elif refusal := goal_refusal(goal, self._node.now_ns(), self._arm):
             self._refuse(refusal)
         else:
             self._goal, self._received_ns = goal, self._node.now_ns()

@@ -163,7 +163,7 @@ class Motions:
             self._send(renewed(self._goal, self._now(), self._next()), "")
 
     def _send(self, goal: Goal, label: str) -> None:
-        if refusal := goal_refusal(goal, self._now()):
+        if refusal := goal_refusal(goal, self._now(), self._arm):
             raise CommandError(refusal)
         self._goal = goal
         self._goals.publish(goal_to_msg(goal, self._arm.joint_names, self._arm.base_frame, label))

@@ -28,6 +28,9 @@ from mbrl_nodes.goal_input import GoalInput
 from mbrl_nodes.plan_inputs import PlanInputs
 from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS, GraphNode, run
 
+UNMET_M = 0.005
+"""Beyond what the pull to the preferred posture leaves."""
+
 
 class MpcPlanner(GraphNode):
     """One control thread; callbacks only hand over values."""
@@ -69,6 +72,8 @@ class MpcPlanner(GraphNode):
                 f"{joints}: more torque acts there than the planner may make up for: blocked, or a load that nobody "
                 "declared; stop and look"
             )
+        if (gap_m := self._planner.goal_gap_m) > UNMET_M:
+            return f"the goal cannot be met: the nearest joint position found leaves the tool {1e3 * gap_m:.0f} mm away"
         return self._goals.overtaken(self._inputs.armed_ns)
 
     def _tick(self, tick: Tick) -> None:
