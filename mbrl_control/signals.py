@@ -131,8 +131,8 @@ class Goal:
     times: Array | None = None
     """[T] s after the stamp, increasing, of a moving goal."""
     trajectory: Array | None = None
-    """[T, J] rad (TRAJECTORY) or [T, 3] m, tool frame origin in the base frame (TOOL_TRAJECTORY): linear in between; the
-    first and the last row hold before and after."""
+    """[T, J] rad (TRAJECTORY) or [T, 3] m, tool frame origin in the base frame (TOOL_TRAJECTORY): linear between,
+    the ends hold before and after."""
 
 
 @dataclass(frozen=True, slots=True)
