@@ -14,7 +14,7 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.limits import project
 from mbrl_control.planning.methods.protocol import Method
-from mbrl_control.planning.optimize import Begin, Proposer, Result, Settings, score
+from mbrl_control.planning.optimize import Begin, Longest, Proposer, Result, Settings, score
 from mbrl_control.planning.problem import Problem
 
 _SCRIPT = Path(__file__).with_name("plan_peers.py")
@@ -52,7 +52,7 @@ class Peer:
         clock: Clock,
         _deadline_ns: int,
         _generator: np.random.Generator,
-        _expected_ns: int = 0,
+        _expected: Longest | None = None,
     ) -> Result:
         """Whatever time it takes: the clock is virtual, processor time is what is compared."""
         knots = self._ask(problem)
@@ -61,7 +61,7 @@ class Peer:
         _, best = score(every, problem, settings.risk, None)
         if best is None:
             raise RuntimeError("a peer's plan has a non-finite cost")
-        return Result(best, feasible[0], feasible, settings.iterations, clock.now_ns(), 0)
+        return Result(best, feasible[0], feasible, settings.iterations, clock.now_ns(), Longest())
 
     def _ask(self, problem: Problem) -> Any:
         limits, objective = problem.limits, problem.objective

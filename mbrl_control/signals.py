@@ -53,7 +53,7 @@ class PlanOutcome(IntEnum):
 
     @property
     def optimized(self) -> bool:
-        """At least one iteration of this cycle finished in time."""
+        """At least one iteration of this cycle, begun in time, was finished."""
         return self in (PlanOutcome.OPTIMIZED, PlanOutcome.BUDGET_ENDED)
 
     @property

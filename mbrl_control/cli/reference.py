@@ -79,6 +79,8 @@ def main() -> None:
     # The log is read at normal priority: only the measured loop stands in the node's place.
     recording = record(Path(folder) / "log.mcap")
     clock = SteadyClock()
+    # As in a node, before the model is opened: the layout is chosen for the processors that the loop will have.
+    scheduling = take_placement()
     if kind == "planner":
         config = read_config(Path(folder) / PLANNER_SETTINGS)
         period_ns = round(config.period_s * 1e9)
@@ -86,7 +88,6 @@ def main() -> None:
     else:
         period_ns = GUARD_PERIOD_NS
         step = _GuardReference(arm, recording, clock).step
-    scheduling = take_placement()
     sys.setswitchinterval(5e-4)
     gc.collect()
     gc.freeze()

@@ -48,6 +48,8 @@ class Opening:
     """Objectives may cut the horizon."""
     derivatives: bool = False
     """Open those graphs, too."""
+    further_terms: bool = False
+    """Objectives weigh some of `FURTHER_NAMES`."""
 
     @property
     def graph(self) -> str:
@@ -57,7 +59,8 @@ class Opening:
     @property
     def full(self) -> bool:
         """Needs the graph that can do more and costs more."""
-        return self.obstacles > 0 or self.particles is not None or self.trusted or self.derivatives
+        needs = (self.obstacles > 0, self.particles is not None, self.trusted, self.derivatives, self.further_terms)
+        return any(needs)
 
 
 class OnnxEvaluator:

@@ -136,15 +136,14 @@ class PlannerConfig(BaseModel):
         """The named risk with its parameter."""
         return Risk(self.risk, self.cvar_fraction, self.std_weight)
 
+    def weighs(self, names: tuple[str, ...]) -> bool:
+        """Whether the settings weigh one of these terms."""
+        return any(name in chosen for chosen in self._set_weights().values() for name in names)
+
     def weights(self, kind: GoalKind, names: tuple[str, ...]) -> Array:
         """[T] weights of a graph's cost terms ``names`` for goals of a planned kind; PlannerConfigError for a term that
         the graph does not have."""
-        chosen = {
-            GoalKind.POSE: self.pose_weights,
-            GoalKind.JOINT: self.joint_weights,
-            GoalKind.TRAJECTORY: self.trajectory_weights,
-            GoalKind.TOOL_TRAJECTORY: self.tool_trajectory_weights,
-        }[kind]
+        chosen = self._set_weights()[kind]
         unknown = sorted(set(chosen) - set(names))
         if unknown:
             further = "; an extended bundle has more" if set(unknown) & set(FURTHER_NAMES) else ""
@@ -153,6 +152,14 @@ class PlannerConfig(BaseModel):
             )
         weights = default_weights(kind) | chosen
         return np.array([weights.get(name, 0.0) for name in names])
+
+    def _set_weights(self) -> dict[GoalKind, dict[str, float]]:
+        return {
+            GoalKind.POSE: self.pose_weights,
+            GoalKind.JOINT: self.joint_weights,
+            GoalKind.TRAJECTORY: self.trajectory_weights,
+            GoalKind.TOOL_TRAJECTORY: self.tool_trajectory_weights,
+        }
 
 
 def load_config(values: dict[str, Any], source: str = "planner settings") -> PlannerConfig:

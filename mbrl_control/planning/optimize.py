@@ -37,6 +37,38 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Longest:
+    """Longest iteration of each kind, ns; 0: none was measured."""
+
+    sampling: int = 0
+    refining: int = 0
+
+    def of(self, refines: bool) -> int:
+        """A refinement nobody has measured counts as several iterations of samples: derivatives cost more."""
+        return (self.refining or _UNMEASURED * self.sampling) if refines else self.sampling
+
+    def raised(self, refines: bool, took_ns: int) -> Longest:
+        """With one more iteration of a kind."""
+        if refines:
+            return Longest(self.sampling, max(self.refining, took_ns))
+        return Longest(max(self.sampling, took_ns), self.refining)
+
+    def after(self, cycle: Longest) -> Longest:
+        """A maximum that forgets within a second, since preemption comes in bursts; of a kind that did not run, within
+        a quarter of a minute: it is tried again, but not so often that its plans come late one after the other."""
+        faded = (
+            max(now, round((_FADE if now else _FADE_UNSEEN) * before))
+            for now, before in ((cycle.sampling, self.sampling), (cycle.refining, self.refining))
+        )
+        return Longest(*faded)
+
+
+_UNMEASURED = 5
+_FADE, _FADE_UNSEEN = 0.97, 0.999
+"""Per cycle."""
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """Where the samples of a cycle begin."""
 
@@ -58,8 +90,8 @@ class Result:
     iterations: int
     finished_ns: int
     """Time at which the last iteration was done."""
-    slowest_ns: int
-    """Longest iteration."""
+    longest: Longest
+    """Of this cycle."""
 
 
 class AllScoresInvalid(ValueError):
@@ -68,7 +100,9 @@ class AllScoresInvalid(ValueError):
 
 Proposer = Callable[[Population | None], Array]
 """Informed samples [N, H, J] of an iteration, given the population of the one before (None: the first)."""
-Optimizer = Callable[[Problem, Method, Begin, Proposer, Settings, Clock, int, np.random.Generator, int], Result | None]
+Optimizer = Callable[
+    [Problem, Method, Begin, Proposer, Settings, Clock, int, np.random.Generator, Longest], Result | None
+]
 """What `optimize` is."""
 
 
@@ -81,26 +115,28 @@ def optimize(
     clock: Clock,
     deadline_ns: int,
     generator: np.random.Generator,
-    expected_ns: int = 0,
+    expected: Longest = Longest(),
 ) -> Result | None:
     """Minimize risk-weighted cost over knots until the iterations or the budget end.
 
-    A further iteration begins only when one and a half times the longest of this cycle, and of ``expected_ns``, still
-    fits before the deadline: a plan that comes late is worth less than one iteration less. Returns None when the budget
-    ended before the first iteration. Raises AllScoresInvalid.
+    A further iteration begins only when one and a half times the longest of its kind, of this cycle and of
+    ``expected``, still fits before the deadline: a plan that comes late is worth less than one iteration less. Returns
+    None when the budget ended before the first iteration. Raises AllScoresInvalid.
     """
     size = problem.evaluator.batch_size
     distribution = Distribution(begin.mean, np.broadcast_to(problem.spread, begin.mean.shape))
     kept: Population | None = None
     population: Population | None = None
     best: Best | None = None
-    slowest = done = 0
+    done, longest = 0, Longest()
     finished = clock.now_ns()
     while done < settings.iterations and finished < deadline_ns:
-        if done > 0 and finished + 3 * max(slowest, expected_ns) // 2 + settings.reserve_ns > deadline_ns:
+        refiner = settings.refiner if best is not None and done >= settings.sampled else None
+        longer = longest.raised(True, expected.refining).raised(False, expected.sampling)
+        if done > 0 and finished + 3 * longer.of(refiner is not None) // 2 + settings.reserve_ns > deadline_ns:
             break
-        if settings.refiner is not None and best is not None and done >= settings.sampled:
-            samples = settings.refiner.candidates(problem, best, size)
+        if refiner is not None and best is not None:
+            samples = refiner.candidates(problem, best, size)
         else:
             informed = [distribution.mean[None], propose(population)]
             first = np.concatenate([begin.elites, *informed] if done == 0 else informed)[:size]
@@ -109,19 +145,21 @@ def optimize(
         kept = (population if kept is None else kept.joined(population)).best(settings.elites)
         distribution = method.update(distribution, population, kept, problem.spread_floor)
         began, finished = finished, clock.now_ns()
-        done, slowest = done + 1, max(slowest, finished - began)
+        done, longest = done + 1, longest.raised(refiner is not None, finished - began)
     if kept is None:
         return None
     if best is None:
         raise AllScoresInvalid(f"all {size * done} sequences have a non-finite cost")
-    return Result(best, distribution.mean, kept.knots, done, finished, slowest)
+    return Result(best, distribution.mean, kept.knots, done, finished, longest)
 
 
 def score(knots: Array, problem: Problem, risk: Risk, best: Best | None) -> tuple[Population, Best | None]:
-    """Score a population; also the best of these and the best before."""
+    """Score a population; also the best of these and the best before. What a plan would take over has to be finite."""
     actions = mean_actions(knots, problem.first_knot)
     scores = problem.evaluator.evaluate(problem.state, actions, problem.objective)
-    cost = np.where(np.isfinite(scores.position).all(axis=(1, 2)), aggregate(scores.cost, risk), np.inf)
+    predicted = (scores.position, scores.velocity, scores.effort, scores.variance, scores.epistemic)
+    finite = np.all([np.isfinite(values.reshape(len(values), -1)).all(axis=1) for values in predicted], axis=0)
+    cost = np.where(finite, aggregate(scores.cost, risk), np.inf)
     i = int(np.argmin(cost))
     if np.isfinite(cost[i]) and (best is None or cost[i] < best.cost):
         best = _row(scores, knots, float(cost[i]), i)

@@ -15,11 +15,12 @@ from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
 from mbrl_control.planning.cycle import Cycle, Source, Timing, report_of
 from mbrl_control.planning.disturbance import DisturbanceObserver
-from mbrl_control.planning.fallback import fallback_plan
+from mbrl_control.planning.fallback import Stop, fallback_plan
 from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.latency import DelayObserver
+from mbrl_control.planning.limits import project
 from mbrl_control.planning.methods.choice import method_of, refiner_of
-from mbrl_control.planning.optimize import AllScoresInvalid, Optimizer, Proposer, Result, Settings, optimize
+from mbrl_control.planning.optimize import AllScoresInvalid, Longest, Optimizer, Proposer, Result, Settings, optimize
 from mbrl_control.planning.problem import Best, Problem
 from mbrl_control.planning.proposals import Target
 from mbrl_control.planning.protocol import UNLIMITED, Derivatives, Objective, RolloutEvaluator, StepModel
@@ -32,6 +33,10 @@ from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, Goa
 
 class NonFiniteBelief(ValueError):
     """A belief with a position or velocity that is no number: nothing may be planned from it, or learned."""
+
+
+class NonFiniteStart(ValueError):
+    """The model, or a command in force, leads from a finite belief to a state that is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class Planner:
         self._obstacles = config.obstacle_rows()
         self._per_command = 1.0 / (arm.effort if arm.interface is CommandInterface.EFFORT else np.ones(arm.joints))
         self._model: PlanningModel | None = None
-        self._iteration_ns = 0
+        self._longest = Longest()
         self._observer = DisturbanceObserver(arm, config.disturbance_settle_s) if observes(arm, config) else None
         self._delay: DelayObserver | None = None
         self._seen: tuple[BeliefState, CommandHistory] | None = None
@@ -110,8 +115,10 @@ class Planner:
         if self._config.derivatives and model.derivatives is None:
             raise PlannerConfigError(f"planner settings: field 'method': {model.model_id} is open without derivatives")
         horizon = model.evaluator.horizon
-        self._proposer = proposer_for(self._arm, self._config, horizon, model.dt_s)
-        self._method = method_of(self._config, horizon)
+        weights = {kind: self._config.weights(kind, model.evaluator.term_names) for kind in GoalKind}
+        proposer, method = proposer_for(self._arm, self._config, horizon, model.dt_s), method_of(self._config, horizon)
+        # Nothing is refused from here on: a refused model leaves the one in use as it was.
+        self._proposer, self._method, self._weights = proposer, method, weights
         self._goal = GoalTarget(self._arm, self._config.posture_pull, horizon, model.dt_s)
         self._forget()
         self._grid = TimeGrid(
@@ -127,7 +134,6 @@ class Planner:
             self._delay = DelayObserver(self._arm, self._grid.dt_ns, delay_ns, window_s)
         self._warm.fit(horizon)
         self._trust = np.full(horizon, UNLIMITED) if model.trust is None else model.trust
-        self._weights = {kind: self._config.weights(kind, model.evaluator.term_names) for kind in GoalKind}
         self._model = model
 
     def plan(
@@ -152,10 +158,11 @@ class Planner:
             _check_finite(belief)
             self._see(belief, history, following)
             start = roll_forward(belief, history, plans, deadline_ns, self._grid, self._model.step, self.disturbance)
+            _check_finite_start(start)
             rolled = self._clock.now_ns()
             result = self._optimize(start, goal, deadline_ns)
             reason = "the budget ended before the first iteration"
-        except (NonFiniteBelief, StaleBelief, AllScoresInvalid) as error:
+        except (NonFiniteBelief, NonFiniteStart, StaleBelief, AllScoresInvalid) as error:
             start, result, rolled, reason = None, None, self._clock.now_ns(), str(error)
         optimized = self._clock.now_ns()
         if start is not None and result is not None:
@@ -248,14 +255,13 @@ class Planner:
             weights[self._model.evaluator.term_names.index("smoothness")] * self._per_command**2,
             *self._proposer.spread(pose[0], ahead.target),
         )
-        budget = (self._clock, deadline_ns, self._generator, self._iteration_ns)
+        budget = (self._clock, deadline_ns, self._generator, self._longest)
         begin = self._warm.begin(self._method, start.start_ns, self._grid.dt_ns)
         result = self._optimizer(problem, self._method, begin, propose, self._settings, *budget)
         if result is not None:
             self._warm.keep(result, start.start_ns)
             self._best = (start, result.best)
-            # A maximum that forgets within a second: preemption comes in bursts.
-            self._iteration_ns = max(result.slowest_ns, round(0.97 * self._iteration_ns))
+            self._longest = self._longest.after(result.longest)
         return result
 
     def _propose(self, start: StartState, pose: tuple[Array, Array], target: Target) -> Proposer:
@@ -305,12 +311,18 @@ class Planner:
         assert self._model is not None
         now, last = self._clock.now_ns(), self._in_force[-1] if self._in_force else None
         times = (max(now, deadline_ns), now)
-        plan = fallback_plan(last, self._fallbacks, *times, self._sequence + 1, self._model.dt_s, self._proposer.stop)
+        plan = fallback_plan(last, self._fallbacks, *times, self._sequence + 1, self._model.dt_s, self._stop)
         self._fallbacks += 1
         if plan is not None:
             self._sequence += 1
             self._remember(plan)
         return plan
+
+    def _stop(self, position: Array, velocity: Array, first: Array) -> Stop:
+        """Of an arm that the disturbance pushes, too: what acts in all comes to rest, the commands are without it."""
+        pushed, limits = self.disturbance, self._proposer.limits
+        stop = self._proposer.stop(position, velocity, first + pushed)
+        return replace(stop, knots=project((stop.knots - pushed)[None], first, limits)[0])
 
     def _remember(self, plan: Plan) -> None:
         """Plans that the guard may still be following: those whose successor has not started a while ago."""
@@ -326,6 +338,12 @@ def _check_finite(belief: BeliefState) -> None:
     for name in ("position", "velocity", "covariance"):
         if not np.isfinite(getattr(belief, name)).all():
             raise NonFiniteBelief(f"belief: {name} is not finite; look at the estimator and the arm's state topic")
+
+
+def _check_finite_start(start: StartState) -> None:
+    # Before anything of the cycle is kept: a target found from such a state would spoil the cycles that follow.
+    if not (np.isfinite(start.state).all() and np.isfinite(start.first_knot).all()):
+        raise NonFiniteStart("the belief rolled forward is not finite; look at the model and at the applied commands")
 
 
 def _start_variance(belief: BeliefState, best: Best) -> Array:

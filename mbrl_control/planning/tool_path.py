@@ -42,6 +42,9 @@ class ToolPath:
 
     def joints(self, seconds: Array) -> Array:
         """[N, J] rad at [N] s after the stamp, none before `begin`. Time does not go back by more than a step."""
+        if math.floor(seconds.min() / self._dt) > self._asked:
+            # Nobody has asked for so long that catching up would cost more than beginning anew.
+            self.begin(float(seconds.min()), self._joints[-1])
         self._asked = math.ceil(seconds.max() / self._dt)
         self._reach(self._asked)
         self._drop(math.floor(seconds.min() / self._dt) - self._first - 1)

@@ -76,19 +76,25 @@ def evaluator_of(arm: Arm) -> LagEvaluator | GraphModel:
 
 
 class SlowEvaluator:
-    """A real evaluator; each call takes ``call_ms`` of virtual time; ``broken`` makes costs NaN."""
+    """A real evaluator; each call takes ``call_ms`` of virtual time; ``broken`` makes costs NaN, ``spoilt`` this field
+    of every second sequence."""
 
     def __init__(self, arm: Arm, clock: VirtualClock) -> None:
         self.inner = evaluator_of(arm)
         self.clock = clock
         self.call_ms = 1
         self.broken = False
+        self.spoilt = ""
         self.batch_size, self.horizon = self.inner.batch_size, self.inner.horizon
         self.term_names = self.inner.term_names
 
     def evaluate(self, *args):
         self.clock.advance_ns(self.call_ms * MS)
         scores = self.inner.evaluate(*args)
+        if self.spoilt:
+            values = np.array(getattr(scores, self.spoilt))
+            values[::2] = np.nan
+            scores = replace(scores, **{self.spoilt: values})
         return replace(scores, cost=np.full_like(scores.cost, np.nan)) if self.broken else scores
 
 

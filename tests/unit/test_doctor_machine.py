@@ -154,9 +154,10 @@ class TestWakeups:
         assert [check.level for check in scheduling.wakeup_checks(restless, restless)] == ["warn", "warn"]
         assert [check.level for check in scheduling.wakeup_checks(restless, None)] == ["warn", "info"]
 
-    def test_the_guards_priority_is_the_graphs(self) -> None:
-        (guard,) = (spec for spec in load_graph(launch_file("graph.yaml")) if spec.name == "guard")
-        assert (guard.priority, guard.processor) == (scheduling.GUARD_PRIORITY, "others")
+    def test_priorities_of_guard_and_planner_are_the_graphs(self) -> None:
+        placed = {node.name: (node.priority, node.processor) for node in load_graph(launch_file("graph.yaml"))}
+        assert placed["guard"] == (scheduling.GUARD_PRIORITY, "others")
+        assert placed["mpc_planner"] == (rollouts.PLANNER_PRIORITY, "reserved")
 
     def test_the_child_measures(self) -> None:
         ended = children.run_module(scheduling._PROBE, "0.2", limit_s=HUNG_S)

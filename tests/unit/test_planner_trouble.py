@@ -41,9 +41,11 @@ class Listener:
         self.receive(goal_to_msg(goal, ARM.joint_names, ARM.base_frame, ""))
 
 
-def trouble(goals: GoalInput, overloaded: tuple[str, ...]) -> str:
+def trouble(goals: GoalInput, overloaded: tuple[str, ...], gap_m: float = 0.0) -> str:
     node: Any = SimpleNamespace(
-        _planner=SimpleNamespace(overloaded=overloaded), _goals=goals, _inputs=SimpleNamespace(armed_ns=ARMED_NS)
+        _planner=SimpleNamespace(overloaded=overloaded, goal_gap_m=gap_m),
+        _goals=goals,
+        _inputs=SimpleNamespace(armed_ns=ARMED_NS),
     )
     return MpcPlanner.trouble(node)
 
@@ -53,6 +55,13 @@ def heard(stamp_ns: int, at_ns: int) -> GoalInput:
     goals = GoalInput(node, ARM)
     node.send(stamp_ns, at_ns)
     return goals
+
+
+@pytest.mark.parametrize(("gap_m", "word"), [(0.004, ""), (0.035, "35 mm away")])
+def test_a_goal_that_no_joints_meet_is_told_with_its_distance(gap_m: float, word: str) -> None:
+    said = trouble(heard(ARMED_NS, ARMED_NS), (), gap_m)
+    assert word in said
+    assert bool(said) == bool(word)
 
 
 def test_joints_that_are_pushed_too_hard_are_named() -> None:

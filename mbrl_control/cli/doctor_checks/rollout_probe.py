@@ -12,6 +12,7 @@ from mbrl_control.deployment.layout_choice import load_measured
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.robot import load_arm
+from mbrl_control.scheduling import take_placement
 
 ARM = "panda"
 
@@ -24,8 +25,9 @@ def main() -> None:
     if version is None:
         raise BundleError(f"{registry.folder}: no shipped model")
     path = registry.path(version).resolve()
+    scheduling = take_placement()
     _, _, choice = load_measured(path, arm, None, Opening(samples), SteadyClock(factor=1.0))
-    print(json.dumps({"found": f"{samples} sequences of {ARM}/{version}: {choice}"}))
+    print(json.dumps({"found": f"{samples} sequences of {ARM}/{version}: {choice} ({scheduling})"}))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from mbrl_control.planner_model import opening_of, planning_model
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError, read_config
 from mbrl_control.planning.cycle import Cycle
 from mbrl_control.planning.planner import Planner
+from mbrl_control.signals import PlanOutcome
 from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import plan_to_msg, report_to_msg
 from mbrl_nodes.goal_input import GoalInput
@@ -42,7 +43,9 @@ class MpcPlanner(GraphNode):
         self.declare("seed", 0, "seed of the random samples", (0, 2**31 - 1))
         self._slot: ModelSlot | None = None
         self._layout: LayoutChoice | None = None
-        self._counts = {"cycles": 0, "skipped": 0, "failed": 0, "refused_models": 0}
+        self._counts = {"cycles": 0, "skipped": 0, "refused_models": 0}
+        self._outcomes = dict.fromkeys(PlanOutcome, 0)
+        self._last_failure = ""
 
     def setup(self) -> None:
         self._arm = arm_of(self)
@@ -64,7 +67,9 @@ class MpcPlanner(GraphNode):
     def diagnose(self) -> dict[str, str]:
         model = "none" if self._slot is None else self._slot.current.model_id
         facts = {"model": model, "rollouts": str(self._layout), "refused_goals": str(self._goals.refused)}
-        return facts | {name: str(value) for name, value in self._counts.items()}
+        facts |= {name: str(value) for name, value in self._counts.items()}
+        facts |= {f"cycles_{outcome.name.lower()}": str(count) for outcome, count in self._outcomes.items() if count}
+        return facts | {"last_failure": self._last_failure}
 
     def trouble(self) -> str:
         if joints := ", ".join(self._planner.overloaded):
@@ -100,7 +105,8 @@ class MpcPlanner(GraphNode):
         if cycle.plan is not None:
             self._plans.publish(plan_to_msg(cycle.plan))
         self._counts["cycles"] += 1
-        self._counts["failed"] += cycle.plan is None
+        self._outcomes[cycle.report.outcome] += 1
+        self._last_failure = cycle.reason or self._last_failure
         self._reports.publish(report_to_msg(cycle.report, cycle.plan, self.now_ns(), tick.skipped, cycle.reason))
 
     def _on_model(self, message: ModelStatus) -> None:
