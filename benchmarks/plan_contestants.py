@@ -1,9 +1,11 @@
-"""Who takes part in `bench plan`, with which settings: one published grid for everybody.
+"""Who takes part in `bench plan`, with which settings: the published grid.
 
-Every planner of ours is swept over samples and iterations, those with a temperature over that, too. `icem_blind` has no
-moves from the kinematics among its samples, as the peers have none: what is left is the optimizer. The peers get
-their own parameters over the same budgets and beyond: mbrl-lib's CEM up to 512 sequences, pytorch-mppi up to 1024 (it
-scores once a cycle). Each front is the best of what its sweep reaches.
+Every planner of ours is swept over samples and iterations, those with a temperature over that, too: without moves from
+the kinematics among the samples, as the peers have none, and with them (`+moves`, what is deployed). Random shooting
+without moves begins anew in every cycle: the simplest baseline. The width of our random samples follows the
+way to the goal; that of pytorch-mppi, which is a parameter, is swept. The peers' budgets go beyond ours: mbrl-lib's CEM
+up to 512 sequences in 8 iterations with its own elite share and momentum, pytorch-mppi up to 1024 (it scores once a
+cycle). Each front is the best of what its sweep reaches.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from typing import Any
 
 SAMPLES, ITERATIONS = (8, 16, 32, 64), (1, 2, 4)
 TEMPERATURES = (0.03, 0.1, 0.3)
-CEM_SAMPLES, CEM_ITERATIONS = (64, 128, 256, 512), (2, 4)
-MPPI_SAMPLES, MPPI_TEMPERATURES = (64, 128, 256, 512, 1024), (0.003, 0.03, 0.3)
+CEM_SAMPLES, CEM_ITERATIONS = (64, 128, 256, 512), (2, 4, 8)
+MPPI_SAMPLES, MPPI_TEMPERATURES = (128, 512, 1024), (0.003, 0.03, 0.3)
+MPPI_NOISE = (0.03, 0.1, 0.3)
+"""Standard deviation over the largest command."""
 PEERS = ("mbrl_cem", "pytorch_mppi")
 ORACLE = "oracle"
 """icem as deployed, with the plant for a model."""
@@ -27,7 +31,7 @@ class Contestant:
 
     planner: str
     settings: dict[str, Any] = field(default_factory=dict)
-    """Of `PlannerConfig`, or of the peer: samples, iterations, temperature."""
+    """Of `PlannerConfig`, or of the peer: samples, iterations, temperature, noise."""
 
     @property
     def derivatives(self) -> bool:
@@ -45,16 +49,17 @@ def grid() -> list[Contestant]:
     few = [{"samples": s, "iterations": i} for s, i in product((4, 8), (2, 4))]
     rows = [Contestant("deployed"), Contestant(ORACLE)]
     for method in ("icem", "cem", "random_shooting"):
-        rows += [Contestant(method, {"method": method} | budget) for budget in budgets]
-    blind = {"method": "icem", "informed": False}
-    rows += [Contestant("icem_blind", blind | budget) for budget in budgets]
-    warm = product(budgets, TEMPERATURES)
-    rows += [Contestant("mppi", {"method": "mppi", "temperature": t} | budget) for budget, t in warm]
+        cold = {"warm_elites": 0} if method == "random_shooting" else {}
+        rows += [Contestant(method, {"method": method, "informed": False} | cold | budget) for budget in budgets]
+        rows += [Contestant(f"{method}+moves", {"method": method} | budget) for budget in budgets]
+    for name, informed in (("mppi", False), ("mppi+moves", True)):
+        own = {"method": "mppi", "informed": informed}
+        rows += [Contestant(name, own | {"temperature": t} | budget) for budget, t in product(budgets, TEMPERATURES)]
     rows += [Contestant(method, {"method": method} | budget) for method in ("gradient", "ilqr") for budget in few]
     for refiner in ("gradient", "ilqr"):
         more = [{"samples": s, "iterations": i} for s, i in product((8, 16), (2, 4))]
         rows += [Contestant(f"icem+{refiner}", {"method": "icem", "refine": refiner} | budget) for budget in more]
     swept = product(CEM_SAMPLES, CEM_ITERATIONS)
     rows += [Contestant("mbrl_cem", {"samples": s, "iterations": i}) for s, i in swept]
-    hot = product(MPPI_SAMPLES, MPPI_TEMPERATURES)
-    return rows + [Contestant("pytorch_mppi", {"samples": s, "temperature": t}) for s, t in hot]
+    hot = product(MPPI_SAMPLES, MPPI_TEMPERATURES, MPPI_NOISE)
+    return rows + [Contestant("pytorch_mppi", {"samples": s, "temperature": t, "noise": n}) for s, t, n in hot]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,26 +67,47 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def cpu_ratio(points: Sequence[Point], peer: str, planners: Sequence[str]) -> dict[str, Any] | None:
-    """The least, over the peer's front, of its processor time over the least of ``planners`` that cost no more.
+    """The least, over the peer's front, of its processor time over the least of ``planners`` that costs no more, and
+    the ratio of the costs there.
 
-    A point of the peer's that no planner of ours matches counts as zero. None where somebody did not take part.
+    Settings are chosen on every second episode and compared on the others, then the other way round: the best of
+    many noisy settings is not as good as it looks where it was chosen. A point of the peer's that no planner of
+    ours matches counts as zero. None where somebody did not take part, or with fewer than two episodes.
     """
-    theirs = front([point for point in points if point.planner == peer])
+    theirs = [point for point in points if point.planner == peer]
     ours = [point for point in points if point.planner in planners]
-    if not theirs or not ours:
+    if not theirs or not ours or len(theirs[0].cost) < 2:
         return None
+    halves = np.arange(0, len(theirs[0].cost), 2), np.arange(1, len(theirs[0].cost), 2)
 
-    def least(of: Array) -> float:
-        cost, cpu = (np.array([getattr(point, name)[of].mean() for point in ours]) for name in ("cost", "cpu_ms"))
-        ratios = [_over(point, of, cost, cpu) for point in theirs]
-        return min(ratios)
+    def both_ways(one: Array, other: Array) -> tuple[float, float]:
+        found = np.array([_least(theirs, ours, *order) for order in ((one, other), (other, one))])
+        return float(found[:, 0].mean()), float(found[:, 1].mean())
 
-    return _with_interval(least, len(theirs[0].cost))
+    generator = np.random.default_rng(0)
+    drawn = [both_ways(*(generator.choice(half, len(half)) for half in halves))[0] for _ in range(RESAMPLES)]
+    ratio, cost_ratio = both_ways(*halves)
+    return _rounded(ratio, drawn) | {"cost_ratio": round(cost_ratio, 3)}
 
 
-def _over(peer: Point, of: Array, cost: Array, cpu_ms: Array) -> float:
-    matching = cpu_ms[cost <= peer.cost[of].mean()]
-    return float(peer.cpu_ms[of].mean() / matching.min()) if len(matching) else 0.0
+def _least(theirs: Sequence[Point], ours: Sequence[Point], choose: Array, compare: Array) -> tuple[float, float]:
+    """(ratio of processor times, ours over theirs in cost) at the worst point of the peer's front."""
+    rivals = front([_of(point, choose) for point in theirs])
+    mine = [_of(point, choose) for point in ours]
+    compared = {(point.planner, point.setting): _of(point, compare) for point in (*theirs, *ours)}
+    found = []
+    for rival in rivals:
+        matching = [point for point in mine if point.cost.mean() <= rival.cost.mean()]
+        if not matching:
+            return 0.0, 0.0
+        own = min(matching, key=lambda point: point.cpu_ms.mean())
+        left, right = (compared[point.planner, point.setting] for point in (rival, own))
+        found.append((left.cpu_ms.mean() / right.cpu_ms.mean(), right.cost.mean() / left.cost.mean()))
+    return min(found)
+
+
+def _of(point: Point, episodes: Array) -> Point:
+    return replace(point, cost=point.cost[episodes], end=point.end[episodes], cpu_ms=point.cpu_ms[episodes])
 
 
 def regret(points: Sequence[Point], planner: str = "deployed") -> dict[str, Any] | None:
@@ -102,8 +123,12 @@ def _with_interval(figure: Callable[[Array], float], episodes: int) -> dict[str,
     """And the middle 95 % over resampled episodes, the same ones for everybody."""
     generator = np.random.default_rng(0)
     drawn = [figure(generator.integers(episodes, size=episodes)) for _ in range(RESAMPLES)]
+    return _rounded(figure(np.arange(episodes)), drawn)
+
+
+def _rounded(value: float, drawn: Sequence[float]) -> dict[str, Any]:
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return {"value": round(figure(np.arange(episodes)), 3), "interval": [round(float(low), 3), round(float(high), 3)]}
+    return {"value": round(value, 3), "interval": [round(float(low), 3), round(float(high), 3)]}
 
 
 def table(points: Sequence[Point]) -> dict[str, list[dict[str, Any]]]:

@@ -59,7 +59,7 @@ class Scorer:
         cycle, feasible = self._cycle, self._feasible(knots)
         before = torch.cat([cycle["first_knot"].expand(len(knots), 1, -1), feasible[:, :-1]], dim=1)
         goals = (cycle["goal_position"], cycle["goal_joint"], cycle["weights"])
-        cost = self._rollout(cycle["state"], 0.5 * (before + feasible), *goals)[0].mean(0)
+        cost = self._rollout(cycle["state"], 0.5 * (before + feasible), *goals).mean(0)
         return torch.nan_to_num(cost, nan=1e9, posinf=1e9, neginf=1e9)
 
     def _feasible(self, knots: torch.Tensor) -> torch.Tensor:
@@ -120,7 +120,7 @@ def pytorch_mppi(settings: dict[str, Any], rollout: torch.jit.ScriptModule) -> O
                     lambda state, _action: state,
                     lambda state, _action: state[:, 0],
                     len(cycle["state"]),
-                    torch.diag((0.25 * (upper - lower)).square()),
+                    torch.diag((settings["noise"] * 0.5 * (upper - lower)).square()),
                     num_samples=settings["samples"],
                     horizon=settings["horizon"],
                     lambda_=settings["temperature"],

@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.lockstep import Lockstep
 from benchmarks.swing_up import CONFIG as SWING_CONFIG
 from benchmarks.swing_up import GRAPH as SWING_GRAPH
+from benchmarks.swing_up import SAMPLES as SWING_SAMPLES
 from benchmarks.swing_up import fitted_ensemble
 from benchmarks.swing_up_run import ARM as SWING_ARM
 from benchmarks.swing_up_run import RUN_S, START_SPREAD, UPRIGHT
@@ -123,9 +124,11 @@ def _begin_reach(lockstep: Lockstep, generator: np.random.Generator) -> tuple[Go
     return Goal(lockstep.clock.now_ns(), GoalKind.POSE, target, lockstep.arm.home, 1), REACH_S
 
 
-def _begin_eight(lockstep: Lockstep, _: np.random.Generator) -> tuple[Goal, float]:
+def _begin_eight(lockstep: Lockstep, generator: np.random.Generator) -> tuple[Goal, float]:
+    """Each of another size and pace: episodes of one figure would differ by noise alone."""
     arm = lockstep.arm
-    times, joints = figure_eight(arm, AMPLITUDE_M, LAP_S, 1, SPEED_SCALE)
+    size, pace = generator.uniform(0.6, 1.0), generator.uniform(0.8, 1.0)
+    times, joints = figure_eight(arm, size * AMPLITUDE_M, LAP_S / pace, 1, SPEED_SCALE)
     now = lockstep.clock.now_ns()
     return Goal(now, GoalKind.TRAJECTORY, np.zeros(3), arm.home, 1, times, joints), float(times[-1])
 
@@ -158,6 +161,14 @@ TASKS = {
     for task in (
         Task("reach", *_PANDA, PlannerConfig(), _shipped, _begin_reach, _tool_mm, "mm"),
         Task("figure_eight", *_PANDA, PlannerConfig(), _shipped, _begin_eight, _tool_mm, "mm"),
-        Task("swing_up", *_SWING, SWING_CONFIG, _swinging, _begin_swing, _from_upright_deg, "deg"),
+        Task(
+            "swing_up",
+            *_SWING,
+            SWING_CONFIG.model_copy(update={"samples": SWING_SAMPLES}),
+            _swinging,
+            _begin_swing,
+            _from_upright_deg,
+            "deg",
+        ),
     )
 }

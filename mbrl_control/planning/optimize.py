@@ -63,6 +63,8 @@ class Longest:
         return Longest(*faded)
 
 
+_RANDOM_SHARE = 8
+"""One of so many samples at least is random, however few there are."""
 _UNMEASURED = 5
 _FADE, _FADE_UNSEEN = 0.97, 0.999
 """Per cycle."""
@@ -139,7 +141,7 @@ def optimize(
             samples = refiner.candidates(problem, best, size)
         else:
             informed = [distribution.mean[None], propose(population)]
-            first = np.concatenate([begin.elites, *informed] if done == 0 else informed)[:size]
+            first = np.concatenate([begin.elites, *informed] if done == 0 else informed)[: size - size // _RANDOM_SHARE]
             samples = np.concatenate([first, method.sample(distribution, size - len(first), generator)])
         population, best = score(project(samples, problem.first_knot, problem.limits), problem, settings.risk, best)
         kept = (population if kept is None else kept.joined(population)).best(settings.elites)

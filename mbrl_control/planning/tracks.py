@@ -107,7 +107,8 @@ class VelocityProposer:
 
         def propose(population: Population | None) -> Array:
             if population is None:
-                first_ones = [tracks.knots, brake]
+                # The brake first: with few samples the last rows have no place.
+                first_ones = [brake, tracks.knots]
                 return np.concatenate(first_ones if last is None else [*first_ones, corrected(*last)])
             best = int(np.argmin(population.cost))
             return corrected(population.knots[best], population.position[best])
@@ -175,7 +176,9 @@ class EffortProposer:
 
         def propose(population: Population | None) -> Array:
             if population is None:
-                return torques.effort if last is None else np.concatenate([torques.effort, corrected(*last[:2])])
+                # The brake, the last gain's, first: with few samples the last rows have no place.
+                moves = np.roll(torques.effort, 1, axis=0)
+                return moves if last is None else np.concatenate([moves, corrected(*last[:2])])
             best = int(np.argmin(population.cost))
             return corrected(population.knots[best], population.position[best])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from mbrl_control.planning.config import PlannerConfig
 
 def point(planner: str, cost: float, cpu_ms: float, spread: float = 0.0) -> Point:
     costs = cost + spread * np.array([-1.0, 1.0, -1.0, 1.0])
-    return Point(planner, "", costs, costs, np.full(4, cpu_ms))
+    return Point(planner, f"{cost} {cpu_ms}", costs, costs, np.full(4, cpu_ms))
 
 
 def test_a_front_is_what_nobody_beats_in_both() -> None:
@@ -27,6 +29,17 @@ def test_the_ratio_is_the_least_along_the_peers_front() -> None:
     ratio = cpu_ratio([*ours, *theirs], "mbrl_cem", ["icem"])
     assert ratio is not None
     assert ratio["value"] == 2.0
+    assert ratio["cost_ratio"] == pytest.approx(0.9)
+
+
+def test_a_setting_that_was_lucky_where_it_was_chosen_is_judged_where_it_was_not() -> None:
+    """Of ours, one is cheap and good in every second episode only: chosen there, it shows its cost in the others."""
+    steady, lucky = point("icem", 1.0, 4.0), point("icem", 1.5, 1.0)
+    lucky = replace(lucky, cost=np.array([0.9, 2.1, 0.9, 2.1]))
+    ratio = cpu_ratio([steady, lucky, point("mbrl_cem", 1.0, 8.0)], "mbrl_cem", ["icem"])
+    assert ratio is not None
+    assert ratio["value"] == pytest.approx((8.0 / 1.0 + 8.0 / 4.0) / 2)
+    assert ratio["cost_ratio"] == pytest.approx((2.1 + 1.0) / 2)
 
 
 def test_what_only_the_peer_reaches_counts_as_zero_and_absence_is_none() -> None:
