@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,11 +78,12 @@ class Peer:
         self._anew = False
         assert self._child.stdin is not None
         assert self._child.stdout is not None
-        pickle.dump(cycle, self._child.stdin)
+        told = json.dumps({name: np.asarray(value).tolist() for name, value in cycle.items()})
+        self._child.stdin.write(told.encode() + b"\n")
         self._child.stdin.flush()
-        try:
-            knots, cpu_ms = pickle.load(self._child.stdout)
-        except EOFError as error:
-            raise RuntimeError("the peer's process ended; what it said stands above") from error
+        answer = self._child.stdout.readline()
+        if not answer:
+            raise RuntimeError("the peer's process ended; what it said stands above")
+        knots, cpu_ms = json.loads(answer)
         self.cpu_ms.append(cpu_ms)
-        return knots
+        return np.array(knots)

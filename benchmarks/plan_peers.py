@@ -9,7 +9,6 @@ feasible as ours are; all that is theirs is how they sample, weigh and go on. On
 from __future__ import annotations
 
 import json
-import pickle
 import sys
 import time
 import warnings
@@ -25,24 +24,19 @@ Optimize = Callable[[Cycle], torch.Tensor]
 
 def compete() -> None:
     kind, settings = sys.argv[1], json.loads(sys.argv[2])
-    write, sys.stdout = sys.stdout.buffer, sys.stderr  # what a library prints is no answer
+    write, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(settings["seed"])
     rollout = torch.jit.freeze(torch.jit.load(settings["rollout"]).eval())
     optimize = {"mbrl_cem": mbrl_cem, "pytorch_mppi": pytorch_mppi}[kind](settings, rollout)
-    read = sys.stdin.buffer
     with torch.inference_mode():
-        while True:
-            try:
-                cycle: Cycle = pickle.load(read)
-            except EOFError:
-                return
+        for line in sys.stdin:
+            cycle: Cycle = {name: np.array(value) for name, value in json.loads(line).items()}
             began = time.process_time()
             knots = optimize(cycle)
             cpu_ms = (time.process_time() - began) * 1e3
-            pickle.dump((knots.double().numpy(), cpu_ms), write)
-            write.flush()
+            print(json.dumps([knots.double().tolist(), cpu_ms]), file=write, flush=True)
 
 
 class Scorer:

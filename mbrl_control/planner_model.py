@@ -9,7 +9,6 @@ from mbrl_control.deployment.particles import Particles
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.planner import PlanningModel
 from mbrl_control.planning.protocol import UNLIMITED
-from mbrl_control.rewards.names import FURTHER_NAMES
 
 
 def opening_of(config: PlannerConfig, seed: int = 0) -> Opening:
@@ -22,7 +21,7 @@ def opening_of(config: PlannerConfig, seed: int = 0) -> Opening:
         particles=particles,
         trusted=config.trust > 0.0,
         derivatives=config.derivatives,
-        further_terms=config.weighs(FURTHER_NAMES),
+        further_terms=config.weighs_further_terms,
     )
 
 

@@ -124,9 +124,14 @@ def extend(
     """
     from mbrl_control.cli.provenance import source_commit
     from mbrl_control.deployment.bundle import extend_bundle
+    from mbrl_control.deployment.check import read_bundle
 
-    bundles = _registry(registry, robot, command)
-    path = extend_bundle(_arm(robot, command), bundles, _chosen(bundles, version), time.time_ns(), source_commit())
+    bundles, arm = _registry(registry, robot, command), _arm(robot, command)
+    source = _chosen(bundles, version)
+    training = read_bundle(bundles.path(source), arm).manifest.training
+    if training is not None and not training.spread:
+        typer.echo("its training measured no spread: the planner's `trust` will need a retrained model", err=True)
+    path = extend_bundle(arm, bundles, source, time.time_ns(), source_commit())
     made = int(path.name)
     bundles.activate(made)
     typer.echo(json.dumps({"model_id": f"{bundles.robot}/{made}", "path": str(path)}))

@@ -103,7 +103,7 @@ def extend_bundle(arm: Arm, registry: Registry, version: int, created_ns: int, g
     """The same weights as a new version with all graphs; BundleError and ParityError as reading and writing have it."""
     path = registry.path(version)
     manifest, ensemble = read_bundle(path, arm).manifest, load_weights(path, arm)
-    graph = GraphShape(manifest.horizon, GraphShape.deployed(arm.interface).refresh)
+    graph = GraphShape(manifest.horizon, manifest.refresh)
     origin = Origin(created_ns, manifest.delay_s, manifest.training, (manifest.model_id,), git_sha)
     made, _ = write_bundle(ensemble, arm, registry, origin, graph, extended=True)
     return made
@@ -146,6 +146,7 @@ def _manifest(
         lag_s=ensemble.prior.lag_s if isinstance(ensemble.prior, NominalPrior) else (),
         history=ensemble.shape.history,
         horizon=graph.horizon,
+        refresh=graph.refresh,
         members=ensemble.shape.members,
         width=ensemble.shape.width,
         depth=ensemble.shape.depth,

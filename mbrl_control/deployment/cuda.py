@@ -57,6 +57,10 @@ class CudaBound:
         """See Bound; the first call records."""
         for name, array in self._inputs.items():
             self._there[name].update_inplace(array)
-        self._session.run_with_iobinding(self._binding)
+        self.compute()
         for name, array in self._outputs.items():
             np.copyto(array, self._back[name].numpy())
+
+    def compute(self) -> None:
+        """See Bound."""
+        self._session.run_with_iobinding(self._binding)

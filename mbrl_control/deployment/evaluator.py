@@ -82,8 +82,8 @@ class OnnxEvaluator:
         self._scenario: dict[str, Array] = {}
         if opening.full:
             require_extended(bundle)
-            scenarios = particles.count * manifest.members
-            sizes |= {PARTICLES: particles.count, OBSTACLES: opening.obstacles, SCENARIOS: scenarios}
+            scenarios = particles.rows * manifest.members
+            sizes |= {PARTICLES: particles.rows, OBSTACLES: opening.obstacles, SCENARIOS: scenarios}
             self._scenario = particles.scenario(horizon, manifest.members, joints)
             shapes |= {"trust": (horizon,), "obstacles": (opening.obstacles, 7)}
             shapes |= {key: value.shape for key, value in self._scenario.items()}
@@ -137,7 +137,16 @@ class OnnxEvaluator:
             "obstacles": objective.obstacles,
         }
         names = (*self.term_names, DISTRUST) if self._opening.full else self.term_names
-        return Scores(term_names=names, **self._lanes.run(values | self._scenario))
+        found = self._lanes.run(values | self._scenario)
+        return Scores(term_names=names, **found | {"cost": self._counted(found["cost"])})
+
+    def _counted(self, cost: Array) -> Array:
+        """Without the members' means, where they only stand before the particles."""
+        particles = self._opening.particles
+        if particles is None or particles.rows == particles.count:
+            return cost
+        each = cost.reshape(self.manifest.members, particles.rows, -1)
+        return each[:, 1:].reshape(-1, each.shape[-1])
 
 
 class OnnxStepModel:

@@ -58,7 +58,7 @@ def full_inputs(graph: FullRolloutGraph, batch: int, particles: int, obstacles: 
     """Zeros of the shapes of `FULL_INPUTS`."""
     places = (particles, graph.graph.horizon, graph.shape.members)
     shapes = ((graph.graph.horizon,), (obstacles, 7), (*places, 2 * graph.shape.joints), places, places)
-    return *rollout_inputs(graph, batch), *(torch.zeros(shape) for shape in shapes)
+    return *rollout_inputs(graph, batch), *(torch.zeros(shape) for shape in shapes), torch.ones(particles)
 
 
 def gradient_inputs(graph: FullRolloutGraph) -> tuple[torch.Tensor, ...]:
@@ -91,7 +91,7 @@ def export_rollout(graph: RolloutGraph) -> bytes:
 def export_full(graph: FullRolloutGraph) -> bytes:
     """`rollout_full.onnx`, its numbers of sequences, particles and obstacles open."""
     axes = _open_batch() | {"obstacles": {0: OBSTACLES}}
-    axes |= {name: {0: PARTICLES} for name in ("noise", "shuffle", "order")}
+    axes |= {name: {0: PARTICLES} for name in ("noise", "shuffle", "order", "counted")}
     axes["cost"] = {0: SCENARIOS, 1: BATCH}
     return export_graph(graph, full_inputs(graph, *_TRACED_FULL), FULL_INPUTS, ROLLOUT_OUTPUTS, axes)
 

@@ -32,7 +32,7 @@ from mbrl_control.deployment.graph_names import (
 from mbrl_control.deployment.jacobian_graph import JacobianGraph
 from mbrl_control.deployment.parity import (
     OBSTACLE_COUNT,
-    PARTICLE_COUNT,
+    PARTICLE_CASE,
     SEQUENCES,
     Exported,
     full_case,
@@ -62,9 +62,9 @@ def export_further(ensemble: ProbabilisticEnsemble, arm: Arm, graph: GraphShape)
     gradient, jacobian = GradientGraph(full).eval(), JacobianGraph(full).eval()
     full_sizes = {
         BATCH: SEQUENCES,
-        PARTICLES: PARTICLE_COUNT,
+        PARTICLES: PARTICLE_CASE.rows,
         OBSTACLES: OBSTACLE_COUNT,
-        SCENARIOS: PARTICLE_COUNT * members,
+        SCENARIOS: PARTICLE_CASE.rows * members,
     }
     full_io, gradient_io = (FULL_INPUTS, ROLLOUT_OUTPUTS), (GRADIENT_INPUTS, GRADIENT_OUTPUTS)
     jacobian_io = (JACOBIAN_INPUTS, JACOBIAN_OUTPUTS)

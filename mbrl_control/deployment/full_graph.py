@@ -4,7 +4,8 @@ Particles: trajectory sampling (Chua et al., NeurIPS 2018). Each member has P of
 every step. TS-infinity: a particle stays with its member. TS1: after every step the particles change members. All
 sequences meet the same noise, which is an input (common random numbers: Ng and Jordan, PEGASUS, UAI 2000), so two
 sequences differ by what they command and not by luck, and the graph itself has no randomness.
-One particle without noise is the member's mean, as in `rollout_graph`.
+A particle without noise is the member's mean, as in `rollout_graph`. The first one always is: what is predicted, and
+the members' spread, are read from it, since the mean of a few noisy particles would differ between members that agree.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class FullRolloutGraph(ScoredSteps):
     """`FULL_INPUTS` -> `ROLLOUT_OUTPUTS`, costs [P E, B].
 
     As `RolloutGraph`, and obstacles [N, 7], noise [P, H, E, 2J] standard normal, shuffle [P, H, E] the member whose
-    place a particle of each member takes after a step, order [P, H, E] the place of every particle before that.
+    place a particle of each member takes after a step, order [P, H, E] the place of every particle before that, counted
+    [P] whether a particle counts for the terms' means (the first one does only where it is alone).
     """
 
     def __init__(self, ensemble: ProbabilisticEnsemble, arm: Arm, graph: GraphShape) -> None:
@@ -45,6 +47,7 @@ class FullRolloutGraph(ScoredSteps):
         noise: torch.Tensor,
         shuffle: torch.Tensor,
         order: torch.Tensor,
+        counted: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         horizon, members, joints = self.graph.horizon, self.shape.members, self.shape.joints
         particles, sequences = noise.shape[0], actions.shape[0]
@@ -53,13 +56,13 @@ class FullRolloutGraph(ScoredSteps):
         hand_over = partial(self._sampled, noise.permute(1, 2, 3, 0), shuffle.permute(1, 2, 0).long())
         simulated = self.simulate(state, repeated, hand_over)
         split = simulated.means.reshape(horizon, members, 3 * joints, sequences, particles)
-        mean, between = moments(split.mean(-1))
+        mean, between = moments(split[..., 0])
         places = order.permute(1, 2, 0).long()[:, :, None, None]
         own = torch.gather(split, 1, places + torch.zeros_like(split).long())
         each = own.permute(0, 1, 4, 2, 3).reshape(horizon, members * particles, 3 * joints, sequences)
         intrusion = self.bodies.intrusion(mean[:, :joints], obstacles)
         rollout = self.outcome(each, between, state, commands, goal_position, goal_joint, intrusion)
-        total = total_cost(rollout, terms_of(self.term_names), weights, trust)
+        total = total_cost(rollout, terms_of(self.term_names), weights, trust, counted.repeat(members))
         alike = self._of_sequences(simulated, particles)
         epistemic, aleatoric, *means = self.predicted(mean, between, alike, rollout)
         return total.cost, epistemic, aleatoric, total.terms, *means

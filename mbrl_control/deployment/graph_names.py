@@ -5,7 +5,7 @@ STEP_OUTPUTS = ("next_state", "mean", "variance")
 ACTIONS = "actions"
 ROLLOUT_INPUTS = ("state", ACTIONS, "goal_position", "goal_joint", "weights")
 GRADIENT_INPUTS = (*ROLLOUT_INPUTS, "trust", "obstacles")
-FULL_INPUTS = (*GRADIENT_INPUTS, "noise", "shuffle", "order")
+FULL_INPUTS = (*GRADIENT_INPUTS, "noise", "shuffle", "order", "counted")
 """Of the rollout with a trust, particles and obstacles."""
 ROLLOUT_BATCH_AXES = {
     "cost": 1,

@@ -73,6 +73,8 @@ class Manifest(_Frozen):
     """[J] of the velocity prior; empty for torques."""
     history: Positive
     horizon: Positive
+    refresh: Positive = 12
+    """Of `GraphShape`; what every bundle had that does not state it."""
     members: Positive
     width: Positive
     depth: Positive

@@ -29,7 +29,7 @@ TOLERANCE = 1e-5
 ROUNDING = 4.0
 SEQUENCES = 8
 """Of every case."""
-PARTICLE_COUNT, OBSTACLE_COUNT = 2, 3
+PARTICLE_CASE, OBSTACLE_COUNT = Particles(2, noise=True, shuffle=True), 3
 """Of every case of the graph that has them."""
 _RANDOM = 6
 _TRUST = 0.05
@@ -98,7 +98,7 @@ def step_case(members: int, case: dict[str, Float32]) -> dict[str, Float32]:
 
 def full_case(members: int, arm: Arm, case: dict[str, Float32]) -> dict[str, Float32]:
     """The same sequences with particles that change members, and obstacles about the base."""
-    scenario = Particles(PARTICLE_COUNT, noise=True, shuffle=True).scenario(case[ACTIONS].shape[1], members, arm.joints)
+    scenario = PARTICLE_CASE.scenario(case[ACTIONS].shape[1], members, arm.joints)
     named = case | _further(arm, case, OBSTACLE_COUNT) | scenario
     return {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in named.items()}
 

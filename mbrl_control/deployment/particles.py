@@ -20,8 +20,20 @@ class Particles:
     """TS1: particles change members after every step; else TS-infinity."""
     seed: int = 0
 
+    @property
+    def rows(self) -> int:
+        """P of the graph: where particles differ from their members' means, those stand before them."""
+        return self.count + 1 if self.noise or self.shuffle else self.count
+
     def scenario(self, horizon: int, members: int, joints: int) -> dict[str, Array]:
-        """noise [P, H, E, 2J]; shuffle and order [P, H, E], see `FullRolloutGraph`."""
+        """noise [P, H, E, 2J]; shuffle and order [P, H, E]; counted [P], see `FullRolloutGraph`."""
+        drawn = self._drawn(horizon, members, joints)
+        if self.rows == self.count:
+            return drawn
+        means = Particles()._drawn(horizon, members, joints) | {"counted": np.zeros(1)}
+        return {name: np.concatenate([means[name], value]) for name, value in drawn.items()}
+
+    def _drawn(self, horizon: int, members: int, joints: int) -> dict[str, Array]:
         generator, shape = np.random.default_rng(self.seed), (self.count, horizon, members)
         noise = generator.standard_normal((*shape, 2 * joints)) if self.noise else np.zeros((*shape, 2 * joints))
         places = np.argsort(generator.random(shape), axis=2) if self.shuffle else np.broadcast_to(range(members), shape)
@@ -29,4 +41,5 @@ class Particles:
         for step in range(horizon):
             order[:, step] = np.argsort(owner, axis=1)
             owner = np.take_along_axis(owner, places[:, step], axis=1)
-        return {"noise": noise, "shuffle": places.astype(np.float64), "order": order}
+        counted = np.ones(self.count)
+        return {"noise": noise, "shuffle": places.astype(np.float64), "order": order, "counted": counted}

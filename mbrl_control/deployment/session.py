@@ -34,6 +34,10 @@ class Bound(Protocol):
         """Compute the outputs from what the inputs hold."""
         ...
 
+    def compute(self) -> None:
+        """The same where the session computes: of a GPU, without the copies there and back."""
+        ...
+
 
 class Session:
     """Runs checked bytes with shapes that are fixed and known; by default on one thread that sleeps between calls."""
@@ -78,6 +82,10 @@ class _CpuBound:
     def run(self) -> None:
         """See Bound."""
         self._session.run_with_iobinding(self._binding)
+
+    def compute(self) -> None:
+        """See Bound."""
+        self.run()
 
 
 def _checked(name: str, value: NDArray[np.floating], shape: tuple[int, ...]) -> Float32:

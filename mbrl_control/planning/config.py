@@ -136,9 +136,10 @@ class PlannerConfig(BaseModel):
         """The named risk with its parameter."""
         return Risk(self.risk, self.cvar_fraction, self.std_weight)
 
-    def weighs(self, names: tuple[str, ...]) -> bool:
-        """Whether the settings weigh one of these terms."""
-        return any(name in chosen for chosen in self._set_weights().values() for name in names)
+    @property
+    def weighs_further_terms(self) -> bool:
+        """Whether the settings weigh a term that only extended bundles have."""
+        return any(name in chosen for chosen in self._set_weights().values() for name in FURTHER_NAMES)
 
     def weights(self, kind: GoalKind, names: tuple[str, ...]) -> Array:
         """[T] weights of a graph's cost terms ``names`` for goals of a planned kind; PlannerConfigError for a term that

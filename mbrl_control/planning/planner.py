@@ -16,6 +16,7 @@ from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
 from mbrl_control.planning.cycle import Cycle, Source, Timing, report_of
 from mbrl_control.planning.disturbance import DisturbanceObserver
 from mbrl_control.planning.fallback import Stop, fallback_plan
+from mbrl_control.planning.finite import NonFiniteBelief, NonFiniteStart, check_belief, check_start
 from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.latency import DelayObserver
 from mbrl_control.planning.limits import project
@@ -29,14 +30,6 @@ from mbrl_control.planning.tracks import proposer_for
 from mbrl_control.planning.warm_start import WarmStart
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan, PlanOutcome
-
-
-class NonFiniteBelief(ValueError):
-    """A belief with a position or velocity that is no number: nothing may be planned from it, or learned."""
-
-
-class NonFiniteStart(ValueError):
-    """The model, or a command in force, leads from a finite belief to a state that is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +148,10 @@ class Planner:
         begun = self._clock.now_ns()
         plans = self._in_force if following else ()
         try:
-            _check_finite(belief)
+            check_belief(belief)
             self._see(belief, history, following)
             start = roll_forward(belief, history, plans, deadline_ns, self._grid, self._model.step, self.disturbance)
-            _check_finite_start(start)
+            check_start(start)
             rolled = self._clock.now_ns()
             result = self._optimize(start, goal, deadline_ns)
             reason = "the budget ended before the first iteration"
@@ -332,18 +325,6 @@ class Planner:
 def observes(arm: Arm, config: PlannerConfig) -> bool:
     """A servo takes care of what pushes an arm that is given velocities."""
     return arm.interface is CommandInterface.EFFORT and config.disturbance_settle_s > 0.0
-
-
-def _check_finite(belief: BeliefState) -> None:
-    for name in ("position", "velocity", "covariance"):
-        if not np.isfinite(getattr(belief, name)).all():
-            raise NonFiniteBelief(f"belief: {name} is not finite; look at the estimator and the arm's state topic")
-
-
-def _check_finite_start(start: StartState) -> None:
-    # Before anything of the cycle is kept: a target found from such a state would spoil the cycles that follow.
-    if not (np.isfinite(start.state).all() and np.isfinite(start.first_knot).all()):
-        raise NonFiniteStart("the belief rolled forward is not finite; look at the model and at the applied commands")
 
 
 def _start_variance(belief: BeliefState, best: Best) -> Array:

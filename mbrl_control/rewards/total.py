@@ -23,9 +23,14 @@ class Total:
 
 
 def total_cost(
-    rollout: Rollout, terms: tuple[Term, ...], weights: torch.Tensor, trust: torch.Tensor | None = None
+    rollout: Rollout,
+    terms: tuple[Term, ...],
+    weights: torch.Tensor,
+    trust: torch.Tensor | None = None,
+    counted: torch.Tensor | None = None,
 ) -> Total:
     """``weights`` [T]; ``trust`` [H] rad/s: the largest epistemic spread after each step that is trusted, None: any.
+    ``counted`` [E]: how much each member counts for what the terms cost in the mean, None: all alike.
 
     From the first step beyond it the horizon is cut: no step after that may cost less than the dearest one since, so
     that no gain counts that only an untrusted prediction promises. A cut never lowers a cost, nor does a tighter trust.
@@ -37,14 +42,22 @@ def total_cost(
     final = [index for index, term in enumerate(terms) if term.terminal]
     passing, ending = weighted[running].sum(0), weighted[final].sum(0)
     plain = passing.mean(0) + ending[-1]
+    averaged = _average(weighted, counted)
     parts = torch.stack(
-        [value[-1] if term.terminal else value.mean(0) for term, value in zip(terms, weighted.mean(2), strict=True)]
+        [value[-1] if term.terminal else value.mean(0) for term, value in zip(terms, averaged, strict=True)]
     )
     if trust is None:
         return Total(plain, parts)
     gate = _gate(rollout.epistemic[:, 0], trust)
     cost = (passing[:, None] - gate).amax(0).mean(0) + (ending - gate[:, -1]).amax(0)
-    return Total(cost, torch.cat([parts, (cost - plain).mean(0, keepdim=True)]))
+    return Total(cost, torch.cat([parts, _average(cost - plain, counted)[None]]))
+
+
+def _average(values: torch.Tensor, counted: torch.Tensor | None) -> torch.Tensor:
+    """[..., E, B] -> [..., B] over members."""
+    if counted is None:
+        return values.mean(-2)
+    return (values * (counted / counted.sum())[:, None]).sum(-2)
 
 
 def _gate(epistemic: torch.Tensor, trust: torch.Tensor) -> torch.Tensor:

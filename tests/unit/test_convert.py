@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ pytest.importorskip("rclpy")
 from sensor_msgs.msg import JointState
 
 from mbrl_control.planning.goals import goal_refusal
-from mbrl_control.robot import load_arm
 from mbrl_control.signals import Array, CommandInterface, Goal, GoalKind, Plan, PlanOutcome, PlanReport
 from mbrl_nodes.convert import (
     JointNameError,
@@ -28,7 +27,8 @@ from mbrl_nodes.convert import (
 )
 
 NAMES = ("a", "b", "c")
-ARM = replace(load_arm(Path(__file__).parents[2] / "sim/robots/planar.yaml"), joint_names=NAMES)
+ARM: Any = SimpleNamespace(joint_names=NAMES, lower=np.full(3, -3.0), upper=np.full(3, 3.0))
+"""As far as a goal for the joints looks at it."""
 VALUES = {"a": 1.0, "b": 2.0, "c": 3.0, "finger_left": 0.01, "finger_right": 0.02}
 
 
