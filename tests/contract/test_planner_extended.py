@@ -81,7 +81,8 @@ def test_it_plans_towards_the_goal_within_the_limits(arm: Arm, bundle, name: str
         bound, step = knot_limits(arm)
         assert (np.abs(plan.knots) <= bound + 1e-9).all()
         assert (np.abs(np.diff(plan.knots, axis=0)) <= step + 1e-9).all()
-    assert cycle.report.best_cost == pytest.approx(sum(value for _, value in cycle.report.terms), rel=1e-4)
+    if config.risk == "mean":
+        assert cycle.report.best_cost == pytest.approx(sum(value for _, value in cycle.report.terms), rel=1e-4)
     ends = forward_kinematics(arm, plan.position[[0, -1]])
     nearer = np.linalg.norm(ends[1] - goal.position) - np.linalg.norm(ends[0] - goal.position)
     assert nearer < -0.003, "the plan hardly moves to the goal"
