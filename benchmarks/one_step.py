@@ -28,7 +28,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.rollout_problem import ACTION, HORIZON, MEMBERS, SEQUENCES, STATE, Network, Problem, problem_of
+from benchmarks.rollout_problem import (
+    ACTION,
+    HORIZON,
+    MEMBERS,
+    SEQUENCES,
+    STATE,
+    Network,
+    Problem,
+    networks,
+    problem_of,
+)
 from mbrl_control.deployment.cuda import cuda_listed
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.export import export_graph
@@ -143,12 +153,9 @@ def steps(problem: Problem, rows: int, device: str) -> Bound:
 
 def reference(problem: Problem, state: NDArray[np.float32], action: NDArray[np.float32]) -> NDArray[np.float64]:
     """[E, 14, N], float64."""
-    hidden = np.broadcast_to(np.concatenate([state, action], axis=1).astype(np.float64), (MEMBERS, len(state), 21))
-    for index, (weights, bias) in enumerate(problem.layers):
-        hidden = hidden @ weights + bias
-        if index < len(problem.layers) - 1:
-            hidden = hidden / (1.0 + np.exp(-hidden))
-    return np.asarray((state + hidden).transpose(0, 2, 1))
+    both = np.concatenate([state, action], axis=1).astype(np.float64)
+    added = networks(problem, np.broadcast_to(both, (MEMBERS, *both.shape)))
+    return np.asarray((state + added).transpose(0, 2, 1))
 
 
 def product(size: int, device: str) -> Bound:

@@ -88,11 +88,16 @@ def reference(problem: Problem) -> NDArray[np.float64]:
     cost = np.zeros((MEMBERS, SEQUENCES))
     for step in range(HORIZON):
         action = np.broadcast_to(problem.actions[:, step].astype(np.float64), (MEMBERS, SEQUENCES, ACTION))
-        hidden = np.concatenate([state, action], axis=2)
-        for index, (weights, bias) in enumerate(problem.layers):
-            hidden = hidden @ weights + bias
-            if index < len(problem.layers) - 1:
-                hidden = hidden / (1.0 + np.exp(-hidden))
-        state = state + hidden
+        state = state + networks(problem, np.concatenate([state, action], axis=2))
         cost += np.square(state[..., :JOINTS] - problem.goal).sum(axis=2)
     return np.asarray(cost.mean(axis=0))
+
+
+def networks(problem: Problem, both: NDArray[np.float64]) -> NDArray[np.float64]:
+    """States with their actions [E, N, 21] -> what each member adds to the states [E, N, 14], float64."""
+    hidden = both
+    for index, (weights, bias) in enumerate(problem.layers):
+        hidden = hidden @ weights + bias
+        if index < len(problem.layers) - 1:
+            hidden = hidden / (1.0 + np.exp(-hidden))
+    return hidden
