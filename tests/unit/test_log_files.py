@@ -17,10 +17,14 @@ from rosbags.rosbag2 import Reader
 from mbrl_control.episode_log.definitions import full_definition
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import LogReader, stamp_ns
+from mbrl_control.episode_log.records import CHUNK, MAGIC
 from mbrl_control.episode_log.recovery import log_info, recover
 from mbrl_control.episode_log.schema import BELIEF, ESTOP, GRAPH_TOPICS, SAFE_COMMAND, matches
 from mbrl_control.episode_log.writer import LogWriter
 from tests.unit.synthetic_log import Arm, arm_streams, message, write_streams
+
+# A record is an opcode of one byte, its length in eight bytes, and its body (https://mcap.dev/spec).
+RECORD_HEAD = 9
 
 
 @pytest.fixture(scope="module")
@@ -134,19 +138,21 @@ def test_foreign_files_are_refused_by_name(tmp_path: Path, content: bytes) -> No
     assert not (tmp_path / "recovered.mcap").exists()
 
 
-def chunk_around(data: bytearray, position: int) -> tuple[int, int]:
-    """Begin and end of the body of the record that holds ``position``, by the lengths in the file."""
-    at = 8
-    while True:
-        length = int.from_bytes(data[at + 1 : at + 9], "little")
-        if at + 9 + length > position:
-            return at + 9, at + 9 + length
-        at += 9 + length
+def chunk_behind(data: bytearray, position: int) -> tuple[int, int]:
+    """Begin and end of the body of the first chunk record behind ``position``, by the lengths in the file.
+
+    The records between chunks are indexes, which no reader of ours needs: damage there loses nothing.
+    """
+    at = len(MAGIC)
+    while at <= position or data[at] != CHUNK:
+        at += RECORD_HEAD + int.from_bytes(data[at + 1 : at + RECORD_HEAD], "little")
+    begin = at + RECORD_HEAD
+    return begin, begin + int.from_bytes(data[at + 1 : begin], "little")
 
 
 def test_damage_in_the_middle_is_named_and_everything_else_recovered(log: Path, tmp_path: Path) -> None:
     data = bytearray(log.read_bytes())
-    begin, end = chunk_around(data, int(0.6 * len(data)))
+    begin, end = chunk_behind(data, int(0.6 * len(data)))
     at = (begin + end) // 2
     damaged_bytes = slice(at, min(at + 400, end))
     data[damaged_bytes] = bytes(b ^ 0x5A for b in data[damaged_bytes])
