@@ -2,10 +2,13 @@
 
 A population is a few hundred small operations: launched one by one they cost more than they compute; a CUDA graph
 launches them at once. It wants fixed addresses, so inputs and outputs live on the device and are copied in and out.
+ONNX Runtime keeps a recording with the thread that made it (`CUDAExecutionProvider::PerThreadContext`): a model is
+loaded in another thread than it plans in, so each has a thread of its own that records and replays.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,10 @@ from numpy.typing import NDArray
 
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.quiet_runtime import ort
+from mbrl_control.scheduling import as_urgent_as_the_process
 
 PROVIDER = "CUDAExecutionProvider"
+_DEVICE = "cuda"
 _OPTIONS = {"enable_cuda_graph": "1", "use_tf32": "0"}
 """Ten bits of mantissa, as TF32 has, would not meet the golden outputs of a bundle."""
 
@@ -41,11 +46,12 @@ class CudaBound:
     ) -> None:
         if PROVIDER not in session.get_providers():
             raise BundleError("onnxruntime could not use CUDA and took the processor; see `mbrl-control doctor`")
+        self._thread = ThreadPoolExecutor(1, "rollout-cuda", as_urgent_as_the_process)
         self._session, self._inputs, self._outputs = session, inputs, outputs
         self._binding = session.io_binding()
-        self._there = {name: ort.OrtValue.ortvalue_from_numpy(array, "cuda", 0) for name, array in inputs.items()}
+        self._there = {name: ort.OrtValue.ortvalue_from_numpy(array, _DEVICE, 0) for name, array in inputs.items()}
         self._back = {
-            name: ort.OrtValue.ortvalue_from_shape_and_type(array.shape, np.float32, "cuda", 0)
+            name: ort.OrtValue.ortvalue_from_shape_and_type(array.shape, np.float32, _DEVICE, 0)
             for name, array in outputs.items()
         }
         for name, value in self._there.items():
@@ -54,13 +60,16 @@ class CudaBound:
             self._binding.bind_ortvalue_output(name, value)
 
     def run(self) -> None:
-        """See Bound; the first call records."""
-        for name, array in self._inputs.items():
-            self._there[name].update_inplace(array)
-        self.compute()
-        for name, array in self._outputs.items():
-            np.copyto(array, self._back[name].numpy())
+        """See Bound; the first calls record."""
+        self._thread.submit(self._run).result()
 
     def compute(self) -> None:
         """See Bound."""
+        self._thread.submit(self._session.run_with_iobinding, self._binding).result()
+
+    def _run(self) -> None:
+        for name, array in self._inputs.items():
+            self._there[name].update_inplace(array)
         self._session.run_with_iobinding(self._binding)
+        for name, array in self._outputs.items():
+            np.copyto(array, self._back[name].numpy())

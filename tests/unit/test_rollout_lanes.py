@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from mbrl_control.deployment.graph_names import BATCH
 from mbrl_control.deployment.lanes import Lanes, Layout
 from mbrl_control.deployment.layout_choice import Timing, candidates, choose, choose_layout
 from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
-from mbrl_control.deployment.session import Threads
+from mbrl_control.deployment.session import Session, Threads
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.robot import load_arm
@@ -143,6 +145,44 @@ def test_a_gpu_answers_as_the_processor_does(graph: bytes) -> None:
         expected, found = here.run(values), there.run(values)
         for name, value in expected.items():
             np.testing.assert_allclose(found[name], value, atol=1e-4 * max(1.0, float(np.abs(value).max())))
+
+
+def test_whoever_calls_one_thread_records_and_replays(graph: bytes, monkeypatch) -> None:
+    """The arrays that stay, their copies and the thread, on the processor in place of a GPU."""
+    monkeypatch.setattr(cuda, "PROVIDER", "CPUExecutionProvider")
+    monkeypatch.setattr(cuda, "_DEVICE", "cpu")
+    session = Watched(Session(graph, "g", {BATCH: SEQUENCES})._session)
+    lanes = Lanes(graph, "g", {BATCH: SEQUENCES}, Layout())
+    inputs = {name: np.zeros(shape, np.float32) for name, shape in lanes.inputs.items()}
+    outputs = {node.name: np.zeros(node.shape, np.float32) for node in session.get_outputs()}
+    bound = cuda.CudaBound(session, inputs, outputs)
+    for seed in range(3):
+        values = values_for(lanes, seed)
+        for name, array in inputs.items():
+            np.copyto(array, values[name], casting="same_kind")
+        with ThreadPoolExecutor(1, f"caller-{seed}") as caller:
+            caller.submit(bound.run).result()
+        for name, value in lanes.run(values).items():
+            np.testing.assert_allclose(outputs[name], value, rtol=1e-5, atol=1e-6)
+    bound.compute()
+    assert len(session.ran_in) == 4
+    assert {name.rpartition("_")[0] for name in session.ran_in} == {"rollout-cuda"}
+    assert len({*session.ran_in}) == 1
+
+
+class Watched:
+    """A session that notes which thread runs it."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.ran_in: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run_with_iobinding(self, binding: Any) -> None:
+        self.ran_in.append(threading.current_thread().name)
+        self._session.run_with_iobinding(binding)
 
 
 def test_candidates_are_what_the_processors_and_the_sequences_allow() -> None:
