@@ -27,7 +27,7 @@ from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import plan_to_msg, report_to_msg
 from mbrl_nodes.goal_input import GoalInput
 from mbrl_nodes.plan_inputs import PlanInputs
-from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS, GraphNode, run
+from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS, GraphNode, keep_garbage_short, run
 
 UNMET_M = 0.005
 """Beyond what the pull to the preferred posture leaves."""
@@ -127,6 +127,7 @@ class MpcPlanner(GraphNode):
         if self._layout.without_cuda:
             self.get_logger().warning(f"rollouts run on the processor: {self._layout.without_cuda}")
         self._slot = ModelSlot(first, self._arm, partial(load_model, opening=opening))
+        keep_garbage_short()
 
     def _swap(self) -> None:
         result = None if self._slot is None else self._slot.swap()
