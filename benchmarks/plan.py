@@ -12,7 +12,7 @@ beginning), the same costs, limits, beliefs and starts; settings are swept on on
     regret_vs_oracle = the deployed planner's episode costs over those with the plant itself as its model
 
 Intervals: the middle 95 % over resampled episodes. Example: `mbrl-control bench plan --episodes 20 --out out/plan`.
-Ends with one line of JSON; hours.
+Ends with one line of JSON; hours. What was ended goes on with `--resume`, and a finished one is summed up again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import torch
 from benchmarks.lockstep import Lockstep
 from benchmarks.peers import peers_python
 from benchmarks.plan_contestants import ORACLE, PEERS, Contestant, grid
-from benchmarks.plan_figures import Row, cpu_ratio, picture, points_of, regret, table
+from benchmarks.plan_figures import Row, cpu_ratio, picture, points_of, read_rows, regret, table
 from benchmarks.plan_oracle import Oracle
 from benchmarks.plan_peer_client import Peer
 from benchmarks.plan_tasks import TASKS, Task, run_episode
@@ -51,6 +51,7 @@ from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.replay.transitions import history_of
 from sim.mujoco_arm import MujocoArm
 
+EPISODES = "episodes.csv"
 TARGETS = {"cpu_ratio": 3.0, "regret_vs_oracle": 1.10}
 
 
@@ -63,35 +64,51 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the first episode")
     parser.add_argument("--out", type=Path, default=Path("out/plan"), help="new folder: episodes.csv, fronts.png")
+    parser.add_argument("--resume", action="store_true", help="go on where the episodes.csv in --out ends")
     options = parser.parse_args()
-    folder, began = new_folder(options.out), time.monotonic()
+    if options.resume and not (options.out / EPISODES).exists():
+        parser.error(f"--resume: {options.out / EPISODES} does not exist; leave it out to begin")
+    folder, began = options.out if options.resume else new_folder(options.out), time.monotonic()
     contestants = [
         one
         for one in grid()
         if one.planner in options.planners and one.settings.get("samples", 0) <= options.most_samples
     ]
-    rows = []
-    with (folder / "episodes.csv").open("w", newline="") as file:
+    rows = read_rows(folder / EPISODES) if options.resume else []
+    with (folder / EPISODES).open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(Row.__dataclass_fields__)
-        for row in episodes(options, contestants):
+        if file.tell() == 0:
+            writer.writerow(Row.__dataclass_fields__)
+        for row in episodes(options, contestants, {(row.task, row.setting, row.seed) for row in rows}):
             writer.writerow([getattr(row, name) for name in Row.__dataclass_fields__])
             file.flush()
             rows.append(row)
+    wanted = {str(one) for one in contestants}, range(options.seed, options.seed + options.episodes)
+    rows = [row for row in rows if row.setting in wanted[0] and row.seed in wanted[1]]
+    print(json.dumps(figures(rows, options) | {"wall_s": round(time.monotonic() - began, 1)}), flush=True)
     picture(rows, {name: TASKS[name].unit for name in options.tasks}, folder / "fronts.png")
-    print(json.dumps(figures(rows, options) | {"wall_s": round(time.monotonic() - began, 1)}))
 
 
-def episodes(options: argparse.Namespace, contestants: list[Contestant]) -> Iterator[Row]:
+def episodes(
+    options: argparse.Namespace, contestants: list[Contestant], done: set[tuple[str, str, int]]
+) -> Iterator[Row]:
     """Every setting twice, half of the episodes each, in opposite orders: a slow hour of the machine meets all."""
     seeds = range(options.seed, options.seed + options.episodes)
     half = (len(seeds) + 1) // 2
-    for name in options.tasks:
-        with tempfile.TemporaryDirectory() as folder:
-            stage = prepare(TASKS[name], Path(folder), any(one.derivatives for one in contestants))
-            for own, order in ((seeds[:half], contestants), (seeds[half:], contestants[::-1])):
-                for contestant in order if own else ():
-                    yield from run(stage, contestant, list(own))
+    turns = [(one, seeds[:half]) for one in contestants] + [(one, seeds[half:]) for one in contestants[::-1]]
+    pending = {
+        name: [(one, left) for one, own in turns if (left := [s for s in own if (name, str(one), s) not in done])]
+        for name in options.tasks
+    }
+    # What cannot be had is found out before hours are spent: the peers' environment, and every task's model.
+    if any(one.planner in PEERS for own in pending.values() for one, _ in own):
+        peers_python()
+    with tempfile.TemporaryDirectory() as folder:
+        extended = any(one.derivatives for one in contestants)
+        stages = {name: prepare(TASKS[name], Path(folder) / name, extended) for name, own in pending.items() if own}
+        for name, stage in stages.items():
+            for contestant, left in pending[name]:
+                yield from run(stage, contestant, left)
 
 
 class _CostAlone(torch.nn.Module):
@@ -132,6 +149,7 @@ class Stage:
 
 def prepare(task: Task, folder: Path, extended: bool) -> Stage:
     """Export the task's weights once."""
+    folder.mkdir()
     arm = task.arm
     ensemble, delay_s = task.ensemble(arm)
     registry = Registry(folder / "registry", arm.model_name)

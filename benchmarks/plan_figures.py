@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,19 @@ class Point:
     """[N]"""
 
 
+def read_rows(path: Path) -> list[Row]:
+    """Of a file that `bench plan` wrote, as far as it came."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            Row(
+                *(row["task"], row["planner"], row["setting"], int(row["seed"])),
+                *(float(row[name]) for name in ("cost", "end", "cpu_ms")),
+                failed=int(row["failed"]),
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
 def points_of(rows: Sequence[Row], task: str) -> list[Point]:
     """Of one task."""
     grouped: dict[tuple[str, str], list[Row]] = {}
@@ -72,7 +86,8 @@ def cpu_ratio(points: Sequence[Point], peer: str, planners: Sequence[str]) -> di
 
     Settings are chosen on every second episode and compared on the others, then the other way round: the best of
     many noisy settings is not as good as it looks where it was chosen. A point of the peer's that no planner of
-    ours matches counts as zero. None where somebody did not take part, or with fewer than two episodes.
+    ours matches counts as zero, without a ratio of costs. None where somebody did not take part, or with fewer than
+    two episodes.
     """
     theirs = [point for point in points if point.planner == peer]
     ours = [point for point in points if point.planner in planners]
@@ -80,29 +95,28 @@ def cpu_ratio(points: Sequence[Point], peer: str, planners: Sequence[str]) -> di
         return None
     halves = np.arange(0, len(theirs[0].cost), 2), np.arange(1, len(theirs[0].cost), 2)
 
-    def both_ways(one: Array, other: Array) -> tuple[float, float]:
-        found = np.array([_least(theirs, ours, *order) for order in ((one, other), (other, one))])
-        return float(found[:, 0].mean()), float(found[:, 1].mean())
+    def both_ways(one: Array, other: Array) -> tuple[float, list[float]]:
+        ratios, costs = zip(*(_least(theirs, ours, *order) for order in ((one, other), (other, one))), strict=True)
+        return float(np.mean(ratios)), [cost for cost in costs if cost is not None]
 
     generator = np.random.default_rng(0)
     drawn = [both_ways(*(generator.choice(half, len(half)) for half in halves))[0] for _ in range(RESAMPLES)]
-    ratio, cost_ratio = both_ways(*halves)
-    return _rounded(ratio, drawn) | {"cost_ratio": round(cost_ratio, 3)}
+    ratio, cost_ratios = both_ways(*halves)
+    return _rounded(ratio, drawn) | {"cost_ratio": round(float(np.mean(cost_ratios)), 3) if cost_ratios else None}
 
 
-def _least(theirs: Sequence[Point], ours: Sequence[Point], choose: Array, compare: Array) -> tuple[float, float]:
+def _least(theirs: Sequence[Point], ours: Sequence[Point], choose: Array, compare: Array) -> tuple[float, float | None]:
     """(ratio of processor times, ours over theirs in cost) at the worst point of the peer's front."""
-    rivals = front([_of(point, choose) for point in theirs])
-    mine = [_of(point, choose) for point in ours]
-    compared = {(point.planner, point.setting): _of(point, compare) for point in (*theirs, *ours)}
+    costs, cpus_ms = (np.array([getattr(point, name)[choose].mean() for point in ours]) for name in ("cost", "cpu_ms"))
+    named = {point.setting: point for point in theirs}
     found = []
-    for rival in rivals:
-        matching = [point for point in mine if point.cost.mean() <= rival.cost.mean()]
-        if not matching:
-            return 0.0, 0.0
-        own = min(matching, key=lambda point: point.cpu_ms.mean())
-        left, right = (compared[point.planner, point.setting] for point in (rival, own))
-        found.append((left.cpu_ms.mean() / right.cpu_ms.mean(), right.cost.mean() / left.cost.mean()))
+    for rival in front([_of(point, choose) for point in theirs]):
+        matching = np.flatnonzero(costs <= rival.cost.mean())
+        if not len(matching):
+            return 0.0, None
+        left, right = named[rival.setting], ours[int(matching[np.argmin(cpus_ms[matching])])]
+        ratio = left.cpu_ms[compare].mean() / right.cpu_ms[compare].mean()
+        found.append((float(ratio), float(right.cost[compare].mean() / left.cost[compare].mean())))
     return min(found)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.limits import project
 from mbrl_control.planning.methods.protocol import Method
-from mbrl_control.planning.optimize import Begin, Longest, Proposer, Result, Settings, score
+from mbrl_control.planning.optimize import AllScoresInvalid, Begin, Longest, Proposer, Result, Settings, score
 from mbrl_control.planning.problem import Problem
 
 _SCRIPT = Path(__file__).with_name("plan_peers.py")
@@ -59,7 +59,7 @@ class Peer:
         every = np.repeat(feasible, problem.evaluator.batch_size, axis=0)
         _, best = score(every, problem, settings.risk, None)
         if best is None:
-            raise RuntimeError("a peer's plan has a non-finite cost")
+            raise AllScoresInvalid("a peer's plan has a non-finite cost")
         return Result(best, feasible[0], feasible, settings.iterations, clock.now_ns(), Longest())
 
     def _ask(self, problem: Problem) -> Any:

@@ -22,6 +22,7 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ import numpy as np
 
 from benchmarks.rate_window import Contest, Window, machine, run_window
 from mbrl_control.cli.interrupt import interruptible
+from mbrl_control.cli.processes import GraphFailed
 from mbrl_control.cli.session import new_folder
+from mbrl_control.report.errors import ReportError
 from mbrl_control.report.timing import excess_over_reference
 from mbrl_control.signals import Array, CommandInterface
 from sim.engines import Simulator
@@ -55,12 +58,13 @@ def main() -> None:
     options = parser.parse_args()
     folder = new_folder(options.out)
     rates = RATES_HZ if options.highest else (options.rate,)
+    before = machine()
     with interruptible():
         found = {rate: measure(options, rate, folder / f"{rate}hz") for rate in rates}
-    picture(found, folder / "rate.png")
-    rows = {rate: summary(rate, windows) for rate, windows in found.items()}
+    rows = {rate: summary(rate, *of_rate) for rate, of_rate in found.items()}
+    picture({rate: windows for rate, (windows, _) in found.items()}, folder / "rate.png")
     facts = {"robot": options.robot, "sim": options.sim, "command": options.command, "hogs": options.hogs}
-    facts |= {"seconds": options.seconds, "real_time_factor": options.real_time_factor, **machine()}
+    facts |= {"seconds": options.seconds, "real_time_factor": options.real_time_factor, **before}
     if options.highest:
         held = [rate for rate, row in rows.items() if row["valid"] and not row["misses"]]
         figures = {"highest_rate_hz": max(held, default=None)} | {f"{rate}_hz": row for rate, row in rows.items()}
@@ -69,27 +73,36 @@ def main() -> None:
     print(json.dumps(facts | figures))
 
 
-def measure(options: argparse.Namespace, rate: int, folder: Path) -> list[Window]:
+def measure(options: argparse.Namespace, rate: int, folder: Path) -> tuple[list[Window], list[str]]:
+    """All windows, and why some have none: the others still count, but not as if these had been measured."""
     contest = Contest(
         *(options.robot, options.sim, options.command, rate, options.window),
         *(options.real_time_factor, options.seed, options.hogs),
     )
     count = max(1, round(options.seconds / options.window))
-    windows = []
+    windows: list[Window] = []
+    failures = []
     for number in range(count):
-        windows.append(run_window(contest, folder / str(number), number))
+        try:
+            windows.append(run_window(contest, folder / str(number), number))
+        except (GraphFailed, ReportError) as error:
+            failures.append(f"window {number + 1} of {count}: {error}")
+            print(failures[-1], file=sys.stderr, flush=True)
+            continue
         late, missed = windows[-1].planner[0], windows[-1].guard[0]
         print(f"{rate} Hz, {number + 1} of {count}: {late} late, {missed} missed", file=sys.stderr, flush=True)
         if number:  # the first log stays, to look at; the others are 10 MB each
             shutil.rmtree(folder / str(number))
-    return windows
+    if not windows:
+        raise GraphFailed(f"{rate} Hz: no window ran; the first: {failures[0]}")
+    return windows, failures
 
 
-def summary(rate: int, windows: list[Window]) -> dict[str, Any]:
+def summary(rate: int, windows: list[Window], failures: Sequence[str] = ()) -> dict[str, Any]:
     """JSON-ready figures of all windows of a rate."""
     counts = {"late": [w.planner for w in windows], "missed": [w.guard for w in windows]}
     figures: dict[str, Any] = {"rate_hz": rate, "windows": len(windows)}
-    reasons, misses = [], []
+    reasons, misses = list(failures), []
     for (name, pairs), kind in zip(counts.items(), ("planner", "guard"), strict=True):
         raw, cycles = (sum(column) for column in zip(*pairs, strict=True))
         own = [window.references[kind] for window in windows]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.quiet_runtime import ort
+from mbrl_control.deployment.quiet_runtime import failure_named, ort
 from mbrl_control.scheduling import as_urgent_as_the_process
 
 PROVIDER = "CUDAExecutionProvider"
@@ -61,11 +61,13 @@ class CudaBound:
 
     def run(self) -> None:
         """See Bound; the first calls record."""
-        self._thread.submit(self._run).result()
+        with failure_named():
+            self._thread.submit(self._run).result()
 
     def compute(self) -> None:
         """See Bound."""
-        self._thread.submit(self._session.run_with_iobinding, self._binding).result()
+        with failure_named():
+            self._thread.submit(self._session.run_with_iobinding, self._binding).result()
 
     def _run(self) -> None:
         for name, array in self._inputs.items():

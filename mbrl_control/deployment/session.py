@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mbrl_control.deployment.cuda import CudaBound, require_cuda
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.quiet_runtime import ort
+from mbrl_control.deployment.quiet_runtime import failure_named, ort
 
 Float32 = NDArray[np.float32]
 _KEPT_APART = ["GatherSliceToSplitFusion"]
@@ -31,7 +31,7 @@ class Bound(Protocol):
     """A session with its arrays. They must stay where they are: they are held here, too."""
 
     def run(self) -> None:
-        """Compute the outputs from what the inputs hold."""
+        """Compute the outputs from what the inputs hold; ModelFailed where the runtime could not."""
         ...
 
     def compute(self) -> None:
@@ -59,9 +59,11 @@ class Session:
         self.outputs = tuple(self.output_shapes)
 
     def run(self, values: Mapping[str, NDArray[np.floating]]) -> dict[str, Float32]:
-        """Named arrays of the fixed shapes -> named outputs; ValueError on another shape."""
+        """Named arrays of the fixed shapes -> named outputs; ValueError on another shape, ModelFailed where the runtime
+        could not."""
         feed = {name: _checked(name, values[name], shape) for name, shape in self.inputs.items()}
-        return dict(zip(self.outputs, self._session.run(None, feed), strict=True))
+        with failure_named():
+            return dict(zip(self.outputs, self._session.run(None, feed), strict=True))
 
     def bind(self, inputs: dict[str, Float32], outputs: dict[str, Float32]) -> Bound:
         """A call that reads and writes these arrays in place and, on the processor, allocates nothing."""
@@ -81,7 +83,8 @@ class _CpuBound:
 
     def run(self) -> None:
         """See Bound."""
-        self._session.run_with_iobinding(self._binding)
+        with failure_named():
+            self._session.run_with_iobinding(self._binding)
 
     def compute(self) -> None:
         """See Bound."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
 
 from mbrl_control.planning.methods.noise import Interpolation
 from mbrl_control.planning.protocol import MOST_OBSTACLES
@@ -17,6 +17,8 @@ from mbrl_control.signals import Array, GoalKind
 
 MethodName = Literal["icem", "cem", "mppi", "random_shooting", "gradient", "ilqr"]
 RefinerName = Literal["none", "gradient", "ilqr"]
+Acceleration = Annotated[float, Field(gt=0.0, le=100.0)]
+Weights = dict[str, FiniteFloat]
 
 
 class Obstacle(BaseModel):
@@ -87,7 +89,7 @@ class PlannerConfig(BaseModel):
     """1/s, of the informed proposals."""
     effort_approach_gains: tuple[float, ...] = Field((8.0, 16.0), min_length=1, max_length=16)
     """1/s, the same for torques."""
-    acceleration_spread: tuple[float, float] = (0.1, 4.0)
+    acceleration_spread: tuple[Acceleration, Acceleration] = (0.1, 4.0)
     """rad/s^2, least and largest initial spread of random torques, times the inertia."""
     effort_correction_smoothness: float = Field(2.0, gt=0.0, le=100.0)
     """Penalty on torque knots' differences in the correction, in dt^2 (times the inertia)."""
@@ -99,7 +101,8 @@ class PlannerConfig(BaseModel):
     """Time constant of the motion in which the delay from command to motion is looked for, 3 s is good; 0: it is the
     bundle's. A servo whose lag is not what the arm's description says looks like another delay."""
     trust: float = Field(0.0, ge=0.0, le=1e6)
-    """The horizon is cut where the epistemic spread is beyond this times the largest on held-out rows; 0: never."""
+    """The horizon is cut where the epistemic spread is beyond this times what 99 % of the held-out rows stay within;
+    0: never."""
     particles: int = Field(0, ge=0, le=64)
     """Of each member, with sampled noise; 0: each member's mean."""
     particle_members: Literal["ts1", "ts_infinity"] = "ts_infinity"
@@ -113,14 +116,21 @@ class PlannerConfig(BaseModel):
     risk: RiskName = "mean"
     cvar_fraction: float = Field(0.4, gt=0.0, le=1.0)
     std_weight: float = Field(1.0, ge=0.0, le=10.0)
-    pose_weights: dict[str, float] = Field(default_factory=dict)
+    pose_weights: Weights = Field(default_factory=dict)
     """Cost weights by term name for POSE goals; a term not named keeps its default (rewards/names.py)."""
-    joint_weights: dict[str, float] = Field(default_factory=dict)
+    joint_weights: Weights = Field(default_factory=dict)
     """The same for JOINT goals."""
-    trajectory_weights: dict[str, float] = Field(default_factory=dict)
+    trajectory_weights: Weights = Field(default_factory=dict)
     """The same for TRAJECTORY goals."""
-    tool_trajectory_weights: dict[str, float] = Field(default_factory=dict)
+    tool_trajectory_weights: Weights = Field(default_factory=dict)
     """The same for TOOL_TRAJECTORY goals."""
+
+    @field_validator("acceleration_spread")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError("the least is above the largest")
+        return value
 
     @property
     def derivatives(self) -> bool:

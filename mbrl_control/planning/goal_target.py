@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,6 +58,8 @@ class GoalTarget:
 
     def take(self, goal: Goal, position: Array, state_ns: int) -> None:
         """Make ``goal`` the one in force, from the joint position [J] rad of the state at ``state_ns``."""
+        # A posture beyond the limits, as zeros are for some arms, would draw the arm against its stops.
+        goal = replace(goal, joint=np.clip(goal.joint, self._arm.lower, self._arm.upper))
         self._goal, self._gap, self._tool_path = goal, 0.0, None
         if goal.kind is GoalKind.POSE:
             self._descend(goal, position, _IK_FIRST)

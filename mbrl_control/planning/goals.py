@@ -12,7 +12,7 @@ from mbrl_control.signals import Array, Goal, GoalKind
 FUTURE_NS = 5_000_000
 """A stamp may be that far ahead of the receiver's reading of the same clock."""
 LIMIT_TOLERANCE = 1e-6
-"""rad; a goal at a limit went through other people's arithmetic."""
+"""rad, m; a goal at a limit went through other people's arithmetic."""
 
 
 def goal_refusal(goal: Goal, now_ns: int, arm: Arm) -> str:
@@ -75,7 +75,7 @@ def _limit_refusal(points: Array, arm: Arm) -> str:
 
 def _distance_refusal(points: Array, arm: Arm) -> str:
     far, reach = np.linalg.norm(points - arm.chain[0].origin_translation, axis=1).max(), longest_reach_m(arm)
-    if far <= reach:
+    if far <= reach + LIMIT_TOLERANCE:
         return ""
     return (
         f"goal: lies {far:.3f} m from the first joint, where no point beyond {reach:.3f} m can be reached; come nearer"

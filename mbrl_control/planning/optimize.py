@@ -64,7 +64,7 @@ class Longest:
 
 
 _RANDOM_SHARE = 8
-"""One of so many samples at least is random, however few there are."""
+"""One of so many samples is random; the elites of the last cycle, the mean and the moves leave room for those."""
 _UNMEASURED = 5
 _FADE, _FADE_UNSEEN = 0.97, 0.999
 """Per cycle."""

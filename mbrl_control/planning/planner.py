@@ -5,6 +5,7 @@ All state between cycles lives in `Planner`: warm start, plans in force, posture
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import compress
 
@@ -24,7 +25,14 @@ from mbrl_control.planning.methods.choice import method_of, refiner_of
 from mbrl_control.planning.optimize import AllScoresInvalid, Longest, Optimizer, Proposer, Result, Settings, optimize
 from mbrl_control.planning.problem import Best, Problem
 from mbrl_control.planning.proposals import Target
-from mbrl_control.planning.protocol import UNLIMITED, Derivatives, Objective, RolloutEvaluator, StepModel
+from mbrl_control.planning.protocol import (
+    UNLIMITED,
+    Derivatives,
+    ModelFailed,
+    Objective,
+    RolloutEvaluator,
+    StepModel,
+)
 from mbrl_control.planning.rollforward import StaleBelief, StartState, TimeGrid, roll_forward
 from mbrl_control.planning.tracks import proposer_for
 from mbrl_control.planning.warm_start import WarmStart
@@ -155,7 +163,7 @@ class Planner:
             rolled = self._clock.now_ns()
             result = self._optimize(start, goal, deadline_ns)
             reason = "the budget ended before the first iteration"
-        except (NonFiniteBelief, NonFiniteStart, StaleBelief, AllScoresInvalid) as error:
+        except (NonFiniteBelief, NonFiniteStart, StaleBelief, AllScoresInvalid, ModelFailed) as error:
             start, result, rolled, reason = None, None, self._clock.now_ns(), str(error)
         optimized = self._clock.now_ns()
         if start is not None and result is not None:
@@ -178,7 +186,9 @@ class Planner:
             return
         self._goal.refine()
         if self._seen is not None:
-            self._learn(*self._seen, self._model.step)
+            # A model that fails here fails in the next cycle, too, and there it has a fallback and a reason.
+            with suppress(ModelFailed):
+                self._learn(*self._seen, self._model.step)
             self._seen = None
         if self._best is not None:
             start, best = self._best

@@ -19,6 +19,10 @@ UNLIMITED = 1e30
 """rad/s, a trust that no spread exceeds; finite in float32."""
 
 
+class ModelFailed(RuntimeError):
+    """What runs the model could not: no score and no step came of it, and another cycle may go better."""
+
+
 @dataclass(frozen=True, slots=True)
 class Objective:
     """What sequences are scored by."""

@@ -26,13 +26,15 @@ class ToolPath:
             raise ValueError("goal.trajectory: a path of the tool has times and points")
         self._arm, self._kinematics, self._pull, self._dt = arm, kinematics, pull, dt_s
         self._times, self._points, self._posture = goal.times, goal.trajectory, goal.joint
-        self._first = self._asked = 0
+        self._first, self._asked = 0, 1
         self._joints: list[Array] = []
         self._gaps: list[float] = []
 
     def begin(self, seconds: float, position: Array) -> None:
         """At so long after the stamp, from the joint position [J] rad; what comes before is left out."""
-        self._first = self._asked = math.floor(seconds / self._dt)
+        self._first = math.floor(seconds / self._dt)
+        # The horizon's first step.
+        self._asked = self._first + 1
         self._joints, self._gaps = [], []
         self._find(position, _FIRST_ROUNDS)
 
@@ -44,7 +46,7 @@ class ToolPath:
         """[N, J] rad at [N] s after the stamp, none before `begin`. Time does not go back by more than a step."""
         if math.floor(seconds.min() / self._dt) > self._asked:
             # Nobody has asked for so long that catching up would cost more than beginning anew.
-            self.begin(float(seconds.min()), self._joints[-1])
+            self.begin(float(seconds.min()) - self._dt, self._joints[-1])
         self._asked = math.ceil(seconds.max() / self._dt)
         self._reach(self._asked)
         self._drop(math.floor(seconds.min() / self._dt) - self._first - 1)

@@ -107,7 +107,7 @@ class VelocityProposer:
 
         def propose(population: Population | None) -> Array:
             if population is None:
-                # The brake first: with few samples the last rows have no place.
+                # The brake first: where samples are few (the elites and the mean come before), the last have no place.
                 first_ones = [brake, tracks.knots]
                 return np.concatenate(first_ones if last is None else [*first_ones, corrected(*last)])
             best = int(np.argmin(population.cost))
@@ -176,7 +176,7 @@ class EffortProposer:
 
         def propose(population: Population | None) -> Array:
             if population is None:
-                # The brake, the last gain's, first: with few samples the last rows have no place.
+                # The brake, the last gain's, first: where samples are few, the last rows have no place.
                 moves = np.roll(torques.effort, 1, axis=0)
                 return moves if last is None else np.concatenate([moves, corrected(*last[:2])])
             best = int(np.argmin(population.cost))

@@ -11,6 +11,7 @@ from mbrl_control.cadence import VirtualClock
 from mbrl_control.planner_model import opening_of
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
 from mbrl_control.planning.optimize import Longest, Settings, optimize
+from mbrl_control.planning.protocol import ModelFailed
 from mbrl_control.planning.risk import Risk
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface, PlanOutcome
@@ -54,6 +55,31 @@ class ToNoNumber:
 
     def step(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
         return np.full_like(state, np.nan)
+
+
+@pytest.mark.parametrize("interface", [VELOCITY, EFFORT])
+@pytest.mark.parametrize("part", ["step", "evaluator"])
+def test_a_model_that_cannot_be_computed_leaves_the_last_plan_and_says_why(
+    interface: CommandInterface, part: str
+) -> None:
+    """A GPU that is lost, memory that is taken: no exception leaves the cycle, nor what is prepared for the next."""
+    bench = Bench(load_arm(ROBOTS / "planar.yaml", interface), PlannerConfig(delay_window_s=3.0))
+    model = bench.planner._model
+    assert model is not None
+    assert bench.cycle(pose(bench.arm), 0).report.outcome is PlanOutcome.OPTIMIZED
+    bench.planner.use(replace(model, step=Failing()) if part == "step" else model)
+    if part == "evaluator":
+        bench.evaluator.evaluate = Failing().step  # type: ignore[method-assign]
+    failed = bench.cycle(pose(bench.arm), 20)
+    assert failed.report.outcome is PlanOutcome.SHIFTED
+    assert "device lost" in failed.reason
+
+
+class Failing:
+    """A model whose runtime has failed."""
+
+    def step(self, *_: object) -> np.ndarray:
+        raise ModelFailed("onnxruntime: Fail: device lost")
 
 
 def test_a_refused_model_leaves_the_one_in_use_as_it_was() -> None:

@@ -46,7 +46,7 @@ def test_what_only_the_peer_reaches_counts_as_zero_and_absence_is_none() -> None
     points = [point("icem", 2.0, 1.0), point("mbrl_cem", 1.0, 12.0)]
     ratio = cpu_ratio(points, "mbrl_cem", ["icem"])
     assert ratio is not None
-    assert ratio["value"] == 0.0
+    assert (ratio["value"], ratio["cost_ratio"]) == (0.0, None)
     assert cpu_ratio(points, "pytorch_mppi", ["icem"]) is None
     assert cpu_ratio(points, "mbrl_cem", ["cem"]) is None
 

@@ -63,3 +63,9 @@ def test_a_machine_that_is_late_itself_and_a_guard_that_stopped_are_said() -> No
         "planner: reference bound 52 above 1 % of the cycles (machine too noisy)"
     ]
     assert summary(100, [window(0, 0, stops=1)])["misses"] == ["guard_stops 1 above 0"]
+
+
+def test_a_window_that_failed_leaves_the_others_and_no_valid_figure() -> None:
+    figures = summary(50, [window(0, 0), window(0, 0)], ["window 3 of 3: the graph ended"])
+    assert (figures["windows"], figures["valid"]) == (2, False)
+    assert figures["invalid_reasons"] == ["window 3 of 3: the graph ended"]

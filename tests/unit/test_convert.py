@@ -75,6 +75,14 @@ def test_a_path_of_the_tool_comes_back_as_it_was_sent() -> None:
     np.testing.assert_array_equal(back.trajectory, rows)
 
 
+@pytest.mark.parametrize("joint", [[], [1.0, 2.0]])
+def test_a_goal_without_a_posture_for_every_joint_is_refused_by_name(joint: list[float]) -> None:
+    msg = goal_to_msg(Goal(0, GoalKind.POSE, np.zeros(3), np.zeros(3), 1), NAMES, "base", "")
+    msg.joint = joint
+    with pytest.raises(ValueError, match=rf"goal\.joint: {len(joint)} values for 3 joint names"):
+        goal_from_msg(msg, NAMES)
+
+
 @pytest.mark.parametrize("spoil", ["row", "order", "nan"])
 def test_a_spoilt_trajectory_is_refused_by_name(spoil: str) -> None:
     times, rows = np.array([0.0, 0.5, 2.0]), 0.1 * np.arange(9.0).reshape(3, 3)

@@ -46,6 +46,9 @@ def test_a_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
         ("disturbance_setle_s: 0.0", PlannerConfigError, "planner.yaml: field 'disturbance_setle_s'.*known fields"),
         ("disturbance_settle_s: -1", PlannerConfigError, "field 'disturbance_settle_s'"),
         ("speed_scale: 0.9", UserError, "field 'speed_scale'.*--speed-scale"),
+        ("pose_weights: {reach: .nan}", PlannerConfigError, "field 'pose_weights.reach'"),
+        ("acceleration_spread: [4.0, 0.1]", PlannerConfigError, "field 'acceleration_spread'.*least is above"),
+        ("acceleration_spread: [0.0, 0.1]", PlannerConfigError, "field 'acceleration_spread.0'"),
         ("- 1", PlannerConfigError, "holds no mapping"),
     ],
 )

@@ -13,8 +13,9 @@ pytest.importorskip("rclpy")
 
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.robot import load_arm
-from mbrl_control.signals import Goal, GoalKind
-from mbrl_nodes.convert import goal_to_msg
+from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, SafeCommand, Stage
+from mbrl_nodes import plan_inputs
+from mbrl_nodes.convert import goal_to_msg, safe_command_to_msg
 from mbrl_nodes.goal_input import GoalInput
 from mbrl_nodes.mpc_planner import MpcPlanner
 
@@ -27,6 +28,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.now = 0
+        self.said: list[str] = []
         self.receive: Callable[[Any], None] = lambda _: None
 
     def create_subscription(self, _: type, __: str, receive: Callable[[Any], None], ___: Any) -> None:
@@ -34,6 +36,9 @@ class Listener:
 
     def now_ns(self) -> int:
         return self.now
+
+    def get_logger(self) -> Any:
+        return SimpleNamespace(error=lambda text, **_: self.said.append(text))
 
     def send(self, stamp_ns: int, at_ns: int) -> None:
         self.now = at_ns
@@ -68,6 +73,58 @@ def test_joints_that_are_pushed_too_hard_are_named() -> None:
     said = trouble(heard(ARMED_NS, ARMED_NS), ("elbow", "wrist"))
     assert said.startswith("elbow, wrist: more torque acts there")
     assert "stop and look" in said
+
+
+def test_a_goal_that_cannot_be_read_is_counted_and_leaves_the_one_before() -> None:
+    node: Any = Listener()
+    goals = GoalInput(node, ARM)
+    node.send(ARMED_NS, ARMED_NS)
+    spoilt = goal_to_msg(Goal(ARMED_NS, GoalKind.POSE, np.zeros(3), ARM.home, 2), ARM.joint_names, ARM.base_frame, "")
+    spoilt.joint = []
+    node.receive(spoilt)
+    assert goals.refused == 1
+    assert "goal.joint: 0 values" in node.said[-1]
+    assert goals.in_force(ARMED_NS, belief(ARM.home)).sequence == 1
+
+
+def test_a_belief_that_is_no_number_is_not_where_the_arm_stays() -> None:
+    node: Any = Listener()
+    goals = GoalInput(node, ARM)
+    goals.in_force(ARMED_NS, belief(np.full(ARM.joints, np.nan)))
+    np.testing.assert_array_equal(goals.in_force(ARMED_NS, belief(ARM.home)).joint, ARM.home)
+    np.testing.assert_array_equal(goals.in_force(ARMED_NS, belief(ARM.home + 0.1)).joint, ARM.home)
+
+
+def test_a_command_that_is_no_number_is_counted_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_inputs, "Polled", Queue)
+    node: Any = Listener()
+    inputs = plan_inputs.PlanInputs(node, ARM)
+    for stamp_ns, value in ((1, 0.1), (2, np.nan), (3, 0.2)):
+        applied = np.full(ARM.joints, value)
+        command = SafeCommand(stamp_ns, 1, stamp_ns, applied, applied, 0, Stage.NONE, "", True, ARM.interface)
+        inputs._commands.messages.append(safe_command_to_msg(command, ARM.joint_names, 0, 0))
+    inputs.take()
+    assert inputs.refused == 1
+    assert inputs.history.last_stamp_ns == 3
+    np.testing.assert_array_equal(inputs.history.last_velocity, np.full(ARM.joints, 0.2))
+
+
+class Queue:
+    """In place of a polled subscription."""
+
+    def __init__(self, *_: Any) -> None:
+        self.messages: list[Any] = []
+
+    def drain(self) -> list[Any]:
+        return self.messages
+
+    def newest(self) -> None:
+        return None
+
+
+def belief(position: Array) -> BeliefState:
+    joints = ARM.joints
+    return BeliefState(ARMED_NS, position, np.zeros(joints), np.zeros((joints, 2, 2)), np.zeros(joints))
 
 
 @pytest.mark.parametrize(

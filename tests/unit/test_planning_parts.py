@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mbrl_control.cli.locations import arm_file
 from mbrl_control.kinematics import forward_kinematics, jacobian
 from mbrl_control.planning.config import PlannerConfigError, load_config, read_config
+from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.goals import goal_refusal, longest_reach_m
 from mbrl_control.planning.kinematics import ToolKinematics
 from mbrl_control.planning.lag_model import LagModel
@@ -99,6 +101,29 @@ def test_fast_kinematics_agree_with_the_arm_description(seed: int) -> None:
     tool, slope = ToolKinematics(ARM).tool_and_jacobian(q)
     np.testing.assert_allclose(tool, forward_kinematics(ARM, q), atol=1e-12)
     np.testing.assert_allclose(slope, jacobian(ARM, q), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["panda", "planar", "ur5e"])
+def test_a_fully_stretched_arm_is_within_reach_whatever_the_rounding(name: str) -> None:
+    arm = load_arm(arm_file(name))
+    reach, base = longest_reach_m(arm), arm.chain[0].origin_translation
+    directions = np.random.default_rng(0).standard_normal((200, 3))
+    for direction in directions / np.linalg.norm(directions, axis=1, keepdims=True):
+        goal = Goal(0, GoalKind.POSE, base + reach * direction, arm.home, 1)
+        assert goal_refusal(goal, 0, arm) == ""
+        assert goal_refusal(replace(goal, position=base + (reach + 1e-3) * direction), 0, arm) != ""
+
+
+@pytest.mark.parametrize("kind", [GoalKind.POSE, GoalKind.TOOL_TRAJECTORY])
+def test_a_preferred_posture_beyond_the_limits_pulls_to_the_limits(kind: GoalKind) -> None:
+    """Zeros, as a sender without a preference sends, are beyond the Panda's elbow; 1e30 overflows a cost."""
+    target = GoalTarget(ARM, 0.05, 15, 0.02)
+    way = {"times": np.array([0.0, 1.0]), "trajectory": np.full((2, 3), 0.3)} if kind.moving else {}
+    target.take(Goal(0, kind, np.full(3, 0.3), np.full(7, 1e30), 1, **way), ARM.home, 0)
+    joint = target.ahead(0).joint
+    assert (joint <= ARM.upper).all()
+    if kind is GoalKind.POSE:
+        np.testing.assert_array_equal(joint, np.tile(ARM.upper, (15, 1)))
 
 
 @given(st.integers(0, 2**32 - 1))

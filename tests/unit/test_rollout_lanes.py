@@ -26,6 +26,7 @@ from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
 from mbrl_control.deployment.session import Session, Threads
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
+from mbrl_control.planning.protocol import ModelFailed
 from mbrl_control.robot import load_arm
 from mbrl_control.scheduling import kept_on, lane_processors
 
@@ -183,6 +184,21 @@ class Watched:
     def run_with_iobinding(self, binding: Any) -> None:
         self.ran_in.append(threading.current_thread().name)
         self._session.run_with_iobinding(binding)
+
+
+def test_whatever_the_runtime_raises_has_one_name(graph: bytes) -> None:
+    lanes = Lanes(graph, "g", {BATCH: SEQUENCES}, Layout())
+    bound: Any = lanes._lanes[0][0]
+    bound._session = Failing()
+    with pytest.raises(ModelFailed, match="onnxruntime: MemoryError: device lost"):
+        lanes.run(values_for(lanes, 0))
+
+
+class Failing:
+    """A session whose device is lost."""
+
+    def run_with_iobinding(self, _: Any) -> None:
+        raise MemoryError("device lost")
 
 
 def test_candidates_are_what_the_processors_and_the_sequences_allow() -> None:

@@ -40,6 +40,19 @@ def test_the_joints_lead_the_tool_along_the_path_and_past_its_end(period: float)
     np.testing.assert_allclose(path.tool(now + HORIZON), np.tile(GOAL.trajectory[-1], (15, 1)))
 
 
+@pytest.mark.parametrize("now", [0.1 * DT, 0.3 * DT, 0.7 * DT, 20.3 * DT])
+def test_the_first_cycle_begins_once_and_half_a_step_before_the_horizon_is_known(now: float) -> None:
+    """Joints for half a step before the first are asked for, too: the target's first velocity is their difference."""
+    path = path_of(GOAL)
+    path.begin(now, WAY[0])
+    begun = path._joints[0]
+    path.joints(now + HORIZON)
+    assert path._joints[0] is begun
+    assert path._first * DT <= now + 0.5 * DT
+    before, first = path.joints(now + HORIZON[:1] - 0.5 * DT), path.joints(now + HORIZON[:1])
+    assert np.abs(first - before).max() > 0.0
+
+
 def test_between_two_cycles_the_next_ones_steps_are_found() -> None:
     path = path_of(GOAL)
     path.begin(0.0, ARM.home)

@@ -8,8 +8,9 @@ from mbrl_control.cli.doctor_checks.check import Check
 from mbrl_control.cli.doctor_checks.children import Ended, run_module
 from mbrl_control.scheduling import Placement, divide_processors
 
-PLANNER_PRIORITY = 30
-"""As in `launch/graph.yaml`."""
+_PRIORITY = 1
+"""A planner's layouts, threads and processor are those of any real-time priority; the lowest never keeps one that
+moves an arm now from running."""
 _PROBE = "mbrl_control.cli.doctor_checks.rollout_probe"
 _LIMIT_S = 60.0
 
@@ -17,7 +18,7 @@ _LIMIT_S = 60.0
 def read_rollouts() -> Ended:
     """What the probe found, placed as the planner is where that is permitted."""
     reserved, _ = divide_processors(tuple(sorted(os.sched_getaffinity(0))))
-    environment = dict(os.environ) | Placement(PLANNER_PRIORITY, reserved).environment()
+    environment = dict(os.environ) | Placement(_PRIORITY, reserved).environment()
     return run_module(_PROBE, limit_s=_LIMIT_S, environment=environment)
 
 

@@ -134,6 +134,11 @@ def goal_to_msg(goal: Goal, joint_names: Sequence[str], frame_id: str, label: st
 
 def goal_from_msg(msg: GoalMsg, joint_names: Sequence[str]) -> Goal:
     order = joint_order(msg.joint_names, joint_names, "goal.joint_names")
+    if len(msg.joint) != len(msg.joint_names):
+        raise ValueError(
+            f"goal.joint: {len(msg.joint)} values for {len(msg.joint_names)} joint names; send one each, of a goal for "
+            "the tool the preferred posture"
+        )
     return Goal(
         ns_from_stamp(msg.stamp),
         GoalKind(msg.kind),

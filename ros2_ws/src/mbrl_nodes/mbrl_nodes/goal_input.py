@@ -8,7 +8,7 @@ from mbrl_msgs.msg import Goal as GoalMsg
 from mbrl_control.planning.goals import goal_refusal
 from mbrl_control.robot import Arm
 from mbrl_control.signals import BeliefState, Goal, GoalKind
-from mbrl_nodes.convert import JointNameError, goal_from_msg
+from mbrl_nodes.convert import goal_from_msg
 from mbrl_nodes.runtime import LATCHED_QOS, GraphNode
 
 
@@ -42,15 +42,19 @@ class GoalInput:
         goal = self._goal
         if goal is not None and goal.stamp_ns >= armed_ns:
             return goal
-        if self._hold is None or self._hold.stamp_ns < armed_ns:
-            # Sequence 0 is no sender's: they count from 1.
-            self._hold = Goal(belief.stamp_ns, GoalKind.JOINT, np.zeros(3), belief.position, 0)
-        return self._hold
+        if self._hold is not None and self._hold.stamp_ns >= armed_ns:
+            return self._hold
+        # Sequence 0 is no sender's: they count from 1.
+        hold = Goal(belief.stamp_ns, GoalKind.JOINT, np.zeros(3), belief.position, 0)
+        if np.isfinite(belief.position).all():
+            # Else the planner refuses the belief, and the next cycle asks again.
+            self._hold = hold
+        return hold
 
     def _on_goal(self, message: GoalMsg) -> None:
         try:
             goal = goal_from_msg(message, self._arm.joint_names)
-        except (JointNameError, ValueError) as error:
+        except ValueError as error:
             self._refuse(str(error))
             return
         if message.frame_id != self._arm.base_frame:

@@ -67,6 +67,7 @@ class MpcPlanner(GraphNode):
     def diagnose(self) -> dict[str, str]:
         model = "none" if self._slot is None else self._slot.current.model_id
         facts = {"model": model, "rollouts": str(self._layout), "refused_goals": str(self._goals.refused)}
+        facts |= {"refused_messages": str(self._inputs.refused)}
         facts |= {name: str(value) for name, value in self._counts.items()}
         facts |= {f"cycles_{outcome.name.lower()}": str(count) for outcome, count in self._outcomes.items() if count}
         return facts | {"last_failure": self._last_failure}
@@ -126,8 +127,9 @@ class MpcPlanner(GraphNode):
             return
         if self._layout.without_cuda:
             self.get_logger().warning(f"rollouts run on the processor: {self._layout.without_cuda}")
-        self._slot = ModelSlot(first, self._arm, partial(load_model, opening=opening))
         keep_garbage_short()
+        # From here on the control thread plans.
+        self._slot = ModelSlot(first, self._arm, partial(load_model, opening=opening))
 
     def _swap(self) -> None:
         result = None if self._slot is None else self._slot.swap()

@@ -39,10 +39,10 @@ class PlanInputs:
         for received in self._commands.drain():
             try:
                 command = safe_command_from_msg(received, self._arm.joint_names)
+                self.history.append(command.stamp_ns, command.applied)
             except (ValueError, IndexError) as error:
                 self._refuse(f"safe_command: {error}")
                 continue
-            self.history.append(command.stamp_ns, command.applied)
             self.following = command.plan_sequence != 0
             if command.epoch != self._epoch:
                 self._epoch, self.armed_ns = command.epoch, command.stamp_ns
