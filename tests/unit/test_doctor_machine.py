@@ -168,7 +168,7 @@ class TestWakeups:
         assert 0.0 < measured.p99_ms <= measured.max_ms
 
     def test_the_child_measures_rollouts(self) -> None:
-        check = rollouts.rollouts_check(rollouts.read_rollouts())
+        check = rollouts.rollouts_check(rollouts.read_rollouts(HUNG_S))
         assert check.level == "info"
         assert check.found.startswith("16 sequences of panda/1: ")
         assert "1 lane of 1 thread " in check.found

@@ -15,11 +15,11 @@ _PROBE = "mbrl_control.cli.doctor_checks.rollout_probe"
 _LIMIT_S = 60.0
 
 
-def read_rollouts() -> Ended:
+def read_rollouts(limit_s: float = _LIMIT_S) -> Ended:
     """What the probe found, placed as the planner is where that is permitted."""
     reserved, _ = divide_processors(tuple(sorted(os.sched_getaffinity(0))))
     environment = dict(os.environ) | Placement(_PRIORITY, reserved).environment()
-    return run_module(_PROBE, limit_s=_LIMIT_S, environment=environment)
+    return run_module(_PROBE, limit_s=limit_s, environment=environment)
 
 
 def rollouts_check(ended: Ended) -> Check:
