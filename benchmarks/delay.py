@@ -92,11 +92,18 @@ def main() -> None:
         parser.error(f"--laps: {options.laps}: the first {LEARNING_LAPS} are not counted; give more")
     began = time.monotonic()
     options.out.mkdir(parents=True, exist_ok=True)
-    errors = list(measure(options))
-    save(errors, options.out)
+    errors = []
+    with (options.out / "errors.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(Error.__dataclass_fields__)
+        for one in measure(options):
+            writer.writerow([getattr(one, name) for name in Error.__dataclass_fields__])
+            file.flush()
+            errors.append(one)
     figures = {"robot": options.robot, "command": options.command, "seeds": options.seeds} | figures_of(errors)
     files = {"csv": str(options.out / "errors.csv"), "picture": str(options.out / "errors.png")}
-    print(json.dumps(figures | files | {"wall_s": round(time.monotonic() - began, 1)}))
+    print(json.dumps(figures | files | {"wall_s": round(time.monotonic() - began, 1)}), flush=True)
+    picture(errors, options.out / "errors.png")
 
 
 def figures_of(errors: list[Error]) -> dict[str, Any]:
@@ -216,11 +223,8 @@ def track(lockstep: Lockstep, planner: Planner, laps: int) -> float:
     return float(1e3 * np.sqrt(np.mean(np.square(np.array(lockstep.record.tool)[counted] - wanted).sum(axis=1))))
 
 
-def save(errors: list[Error], folder: Path) -> None:
-    with (folder / "errors.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(Error.__dataclass_fields__)
-        writer.writerows([getattr(one, name) for name in Error.__dataclass_fields__] for one in errors)
+def picture(errors: list[Error], path: Path) -> None:
+    """The four measures against the delay, medians and ranges over the seeds."""
     figure, axes = plt.subplots(1, 4, figsize=(18, 4.2), layout="constrained")
     for axis, name in zip(axes, MEASURES[:4], strict=True):
         for way in WAYS:
@@ -236,7 +240,7 @@ def save(errors: list[Error], folder: Path) -> None:
         axis.set_xlabel("delay of the actuators, ms")
         axis.set_ylabel(", ".join(name.rsplit("_", 1)))
         axis.legend()
-    figure.savefig(folder / "errors.png", dpi=120)
+    figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
