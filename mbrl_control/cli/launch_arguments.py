@@ -56,7 +56,7 @@ _GRAPH = (
     Argument(
         "models", "", "registry whose active bundle is used (default: the shipped one if it fits, else the prior)"
     ),
-    Argument("planner_settings", "", "YAML file of planner settings (see docs/architecture.md, Planner)"),
+    Argument("planner_settings", "", "YAML file of planner settings (docs/planning.md)"),
     Argument("seed", "0", "seed of planner and simulator"),
     Argument("out", "", "new folder of the run: log, bundles, parameters (default: below out/, with arm and time)"),
     _LOG_LEVEL,

@@ -52,7 +52,7 @@ NamespaceOption = Annotated[
 ]
 ParamsOption = Annotated[Path | None, typer.Option(help="ROS parameter file (default: a shipped one that fits)")]
 PlannerSettingsOption = Annotated[
-    Path | None, typer.Option(help="YAML file of planner settings (see docs/architecture.md, Planner)")
+    Path | None, typer.Option(help="YAML file of planner settings (docs/planning.md)")
 ]
 
 
