@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 _aten = torch.ops.aten
@@ -18,7 +20,10 @@ _aten = torch.ops.aten
 
 def written_out(graph: nn.Module, inputs: tuple[torch.Tensor, ...]) -> fx.GraphModule:
     """The operations of ``graph`` for inputs of these shapes."""
-    recorded = make_fx(lambda *values: graph(*values), decomposition_table=_DERIVATIVES)(*inputs)
+    # One for the shapes of all operations: else each makes one of its own, which takes most of the time.
+    shapes = TracingContext(FakeTensorMode(allow_fallback_kernels=True))
+    with tracing(shapes):
+        recorded = make_fx(lambda *values: graph(*values), decomposition_table=_DERIVATIVES)(*inputs)
     for node in recorded.graph.nodes:
         node.target = _SAID_OTHERWISE.get(node.target, node.target)
     recorded.recompile()
