@@ -51,9 +51,7 @@ NamespaceOption = Annotated[
     str | None, typer.Option(help="of all topics (default: the arm's name; with --real the root)")
 ]
 ParamsOption = Annotated[Path | None, typer.Option(help="ROS parameter file (default: a shipped one that fits)")]
-PlannerSettingsOption = Annotated[
-    Path | None, typer.Option(help="YAML file of planner settings (docs/planning.md)")
-]
+PlannerSettingsOption = Annotated[Path | None, typer.Option(help="YAML file of planner settings (docs/planning.md)")]
 
 
 @dataclass(frozen=True, slots=True)
