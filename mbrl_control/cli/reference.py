@@ -7,7 +7,6 @@ late here is the machine's doing, so only the excess over it is the graph's. Run
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 import time
@@ -32,7 +31,7 @@ from mbrl_control.robot import Arm, load_arm
 from mbrl_control.safety.config import GuardConfig
 from mbrl_control.safety.guard_for_arm import guard_of
 from mbrl_control.safety.state_machine import Event
-from mbrl_control.scheduling import take_placement
+from mbrl_control.scheduling import keep_garbage_short, take_placement
 from mbrl_control.signals import BeliefState, CommandInterface, OperatorState, SensorSample
 
 Step = Callable[[Tick], bool]
@@ -89,8 +88,7 @@ def main() -> None:
         period_ns = GUARD_PERIOD_NS
         step = _GuardReference(arm, recording, clock).step
     sys.setswitchinterval(5e-4)
-    gc.collect()
-    gc.freeze()
+    keep_garbage_short()
     print(json.dumps(_measure(step, period_ns, float(seconds), clock) | {"scheduling": scheduling}), flush=True)
 
 

@@ -89,7 +89,7 @@ class RolloutEvaluator(Protocol):
 
     def evaluate(self, state: Array, actions: Array, objective: Objective) -> Scores:
         """Score ``actions`` [B, H, J] rad/s or N m from ``state`` [S]. The next call may overwrite the scores: keep
-        copies."""
+        copies. Raises ModelFailed, as what follows does."""
         ...
 
 

@@ -60,7 +60,7 @@ class ToNoNumber:
 @pytest.mark.parametrize("interface", [VELOCITY, EFFORT])
 @pytest.mark.parametrize("part", ["step", "evaluator"])
 def test_a_model_that_cannot_be_computed_leaves_the_last_plan_and_says_why(
-    interface: CommandInterface, part: str
+    interface: CommandInterface, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A GPU that is lost, memory that is taken: no exception leaves the cycle, nor what is prepared for the next."""
     bench = Bench(load_arm(ROBOTS / "planar.yaml", interface), PlannerConfig(delay_window_s=3.0))
@@ -69,7 +69,7 @@ def test_a_model_that_cannot_be_computed_leaves_the_last_plan_and_says_why(
     assert bench.cycle(pose(bench.arm), 0).report.outcome is PlanOutcome.OPTIMIZED
     bench.planner.use(replace(model, step=Failing()) if part == "step" else model)
     if part == "evaluator":
-        bench.evaluator.evaluate = Failing().step  # type: ignore[method-assign]
+        monkeypatch.setattr(bench.evaluator, "evaluate", Failing().step)
     failed = bench.cycle(pose(bench.arm), 20)
     assert failed.report.outcome is PlanOutcome.SHIFTED
     assert "device lost" in failed.reason

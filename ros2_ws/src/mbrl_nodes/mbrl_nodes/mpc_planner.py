@@ -22,12 +22,13 @@ from mbrl_control.planner_model import opening_of, planning_model
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError, read_config
 from mbrl_control.planning.cycle import Cycle
 from mbrl_control.planning.planner import Planner
+from mbrl_control.scheduling import keep_garbage_short
 from mbrl_control.signals import PlanOutcome
 from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import plan_to_msg, report_to_msg
 from mbrl_nodes.goal_input import GoalInput
 from mbrl_nodes.plan_inputs import PlanInputs
-from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS, GraphNode, keep_garbage_short, run
+from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS, GraphNode, run
 
 UNMET_M = 0.005
 """Beyond what the pull to the preferred posture leaves."""

@@ -29,7 +29,7 @@ from rclpy.task import Future
 
 from mbrl_control.cadence import SteadyClock, Tick, run_at
 from mbrl_control.ending import ENDING
-from mbrl_control.scheduling import take_placement
+from mbrl_control.scheduling import keep_garbage_short, take_placement
 from mbrl_nodes.convert import stamp_from_ns
 
 STATE_QOS = QoSProfile(reliability=ReliabilityPolicy.BEST_EFFORT, history=HistoryPolicy.KEEP_LAST, depth=1)
@@ -201,12 +201,6 @@ class GraphNode(LifecycleNode):
         message = DiagnosticArray(status=[status])
         message.header.stamp = stamp_from_ns(self.now_ns())
         self._diagnostics.publish(message)
-
-
-def keep_garbage_short() -> None:
-    """What was loaded until now is never gone through again by the garbage collector: its pauses stay short."""
-    gc.collect()
-    gc.freeze()
 
 
 def run(factory: Callable[[], GraphNode]) -> None:
