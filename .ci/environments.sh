@@ -20,10 +20,13 @@ keep_environment() { # name of the entry; the ones before it are of no more use
   mv "$MBRL_ENVIRONMENTS/part" "$MBRL_ENVIRONMENTS/$1"
 }
 
-relocate() { # environment, folder of the clone that it was made in, this clone: scripts and links name the clone
+# Scripts, links and the finders of our own packages name the clone: with one left out, its code would run here.
+relocate() { # environment, folder of the clone that it was made in, this clone
   local escaped
   escaped=$(sed 's/[^A-Za-z0-9/_-]/\\&/g' <<<"$2")
-  grep -rlIF -- "$2" "$1/bin" "$1/share" $(find "$1" -maxdepth 1 -type f) \
-    "$1"/lib/python*/site-packages/{*.pth,*.dist-info/direct_url.json} |
-    xargs -d '\n' sed -i -E "s#$escaped(/|\"|'|\$)#$3\1#g"
+  { # where one of these is absent, grep says so by its status
+    grep -rlIsF -- "$2" "$1/bin" "$1/share" $(find "$1" -maxdepth 1 -type f) \
+      "$1"/lib/python*/site-packages/{*.pth,__editable__*.py,*.dist-info/direct_url.json} || true
+  } |
+    xargs -r -d '\n' sed -i -E "s#$escaped(/|\"|'|\$)#$3\1#g"
 }

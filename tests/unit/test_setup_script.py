@@ -34,6 +34,7 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "a checkout"
     (folder / ".ci").mkdir(parents=True)
     shutil.copy(SCRIPT, folder / ".ci")
+    shutil.copy(SCRIPT.with_name("environments.sh"), folder / ".ci")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / ".venv")], check=True)
     install(folder, "arm", "1.0")
     install(folder, "mbrl_msgs", "0.1.0")
@@ -73,15 +74,37 @@ def test_an_environment_of_which_nothing_is_known_is_not_whole(checkout: Path) -
 
 def test_a_moved_checkout_is_noticed_and_a_linked_environment_is_not_taken_for_one(checkout: Path) -> None:
     linked = checkout.parent / "linked"
-    (linked / ".ci").mkdir(parents=True)
+    shutil.copytree(checkout / ".ci", linked / ".ci")
     (linked / ".venv").symlink_to(checkout / ".venv")
     assert call(linked, "is_here").returncode == 0
     moved = checkout.rename(checkout.parent / "moved")
     assert call(moved, "is_here").returncode == 1
 
 
+def test_a_kept_environment_serves_another_clone_with_that_clones_code(checkout: Path) -> None:
+    """As pip leaves an editable package: a finder with the folder, and the folder's address."""
+    packages = checkout / ".venv" / "lib" / "python3.11" / "site-packages"
+    (packages / "__editable___arm_finder.py").write_text(f"MAPPING = {{'arm': '{checkout}/arm'}}\n")
+    (packages / "arm.dist-info" / "direct_url.json").write_text(f'{{"url": "file://{checkout}"}}')
+    script = checkout / ".venv" / "bin" / "tool"
+    script.write_text(f"#!{checkout}/.venv/bin/python\n")
+    (checkout / ".venv" / ".mbrl-home").write_text(str(checkout))
+    other = checkout.parent / "another" / "clone"
+    shutil.copytree(checkout / ".ci", other / ".ci")
+    kept = f"MBRL_ENVIRONMENTS='{checkout.parent}/kept'"
+    assert call(checkout, f"{kept}; keep_environment cpu-1").returncode == 0
+    done = call(other, f"{kept}; restore_environment cpu-1 && is_here && is_whole")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = [path for path in (other / ".venv").rglob("*") if path.is_file() and not path.is_symlink()]
+    naming = [path.name for path in found if str(other).encode() in path.read_bytes()]
+    assert {"__editable___arm_finder.py", "direct_url.json", "tool", "pyvenv.cfg"} <= {*naming}
+    left = [path.name for path in found if str(checkout).encode() in path.read_bytes()]
+    assert left == [], "these still name the clone that the environment was made in"
+
+
 def test_a_second_set_up_waits_for_the_first(checkout: Path) -> None:
     assert call(checkout, "one_at_a_time; one_at_a_time; echo in").stdout == "in\n"
-    held = f"exec 8<'{checkout}/.ci/setup.sh'; flock 8; "
-    done = call(checkout, f"{held} (sleep 1; flock -u 8) & sleep 0.3; one_at_a_time; echo in")
+    held = f"exec 8<'{checkout}/.ci/setup.sh'; flock 8; : >told; "
+    freed = "(until grep -q waiting told; do sleep 0.1; done; flock -u 8) & "
+    done = call(checkout, f"{held} {freed} one_at_a_time >told; kill $! || true; cat told; echo in")
     assert done.stdout == "set-up: waiting for another one in this folder\nin\n"
