@@ -15,16 +15,21 @@ from tests.patience import HUNG_S
 ROOT = Path(__file__).parents[2]
 
 
-def run_under_limit(folder: Path, until: float) -> str:
+def run_under_limit(folder: Path, until: float, *arguments: str) -> str:
     (folder / "conftest.py").write_text('pytest_plugins = ["tests.budget"]\n')
     (folder / "test_fault.py").write_text("def test_that_fails(): raise SystemError('it ran')\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={folder}", str(folder)]
     environment = {"PYTHONPATH": str(ROOT), "MBRL_TESTS_UNTIL": str(until)}
-    return subprocess.run(command, env=environment, timeout=HUNG_S, capture_output=True, text=True).stdout
+    done = subprocess.run([*command, *arguments], env=environment, timeout=HUNG_S, capture_output=True, text=True)
+    assert done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), done.stderr
+    return done.stdout
 
 
-def test_when_the_time_is_over_expect_tests_named_that_were_not_started(tmp_path: Path) -> None:
-    output = run_under_limit(tmp_path, time.time() - 1)
+@pytest.mark.parametrize("workers", [(), ("-n", "2", "--dist", "loadfile")], ids=["one process", "two workers"])
+def test_when_the_time_is_over_expect_tests_named_that_were_not_started(
+    workers: tuple[str, ...], tmp_path: Path
+) -> None:
+    output = run_under_limit(tmp_path, time.time() - 1, *workers)
     assert "it ran" not in output
     assert "not run: 1 tests" in output
     assert "test_fault.py: 1" in output
