@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import shutil
 import tempfile
@@ -58,7 +59,7 @@ def _make(options: argparse.Namespace, arm: Arm, registry: Registry) -> Manifest
     """RetrainRefused where the model is no better than the prior."""
     lockstep = Lockstep(arm_file(options.robot), options.seed, interface=options.command)
     excite(lockstep, options.seconds, ExcitationConfig(), options.seed)
-    settings = replace(FitSettings.deployed(options.command), max_seconds=600.0)
+    settings = replace(FitSettings.deployed(options.command), max_seconds=math.inf)
     learned = learn([lockstep.streams()], arm, options.seed, None, settings)
     judged = learned.judged
     gate(judged.candidate, judged.reference, judged.reference_id, judged.nll)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from rollout_child import serve
 
 JOINTS = 7
 Evaluate = Callable[[], torch.Tensor]
+Layers = list[tuple[torch.Tensor, torch.Tensor]]
+"""[members, in, out] weights and [members, 1, out] biases."""
 
 
 def compete() -> None:
@@ -38,13 +41,7 @@ def compete() -> None:
         serve(evaluate, [] if kind == "mbrl_default" else answer, {"threads": torch.get_num_threads()})
 
 
-def mbrl(
-    layers: list[tuple[torch.Tensor, torch.Tensor]],
-    state: torch.Tensor,
-    actions: torch.Tensor,
-    goal: torch.Tensor,
-    defaults: bool,
-) -> Evaluate:
+def mbrl(layers: Layers, state: torch.Tensor, actions: torch.Tensor, goal: torch.Tensor, defaults: bool) -> Evaluate:
     """Negated, as mbrl-lib counts rewards."""
     import gymnasium as gym
     from mbrl.models import GaussianMLP, ModelEnv, OneDTransitionRewardModel
@@ -85,75 +82,59 @@ def mbrl(
     return lambda: -planner.evaluate_action_sequences(actions, initial, members)
 
 
-def mppi(
-    layers: list[tuple[torch.Tensor, torch.Tensor]],
-    state: torch.Tensor,
-    actions: torch.Tensor,
-    goal: torch.Tensor,
-    _: bool,
-) -> Evaluate:
-    from pytorch_mppi import MPPI
-
+def mppi(layers: Layers, state: torch.Tensor, actions: torch.Tensor, goal: torch.Tensor, _: bool) -> Evaluate:
     members = len(layers[0][0])
 
     def dynamics(flat: torch.Tensor, action: torch.Tensor, __: int) -> torch.Tensor:
-        hidden = torch.cat([flat, action], dim=1).view(members, -1, flat.shape[1] + action.shape[1])
-        for index, (weights, bias) in enumerate(layers):
-            hidden = torch.baddbmm(bias, hidden, weights)
-            if index < len(layers) - 1:
-                hidden = torch.nn.functional.silu(hidden)
-        return flat + hidden.view(len(flat), -1)
+        inputs = torch.cat([flat, action], dim=1).view(members, -1, flat.shape[1] + action.shape[1])
+        return flat + _through(layers, inputs).view(len(flat), -1)
 
     def cost(flat: torch.Tensor, _action: torch.Tensor, __: int) -> torch.Tensor:
         return (flat[:, :JOINTS] - goal).square().sum(1)
 
-    planner = MPPI(
-        dynamics,
-        cost,
-        state.shape[0],
-        torch.eye(actions.shape[2]),
-        num_samples=actions.shape[0],
-        horizon=actions.shape[1],
-        rollout_samples=members,
-        terminal_state_cost=lambda states, _actions: torch.zeros(states.shape[:2]),
-        step_dependent_dynamics=True,
-    )
-    planner.state = state
-    return lambda: planner._compute_rollout_costs(actions)[0]
+    further = {
+        "rollout_samples": members,
+        "terminal_state_cost": lambda states, _actions: torch.zeros(states.shape[:2]),
+        "step_dependent_dynamics": True,
+    }
+    return _costs_of(dynamics, cost, state, actions, further)
 
 
-def mppi_wide(
-    layers: list[tuple[torch.Tensor, torch.Tensor]],
-    state: torch.Tensor,
-    actions: torch.Tensor,
-    goal: torch.Tensor,
-    _: bool,
-) -> Evaluate:
-    from pytorch_mppi import MPPI
-
+def mppi_wide(layers: Layers, state: torch.Tensor, actions: torch.Tensor, goal: torch.Tensor, _: bool) -> Evaluate:
     members, size = len(layers[0][0]), state.shape[0]
 
     def dynamics(wide: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         motion = wide.view(-1, members, size).transpose(0, 1)
-        hidden = torch.cat([motion, action.expand(members, -1, -1)], dim=2)
-        for index, (weights, bias) in enumerate(layers):
-            hidden = torch.baddbmm(bias, hidden, weights)
-            if index < len(layers) - 1:
-                hidden = torch.nn.functional.silu(hidden)
-        return (motion + hidden).transpose(0, 1).reshape(-1, members * size)
+        change = _through(layers, torch.cat([motion, action.expand(members, -1, -1)], dim=2))
+        return (motion + change).transpose(0, 1).reshape(-1, members * size)
 
     def cost(wide: torch.Tensor, _action: torch.Tensor) -> torch.Tensor:
         return (wide.view(-1, members, size)[..., :JOINTS] - goal).square().sum(2).mean(1)
 
-    planner = MPPI(
-        dynamics,
-        cost,
-        members * size,
-        torch.eye(actions.shape[2]),
-        num_samples=actions.shape[0],
-        horizon=actions.shape[1],
-    )
-    planner.state = state.repeat(members)
+    return _costs_of(dynamics, cost, state.repeat(members), actions, {})
+
+
+def _through(layers: Layers, hidden: torch.Tensor) -> torch.Tensor:
+    """[members, rows, in] -> [members, rows, out]."""
+    for index, (weights, bias) in enumerate(layers):
+        hidden = torch.baddbmm(bias, hidden, weights)
+        if index < len(layers) - 1:
+            hidden = torch.nn.functional.silu(hidden)
+    return hidden
+
+
+def _costs_of(
+    dynamics: Callable[..., torch.Tensor],
+    cost: Callable[..., torch.Tensor],
+    state: torch.Tensor,
+    actions: torch.Tensor,
+    further: dict[str, Any],
+) -> Evaluate:
+    from pytorch_mppi import MPPI
+
+    samples, horizon, joints = actions.shape
+    planner = MPPI(dynamics, cost, len(state), torch.eye(joints), num_samples=samples, horizon=horizon, **further)
+    planner.state = state
     return lambda: planner._compute_rollout_costs(actions)[0]
 
 

@@ -134,6 +134,12 @@ def test_knots_are_met_and_straight_lines_stay_straight(interpolation: str) -> N
     np.testing.assert_allclose(matrix @ np.arange(5.0), np.arange(13.0) / 3.0, atol=1e-12)
 
 
+@pytest.mark.parametrize("knots", [2, 3, 4, 5])
+def test_a_cubic_is_exact_for_the_highest_power_its_knots_determine(knots: int) -> None:
+    places, power = np.linspace(0.0, 12.0, knots), min(knots - 1, 3)
+    np.testing.assert_allclose(basis(13, knots, "cubic") @ places**power, np.arange(13.0) ** power, atol=1e-9)
+
+
 def test_knots_that_do_not_fit_the_horizon_are_refused_with_the_field() -> None:
     with pytest.raises(PlannerConfigError, match="knots: 11 do not fit 10 steps"):
         method_of(PlannerConfig(knots=11), HORIZON)

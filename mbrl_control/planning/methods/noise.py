@@ -30,8 +30,9 @@ class KnotNoise:
 
 
 def basis(horizon: int, knots: int, interpolation: Interpolation) -> Array:
-    """[H, K] values at every step of curves that are one at a knot and zero at the others."""
+    """[H, K] values at every step of curves that are one at a knot and zero at the others. Through two knots a cubic is
+    a line, through three a parabola."""
     steps, places, unit = np.arange(horizon), np.linspace(0.0, horizon - 1.0, knots), np.eye(knots)
-    if interpolation == "cubic" and knots > 3:
+    if interpolation == "cubic":
         return np.asarray(CubicSpline(places, unit)(steps))
     return np.stack([np.interp(steps, places, row) for row in unit], axis=1)
