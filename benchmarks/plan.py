@@ -2,7 +2,8 @@
 
 Tasks: the planar arm's swing-up under torques, and a reach and a figure eight of the Panda under velocities, in virtual
 time against MuJoCo's plant. Everybody has the same model (the shipped bundle; the swing-up's is learned at the
-beginning), the same costs, limits, beliefs and starts; settings are swept on one grid (benchmarks/plan_contestants.py).
+beginning), the same costs, limits, beliefs and starts; settings are swept on one grid (benchmarks/plan_contestants.py):
+each plays `--screen` episodes, and the front of every planner there the `--episodes` that count, of other seeds.
 
     cpu_ratio        = the least, over the front of a peer, of its processor time per plan over the least of ours that
                        costs no more; the peer's is of its optimizer alone, ours of the whole cycle. Settings are chosen
@@ -38,6 +39,7 @@ from benchmarks.plan_contestants import ORACLE, PEERS, Contestant, grid
 from benchmarks.plan_figures import Row, cpu_ratio, picture, points_of, read_rows, regret, table
 from benchmarks.plan_oracle import Oracle
 from benchmarks.plan_peer_client import Peer
+from benchmarks.plan_schedule import Turn, finalists, screening_seeds, turns
 from benchmarks.plan_tasks import TASKS, Task, run_episode
 from mbrl_control.cli.session import new_folder
 from mbrl_control.deployment.bundle import Origin, write_bundle
@@ -62,6 +64,7 @@ def main() -> None:
     parser.add_argument("--planners", nargs="+", choices=names, default=names)
     parser.add_argument("--most-samples", type=int, default=1024, help="leave out the larger settings: a quick look")
     parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--screen", type=int, default=2, help="episodes of every setting before those; 0: all play all")
     parser.add_argument("--seed", type=int, default=0, help="of the first episode")
     parser.add_argument("--out", type=Path, default=Path("out/plan"), help="new folder: episodes.csv, fronts.png")
     parser.add_argument("--resume", action="store_true", help="go on where the episodes.csv in --out ends")
@@ -79,36 +82,48 @@ def main() -> None:
         writer = csv.writer(file)
         if file.tell() == 0:
             writer.writerow(Row.__dataclass_fields__)
-        for row in episodes(options, contestants, {(row.task, row.setting, row.seed) for row in rows}):
+        for row in episodes(options, contestants, rows):
             writer.writerow([getattr(row, name) for name in Row.__dataclass_fields__])
             file.flush()
-            rows.append(row)
-    wanted = {str(one) for one in contestants}, range(options.seed, options.seed + options.episodes)
-    rows = [row for row in rows if row.setting in wanted[0] and row.seed in wanted[1]]
+    rows = counted(options, contestants, rows)
     print(json.dumps(figures(rows, options) | {"wall_s": round(time.monotonic() - began, 1)}), flush=True)
     picture(rows, {name: TASKS[name].unit for name in options.tasks}, folder / "fronts.png")
 
 
-def episodes(
-    options: argparse.Namespace, contestants: list[Contestant], done: set[tuple[str, str, int]]
-) -> Iterator[Row]:
-    """Every setting twice, half of the episodes each, in opposite orders: a slow hour of the machine meets all."""
-    seeds = range(options.seed, options.seed + options.episodes)
-    half = (len(seeds) + 1) // 2
-    turns = [(one, seeds[:half]) for one in contestants] + [(one, seeds[half:]) for one in contestants[::-1]]
-    pending = {
-        name: [(one, left) for one, own in turns if (left := [s for s in own if (name, str(one), s) not in done])]
-        for name in options.tasks
-    }
+def episodes(options: argparse.Namespace, contestants: list[Contestant], rows: list[Row]) -> Iterator[Row]:
+    """Plays what ``rows`` lacks, task by task; each new row is appended to them, too."""
+    left = {name: pending(options, contestants, rows, name) for name in options.tasks}
     # What cannot be had is found out before hours are spent: the peers' environment, and every task's model.
-    if any(one.planner in PEERS for own in pending.values() for one, _ in own):
+    if any(left.values()) and any(one.planner in PEERS for one in contestants):
         peers_python()
     with tempfile.TemporaryDirectory() as folder:
         extended = any(one.derivatives for one in contestants)
-        stages = {name: prepare(TASKS[name], Path(folder) / name, extended) for name, own in pending.items() if own}
+        stages = {name: prepare(TASKS[name], Path(folder) / name, extended) for name, own in left.items() if own}
         for name, stage in stages.items():
-            for contestant, left in pending[name]:
-                yield from run(stage, contestant, left)
+            while own := pending(options, contestants, rows, name):
+                for contestant, seeds in own:
+                    for row in run(stage, contestant, seeds):
+                        rows.append(row)
+                        yield row
+
+
+def pending(options: argparse.Namespace, contestants: list[Contestant], rows: list[Row], task: str) -> list[Turn]:
+    """What comes next in a task: the screening, then the episodes that count, then nothing."""
+    screened = screening_seeds(options.seed, options.screen)
+    return turns(contestants, screened, rows, task) or turns(
+        finalists(contestants, rows, task, screened), _counting(options), rows, task
+    )
+
+
+def counted(options: argparse.Namespace, contestants: list[Contestant], rows: list[Row]) -> list[Row]:
+    """The finalists' episodes that count."""
+    screened, seeds = screening_seeds(options.seed, options.screen), _counting(options)
+    names = {task: {str(one) for one in finalists(contestants, rows, task, screened)} for task in options.tasks}
+    return [row for row in rows if row.setting in names.get(row.task, ()) and row.seed in seeds]
+
+
+def _counting(options: argparse.Namespace) -> range:
+    return range(options.seed, options.seed + options.episodes)
 
 
 class _CostAlone(torch.nn.Module):
@@ -226,7 +241,7 @@ def figures(rows: list[Row], options: argparse.Namespace) -> dict[str, Any]:
         if value is not None and value["value"] > TARGETS["regret_vs_oracle"]
     ]
     fronts = {task: table(own) for task, own in points.items()}
-    return {"episodes": options.episodes} | found | {"fronts": fronts, "misses": misses}
+    return {"episodes": options.episodes, "screened": options.screen} | found | {"fronts": fronts, "misses": misses}
 
 
 if __name__ == "__main__":

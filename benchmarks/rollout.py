@@ -40,7 +40,7 @@ CONDITIONS = (("quiet", 0, "rounds"), ("contended", 2, "contended_rounds"))
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20, help="turns of each contestant, quiet")
-    parser.add_argument("--contended-rounds", type=int, default=20, help="the same beside two busy processes")
+    parser.add_argument("--contended-rounds", type=int, default=20, help="the same beside two busy processes; 0: none")
     parser.add_argument("--evaluations", type=int, default=10, help="per turn")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("rollout"), help="folder of the CSV and the picture")
@@ -54,11 +54,14 @@ def main() -> None:
             path = Path(folder) / "problem.npz"
             problem = problem_of(network, options.seed)
             problem.save(path)
-            for condition, busy, rounds in CONDITIONS:
+            for condition, busy, option in CONDITIONS:
+                rounds = getattr(options, option)
+                if rounds == 0:
+                    continue
                 say(f"{network}: {condition}")
                 with Contest(contestants(python, path), reference(problem), busy) as contest:
                     facts[f"{network} {condition}"] = contest.layout
-                    times += contest.measure(str(network), condition, getattr(options, rounds), options.evaluations)
+                    times += contest.measure(str(network), condition, rounds, options.evaluations)
     save_times(times, options.out / "times.csv")
     save_histogram(times, options.out / "times.png")
     kept = {"layout": facts, "csv": str(options.out / "times.csv"), "picture": str(options.out / "times.png")}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from benchmarks.plan_contestants import ORACLE, PEERS, grid
+from benchmarks.plan_contestants import ORACLE, PEERS, Contestant, grid
 from benchmarks.plan_figures import Point, Row, cpu_ratio, front, points_of, regret
+from benchmarks.plan_schedule import FINALISTS, finalists, screening_seeds, turns
 from mbrl_control.planning.config import PlannerConfig
 
 
@@ -63,6 +65,43 @@ def test_episodes_are_paired_by_their_seeds_in_whatever_order_they_ran() -> None
     rows = [Row("reach", "icem", "s", seed, 10.0 + seed, 0.0, 1.0, 0) for seed in (3, 1, 2)]
     (found,) = points_of([*rows, Row("swing_up", "icem", "s", 9, 1.0, 0.0, 1.0, 0)], "reach")
     assert found.cost.tolist() == [11.0, 12.0, 13.0]
+
+
+SETTINGS = [Contestant("icem", {"samples": samples}) for samples in range(1, 11)]
+
+
+def screened(cost_of: Callable[[int], float]) -> list[Row]:
+    """Of `SETTINGS`, whose processor time is the number of samples."""
+    return [
+        Row("reach", one.planner, str(one), seed, cost_of(one.settings["samples"]), 0.0, one.settings["samples"], 0)
+        for one in SETTINGS
+        for seed in screening_seeds(0, 2)
+    ]
+
+
+def test_finalists_are_along_the_front_of_the_screening_from_cheapest_to_best() -> None:
+    rows = screened(lambda samples: 100.0 if samples == 2 else 1.0 / samples)
+    chosen = [one.settings["samples"] for one in finalists(SETTINGS, rows, "reach", screening_seeds(0, 2))]
+    assert (len(chosen), chosen[0], chosen[-1]) == (FINALISTS, 1, 10)
+    assert 2 not in chosen
+
+
+def test_what_counts_has_no_say_in_who_plays_on() -> None:
+    rows = screened(lambda samples: float(samples))
+    counting = [Row("reach", "icem", str(SETTINGS[9]), seed, 0.0, 0.0, 0.1, 0) for seed in range(20)]
+    assert finalists(SETTINGS, [*rows, *counting], "reach", screening_seeds(0, 2)) == SETTINGS[:1]
+    assert finalists(SETTINGS, [], "reach", screening_seeds(0, 0)) == SETTINGS
+
+
+def test_turns_are_what_is_left_with_the_second_half_the_other_way_round() -> None:
+    two, done = SETTINGS[:2], [Row("reach", "icem", str(SETTINGS[0]), 1, 0.0, 0.0, 0.0, 0)]
+    other = [replace(done[0], task="swing_up", seed=2)]
+    assert turns(two, range(3), done + other, "reach") == [
+        (two[0], [0]),
+        (two[1], [0, 1]),
+        (two[1], [2]),
+        (two[0], [2]),
+    ]
 
 
 @pytest.mark.parametrize("contestant", [one for one in grid() if one.planner not in PEERS], ids=str)
