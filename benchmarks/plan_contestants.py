@@ -1,11 +1,11 @@
 """Who takes part in `bench plan`, with which settings: the published grid.
 
-Every planner of ours is swept over samples and iterations, those with a temperature over that, too: without moves from
-the kinematics among the samples, as the peers have none, and with them (`+moves`, what is deployed). Random shooting
-without moves begins anew in every cycle: the simplest baseline. The width of our random samples follows the
-way to the goal; that of pytorch-mppi, which is a parameter, is swept. The peers' budgets go beyond ours: mbrl-lib's CEM
-up to 512 sequences in 8 iterations with its own elite share and momentum, pytorch-mppi up to 1024 (it scores once a
-cycle). Each front is the best of what its sweep reaches.
+One grid of samples and iterations for everybody (pytorch-mppi scores once a cycle), those with a temperature are swept
+over that, too. Ours take part without moves from the kinematics among the samples, as the peers have none, and with
+them (`+moves`, what is deployed). Random shooting without moves begins anew in every cycle: the simplest baseline. The
+width of our random samples follows the way to the goal that the inverse kinematics finds; of the peers' it is swept,
+and that very width is one of the values (`way`), mbrl-lib's own, a quarter of the range, another (`own`). Each front is
+the best of what its sweep reaches.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-SAMPLES, ITERATIONS = (8, 16, 32, 64), (1, 2, 4)
+SAMPLES, ITERATIONS = (8, 16, 64, 256), (1, 2, 4)
 TEMPERATURES = (0.03, 0.1, 0.3)
-CEM_SAMPLES, CEM_ITERATIONS = (64, 128, 256, 512), (2, 4, 8)
-MPPI_SAMPLES, MPPI_TEMPERATURES = (128, 512, 1024), (0.003, 0.03, 0.3)
-MPPI_NOISE = (0.03, 0.1, 0.3)
+"""Of ours, over the costs' median excess above the least."""
+MPPI_TEMPERATURES = (0.003, 0.03, 0.3)
+"""Of pytorch-mppi, in units of the cost."""
+CEM_NOISE, MPPI_NOISE = ("own", 0.1, "way"), (0.03, 0.1, 0.3, "way")
 """Standard deviation over the largest command."""
 PEERS = ("mbrl_cem", "pytorch_mppi")
 ORACLE = "oracle"
@@ -59,7 +60,6 @@ def grid() -> list[Contestant]:
     for refiner in ("gradient", "ilqr"):
         more = [{"samples": s, "iterations": i} for s, i in product((8, 16), (2, 4))]
         rows += [Contestant(f"icem+{refiner}", {"method": "icem", "refine": refiner} | budget) for budget in more]
-    swept = product(CEM_SAMPLES, CEM_ITERATIONS)
-    rows += [Contestant("mbrl_cem", {"samples": s, "iterations": i}) for s, i in swept]
-    hot = product(MPPI_SAMPLES, MPPI_TEMPERATURES, MPPI_NOISE)
+    rows += [Contestant("mbrl_cem", budget | {"noise": noise}) for budget, noise in product(budgets, CEM_NOISE)]
+    hot = product(SAMPLES, MPPI_TEMPERATURES, MPPI_NOISE)
     return rows + [Contestant("pytorch_mppi", {"samples": s, "temperature": t, "noise": n}) for s, t, n in hot]

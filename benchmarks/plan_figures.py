@@ -81,12 +81,12 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def cpu_ratio(points: Sequence[Point], peer: str, planners: Sequence[str]) -> dict[str, Any] | None:
-    """The least, over the peer's front, of its processor time over the least of ``planners`` that costs no more, and
-    the ratio of the costs there.
+    """The least, over the peer's front, of its processor time over the least of ``planners`` that costs no more, in the
+    mean and at the end, and the ratios of both there.
 
     Settings are chosen on every second episode and compared on the others, then the other way round: the best of
     many noisy settings is not as good as it looks where it was chosen. A point of the peer's that no planner of
-    ours matches counts as zero, without a ratio of costs. None where somebody did not take part, or with fewer than
+    ours matches counts as zero, without ratios of costs. None where somebody did not take part, or with fewer than
     two episodes.
     """
     theirs = [point for point in points if point.planner == peer]
@@ -95,28 +95,47 @@ def cpu_ratio(points: Sequence[Point], peer: str, planners: Sequence[str]) -> di
         return None
     halves = np.arange(0, len(theirs[0].cost), 2), np.arange(1, len(theirs[0].cost), 2)
 
-    def both_ways(one: Array, other: Array) -> tuple[float, list[float]]:
-        ratios, costs = zip(*(_least(theirs, ours, *order) for order in ((one, other), (other, one))), strict=True)
-        return float(np.mean(ratios)), [cost for cost in costs if cost is not None]
+    def both_ways(one: Array, other: Array) -> tuple[float, list[_Compared]]:
+        found = [_least(theirs, ours, *order) for order in ((one, other), (other, one))]
+        return float(np.mean([each.cpu if each else 0.0 for each in found])), [each for each in found if each]
 
     generator = np.random.default_rng(0)
     drawn = [both_ways(*(generator.choice(half, len(half)) for half in halves))[0] for _ in range(RESAMPLES)]
-    ratio, cost_ratios = both_ways(*halves)
-    return _rounded(ratio, drawn) | {"cost_ratio": round(float(np.mean(cost_ratios)), 3) if cost_ratios else None}
+    ratio, compared = both_ways(*halves)
+    means = {
+        f"{name}_ratio": round(float(np.mean([getattr(each, name) for each in compared])), 3) if compared else None
+        for name in ("cost", "end")
+    }
+    return _rounded(ratio, drawn) | means
 
 
-def _least(theirs: Sequence[Point], ours: Sequence[Point], choose: Array, compare: Array) -> tuple[float, float | None]:
-    """(ratio of processor times, ours over theirs in cost) at the worst point of the peer's front."""
-    costs, cpus_ms = (np.array([getattr(point, name)[choose].mean() for point in ours]) for name in ("cost", "cpu_ms"))
+@dataclass(frozen=True, slots=True, order=True)
+class _Compared:
+    """A point of the peer's front with what matches it: theirs over ours in processor time, ours over theirs in cost
+    and at the end."""
+
+    cpu: float
+    cost: float
+    end: float
+
+
+def _least(theirs: Sequence[Point], ours: Sequence[Point], choose: Array, compare: Array) -> _Compared | None:
+    """At the worst point of the peer's front; None where one is not matched."""
+    costs, ends, cpus_ms = (
+        np.array([getattr(point, name)[choose].mean() for point in ours]) for name in ("cost", "end", "cpu_ms")
+    )
     named = {point.setting: point for point in theirs}
     found = []
     for rival in front([_of(point, choose) for point in theirs]):
-        matching = np.flatnonzero(costs <= rival.cost.mean())
+        matching = np.flatnonzero((costs <= rival.cost.mean()) & (ends <= rival.end.mean()))
         if not len(matching):
-            return 0.0, None
+            return None
         left, right = named[rival.setting], ours[int(matching[np.argmin(cpus_ms[matching])])]
-        ratio = left.cpu_ms[compare].mean() / right.cpu_ms[compare].mean()
-        found.append((float(ratio), float(right.cost[compare].mean() / left.cost[compare].mean())))
+        ratios = (
+            left.cpu_ms[compare].mean() / right.cpu_ms[compare].mean(),
+            *(getattr(right, name)[compare].mean() / getattr(left, name)[compare].mean() for name in ("cost", "end")),
+        )
+        found.append(_Compared(*(float(ratio) for ratio in ratios)))
     return min(found)
 
 
@@ -125,12 +144,13 @@ def _of(point: Point, episodes: Array) -> Point:
 
 
 def regret(points: Sequence[Point], planner: str = "deployed") -> dict[str, Any] | None:
-    """Sum of its episodes' costs over that with the plant for a model."""
+    """Sum of its episodes' costs over that with the plant for a model; ``end``: the same at the end of the episodes."""
     found = {point.planner: point for point in points if point.planner in (planner, ORACLE)}
     if len(found) < 2:
         return None
     own, best = found[planner], found[ORACLE]
-    return _with_interval(lambda of: float(own.cost[of].sum() / best.cost[of].sum()), len(own.cost))
+    whole = _with_interval(lambda of: float(own.cost[of].sum() / best.cost[of].sum()), len(own.cost))
+    return whole | {"end": _with_interval(lambda of: float(own.end[of].sum() / best.end[of].sum()), len(own.end))}
 
 
 def _with_interval(figure: Callable[[Array], float], episodes: int) -> dict[str, Any]:

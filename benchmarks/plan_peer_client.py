@@ -17,6 +17,8 @@ from mbrl_control.planning.optimize import AllScoresInvalid, Begin, Longest, Pro
 from mbrl_control.planning.problem import Problem
 
 _SCRIPT = Path(__file__).with_name("plan_peers.py")
+_ALIKE = 1e-3
+"""Relative difference of what a plan costs here and there: single precision over a horizon."""
 
 
 class Peer:
@@ -54,15 +56,18 @@ class Peer:
         _expected: Longest | None = None,
     ) -> Result:
         """Whatever time it takes: the clock is virtual, processor time is what is compared."""
-        knots = self._ask(problem)
+        knots, told = self._ask(problem)
         feasible = project(knots[None], problem.first_knot, problem.limits)
         every = np.repeat(feasible, problem.evaluator.batch_size, axis=0)
         _, best = score(every, problem, settings.risk, None)
         if best is None:
             raise AllScoresInvalid("a peer's plan has a non-finite cost")
+        if told is not None and abs(told - best.cost) > _ALIKE * max(abs(best.cost), 1.0):
+            raise RuntimeError(f"a plan that costs {best.cost:g} here costs {told:g} at the peer: another problem")
         return Result(best, feasible[0], feasible, settings.iterations, clock.now_ns(), Longest())
 
-    def _ask(self, problem: Problem) -> Any:
+    def _ask(self, problem: Problem) -> tuple[Any, float | None]:
+        """Knots [H, J], and what they cost there where it was asked."""
         limits, objective = problem.limits, problem.objective
         cycle = {
             "anew": self._anew,
@@ -74,6 +79,7 @@ class Peer:
             "lower": limits.middle - limits.bound,
             "upper": limits.middle + limits.bound,
             "step": limits.step,
+            "spread": problem.spread,
         }
         self._anew = False
         assert self._child.stdin is not None
@@ -84,6 +90,6 @@ class Peer:
         answer = self._child.stdout.readline()
         if not answer:
             raise RuntimeError("the peer's process ended; what it said stands above")
-        knots, cpu_ms = json.loads(answer)
+        knots, cpu_ms, told = json.loads(answer)
         self.cpu_ms.append(cpu_ms)
-        return np.array(knots)
+        return np.array(knots), told

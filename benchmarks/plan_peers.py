@@ -4,6 +4,7 @@ KIND ``mbrl_cem``: mbrl-lib's `TrajectoryOptimizer` with its `CEMOptimizer`, whi
 by one step; ``pytorch_mppi``: `MPPI.command`, the same. Both score the same sequences by the same weights as ours: the
 rollout as torch compiled it from our modules, kinematics and costs after the horizon and all, and commands made
 feasible as ours are; all that is theirs is how they sample, weigh and go on. One thread: less processor time than two.
+In the first cycle of an episode the answer holds what its plan costs here, so that we can compare.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ def compete() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(settings["seed"])
-    rollout = torch.jit.freeze(torch.jit.load(settings["rollout"]).eval())
-    optimize = {"mbrl_cem": mbrl_cem, "pytorch_mppi": pytorch_mppi}[kind](settings, rollout)
+    scorer = Scorer(torch.jit.freeze(torch.jit.load(settings["rollout"]).eval()))
+    optimize = {"mbrl_cem": mbrl_cem, "pytorch_mppi": pytorch_mppi}[kind](settings, scorer)
     with torch.inference_mode():
         for line in sys.stdin:
             cycle: Cycle = {name: np.array(value) for name, value in json.loads(line).items()}
             began = time.process_time()
             knots = optimize(cycle)
             cpu_ms = (time.process_time() - began) * 1e3
-            print(json.dumps([knots.double().tolist(), cpu_ms]), file=write, flush=True)
+            told = scorer.cost(knots.float().expand(settings["samples"], -1, -1))[0].item() if cycle["anew"] else None
+            print(json.dumps([knots.double().tolist(), cpu_ms, told]), file=write, flush=True)
 
 
 class Scorer:
@@ -66,11 +68,11 @@ class Scorer:
         return torch.stack(rows, dim=1)
 
 
-def mbrl_cem(settings: dict[str, Any], rollout: torch.jit.ScriptModule) -> Optimize:
+def mbrl_cem(settings: dict[str, Any], scorer: Scorer) -> Optimize:
     import omegaconf
     from mbrl.planning import TrajectoryOptimizer
 
-    scorer, made = Scorer(rollout), []
+    made: list[Any] = []
 
     def optimize(cycle: Cycle) -> torch.Tensor:
         scorer.begin(cycle)
@@ -79,7 +81,7 @@ def mbrl_cem(settings: dict[str, Any], rollout: torch.jit.ScriptModule) -> Optim
                 "_target_": "mbrl.planning.CEMOptimizer",
                 "num_iterations": settings["iterations"],
                 "population_size": settings["samples"],
-                "elite_ratio": 0.1,
+                "elite_ratio": max(0.1, 2.0 / settings["samples"]),  # of one elite it takes a variance, which is NaN
                 "alpha": 0.1,
                 "device": "cpu",
                 "lower_bound": "???",
@@ -88,16 +90,27 @@ def mbrl_cem(settings: dict[str, Any], rollout: torch.jit.ScriptModule) -> Optim
             bounds = cycle["lower"], cycle["upper"]
             config = omegaconf.OmegaConf.create(own)
             made[:] = [TrajectoryOptimizer(config, *bounds, planning_horizon=settings["horizon"])]
+        if settings["noise"] != "own":
+            variance = _deviation(settings, cycle).square().expand(settings["horizon"], -1)
+            made[0].optimizer._init_population_params = lambda mean: (mean.clone(), variance.clone())
         best = made[0].optimize(lambda knots: -scorer.cost(knots.float()))
         return torch.as_tensor(np.asarray(best))
 
     return optimize
 
 
-def pytorch_mppi(settings: dict[str, Any], rollout: torch.jit.ScriptModule) -> Optimize:
+def _deviation(settings: dict[str, Any], cycle: Cycle) -> torch.Tensor:
+    """[J] of the random commands."""
+    if settings["noise"] == "way":
+        return torch.as_tensor(cycle["spread"], dtype=torch.float32)
+    largest = 0.5 * (cycle["upper"] - cycle["lower"])
+    return torch.as_tensor(settings["noise"] * largest, dtype=torch.float32)
+
+
+def pytorch_mppi(settings: dict[str, Any], scorer: Scorer) -> Optimize:
     from pytorch_mppi import MPPI
 
-    scorer, made = Scorer(rollout), []
+    made: list[Any] = []
 
     class Batched(MPPI):
         """Its rollouts as one call instead of one per step."""
@@ -107,6 +120,7 @@ def pytorch_mppi(settings: dict[str, Any], rollout: torch.jit.ScriptModule) -> O
 
     def optimize(cycle: Cycle) -> torch.Tensor:
         scorer.begin(cycle)
+        deviation = _deviation(settings, cycle)
         if cycle["anew"] or not made:
             lower, upper = (torch.as_tensor(cycle[name], dtype=torch.float32) for name in ("lower", "upper"))
             made[:] = [
@@ -114,7 +128,7 @@ def pytorch_mppi(settings: dict[str, Any], rollout: torch.jit.ScriptModule) -> O
                     lambda state, _action: state,
                     lambda state, _action: state[:, 0],
                     len(cycle["state"]),
-                    torch.diag((settings["noise"] * 0.5 * (upper - lower)).square()),
+                    torch.diag(deviation.square()),
                     num_samples=settings["samples"],
                     horizon=settings["horizon"],
                     lambda_=settings["temperature"],
@@ -122,6 +136,7 @@ def pytorch_mppi(settings: dict[str, Any], rollout: torch.jit.ScriptModule) -> O
                     u_max=upper,
                 )
             ]
+        made[0]._noise_sigma_sqrt_diag, made[0]._noise_sigma_inv_diag = deviation, deviation.square().reciprocal()
         made[0].command(torch.as_tensor(cycle["state"], dtype=torch.float32))
         return made[0].U
 

@@ -1,7 +1,8 @@
 """Closed-loop tasks of `bench plan`: which arm, which model, what an episode asks for, and what it costs.
 
-An episode's cost is read from the true motion alone, whatever the planner's own costs are: the mean over the episode of
-the distance between tool and goal, mm, or of the angle from upright, degrees.
+An episode is judged by the true motion alone, whatever the planner's own costs are: the distance between tool and goal,
+mm, or the angle from upright, degrees. Its cost is the mean over the episode, way included; its end that over the last
+half second, where only the precision is left.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from mbrl_control.planning.planner import Planner
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan
 
-REACH_S = 2.0
+REACH_S, END_S = 3.0, 0.5
+SAMPLED_S = 0.01
 LAP_S = 4.0
 EXCITATION_S, MODEL_SEED = 50.0, 0
 
@@ -70,7 +72,7 @@ class Episode:
     cost: float
     """Mean error over the episode."""
     end: float
-    """Mean error over its last quarter: what is left once the way is made."""
+    """Mean error over its last `END_S`: what is left once the way is made."""
     own_cpu_ms: Array
     """[P] processor time of this process per plan."""
     failed: int
@@ -98,12 +100,12 @@ def run_episode(task: Task, make: Callable[[Lockstep, np.random.Generator], Plan
 
     lockstep.follow(source)
     moments, rows = [], []
-    for _ in range(round(seconds * 100)):
+    for _ in range(round(seconds / SAMPLED_S)):
         moments.append(lockstep.clock.now_ns() - goal.stamp_ns)
         rows.append(lockstep.sim.truth().position.copy())
-        lockstep.run(0.01)
+        lockstep.run(SAMPLED_S)
     error = task.error(lockstep.arm, goal, np.array(moments) * 1e-9, np.array(rows))
-    end = error[-(len(error) // 4) :]
+    end = error[-round(END_S / SAMPLED_S) :]
     return Episode(float(error.mean()), float(end.mean()), np.array(cpu), failed)
 
 

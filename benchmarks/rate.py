@@ -4,6 +4,8 @@ Real processes over real DDS follow drawn targets with the shipped model. Window
 work per cycle on recorded inputs without ROS, at the same priority in the planner's and the guard's place: what is
 late there is the machine's doing.
 
+    iterations, outcomes = cycles in motion by what there was time for and how they ended: a rate that holds with one
+                           iteration of three holds at a price, which `bench plan` says
     excess_late, excess_missed = count in the graph above the exact one-sided 95 % Poisson bound of the reference
     jitter_ms  = how far consecutive wake-ups (guard: published commands) are from one period apart
     latency_ms = an encoders' sample to the first command that follows the plan made from it; most of it is planned: a
@@ -22,6 +24,7 @@ import argparse
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -132,10 +135,17 @@ def _timings(windows: list[Window]) -> dict[str, Any]:
             | {"reference_max": max(window.references[kind]["jitter_ms"]["max"] for window in windows)}
             for kind in ("planner", "guard")
         },
+        "iterations": _counted([window.iterations for window in windows]),
+        "outcomes": _counted([window.outcomes for window in windows]),
         "guard_stops": sum(window.stops for window in windows),
         "stolen_percent_windows": [round(100.0 * window.stolen, 2) for window in windows],
         "scheduling": windows[-1].scheduling,
     }
+
+
+def _counted(windows: list[Counter[Any]]) -> dict[str, int]:
+    """Of all, the rarest key last."""
+    return {str(key): count for key, count in sum(windows, Counter()).most_common()}
 
 
 def _quantiles(values: Array) -> dict[str, float]:

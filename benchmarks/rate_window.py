@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from mbrl_control.report.limits import protective_stops
 from mbrl_control.report.run_data import RunData, read_run
 from mbrl_control.report.timing import goal_windows, late_cycles, missed_ticks, rate_hz
 from mbrl_control.robot import Arm, load_arm
-from mbrl_control.signals import Array, CommandInterface
+from mbrl_control.signals import Array, CommandInterface, PlanOutcome
 from sim.engines import Simulator
 
 GUARD_PERIOD_MS = 5.0
@@ -71,6 +73,10 @@ class Window:
     """From an encoders' sample to the first safe command that follows the plan made from it."""
     cycle_ms: Array
     """Wake-up to plan ready."""
+    iterations: Counter[int]
+    """Cycles in motion by how many they did."""
+    outcomes: Counter[str]
+    """The same by `PlanOutcome`."""
     stops: int
     stolen: float
     """Share of the processors' time that the hypervisor gave to others."""
@@ -124,7 +130,7 @@ def _window(contest: Contest, session: Session, arm: Arm, scheduling: dict[str, 
     run = read_run(session.log, arm, period_ns)
     in_motion = goal_windows(run.plans.stamp_ns, run.goals)
     everywhere = np.ones(len(run.ticks.stamp_ns), dtype=np.bool_)
-    jitter, latency, cycle = _timings(session.log, run, period_ns)
+    jitter, latency, cycle, done = _timings(session.log, run, period_ns)
     return Window(
         scheduling=scheduling,
         rates=(rate_hz(run.plans.stamp_ns, in_motion), rate_hz(run.ticks.stamp_ns, everywhere)),
@@ -134,6 +140,8 @@ def _window(contest: Contest, session: Session, arm: Arm, scheduling: dict[str, 
         jitter_ms=jitter,
         latency_ms=latency,
         cycle_ms=cycle,
+        iterations=Counter(report.iterations for report in done),
+        outcomes=Counter(PlanOutcome(report.outcome).name for report in done),
         stops=protective_stops(run.ticks),
         stolen=stolen,
     )
@@ -144,8 +152,8 @@ def _reference(folder: Path, kind: str) -> dict[str, Any]:
     return found
 
 
-def _timings(log: Path, run: RunData, period_ns: int) -> tuple[dict[str, Array], Array, Array]:
-    """Jitter by node, latency and cycle times, ms, while targets were followed."""
+def _timings(log: Path, run: RunData, period_ns: int) -> tuple[dict[str, Array], Array, Array, list[Any]]:
+    """Jitter by node, latency and cycle times, ms, and the planner's reports, while targets were followed."""
     messages = list(LogReader(log).messages((PLAN, PLANNER_REPORT, SAFE_COMMAND)))
     reports = [message for topic, _, message in messages if topic == PLANNER_REPORT]
     inside = goal_windows(np.array([stamp_ns(m.stamp) for m in reports], dtype=np.int64), run.goals)
@@ -158,7 +166,8 @@ def _timings(log: Path, run: RunData, period_ns: int) -> tuple[dict[str, Array],
         "guard": np.abs(np.diff(commands) * 1e-6 - GUARD_PERIOD_MS)[moving[1:] & moving[:-1]],
     }
     since, latency_ms = latencies(messages)
-    return jitter, latency_ms[goal_windows(since, run.goals)], np.array([m.total * 1e3 for m in reports])[inside]
+    done = list(compress(reports, inside))
+    return jitter, latency_ms[goal_windows(since, run.goals)], np.array([m.total * 1e3 for m in done]), done
 
 
 def latencies(messages: list[tuple[Topic, int, Any]]) -> tuple[NDArray[np.int64], Array]:

@@ -190,7 +190,7 @@ class PlanReport:
     terms: tuple[tuple[str, float], ...]
     """Named cost terms of the chosen plan (already weighted)."""
     method: str
-    """Of the planner."""
+    """Of the planner; of one that refines by derivatives also how many iterations of this cycle did."""
     rollouts: str
     """How sequences are scored: provider, lanes, threads."""
     delay_s: float
@@ -201,6 +201,8 @@ class PlanReport:
     disturbance: Array | None
     """[J] N m, as estimated in this cycle: what acts besides the command and the model does not predict; None: not
     estimated (velocities, or switched off). A shifted plan was made with an earlier one."""
+    refined: int = 0
+    """Iterations that followed the derivatives."""
 
 
 @dataclass(frozen=True, slots=True)

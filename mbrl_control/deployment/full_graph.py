@@ -60,7 +60,7 @@ class FullRolloutGraph(ScoredSteps):
         places = order.permute(1, 2, 0).long()[:, :, None, None]
         own = torch.gather(split, 1, places + torch.zeros_like(split).long())
         each = own.permute(0, 1, 4, 2, 3).reshape(horizon, members * particles, 3 * joints, sequences)
-        intrusion = self.bodies.intrusion(mean[:, :joints], obstacles)
+        intrusion = self.bodies.intrusion(each[:, :, :joints], obstacles)
         rollout = self.outcome(each, between, state, commands, goal_position, goal_joint, intrusion)
         total = total_cost(rollout, terms_of(self.term_names), weights, trust, counted.repeat(members))
         alike = self._of_sequences(simulated, particles)

@@ -36,8 +36,8 @@ class GradientGraph(nn.Module):
         """Of actions [1, H, J], mean over the members: a number."""
         commands = actions.permute(1, 2, 0)
         means = self.rollout.simulate(state, commands).means
-        mean, between = moments(means)
-        intrusion = self.rollout.bodies.intrusion(mean[:, : self.rollout.shape.joints], obstacles)
+        _, between = moments(means)
+        intrusion = self.rollout.bodies.intrusion(means[:, :, : self.rollout.shape.joints], obstacles)
         outcome = self.rollout.outcome(means, between, state, commands, goal_position, goal_joint, intrusion)
         return total_cost(outcome, terms_of(self.rollout.term_names), weights, trust).cost.mean()
 

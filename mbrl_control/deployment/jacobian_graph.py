@@ -103,7 +103,7 @@ class JacobianGraph(nn.Module):
             graph.upper,
             graph.rated,
             nothing[:, :, 0],
-            self.rollout.bodies.intrusion(position[:, 0], obstacles),
+            self.rollout.bodies.intrusion(position, obstacles),
             graph.energy_gap(position, velocity, joint),
         )
         costs = torch.stack([term.cost(outcome)[0, 0] for term in self.terms])

@@ -26,7 +26,9 @@ _LONGEST_NS = 500_000_000
 _GAIN, _GAIN_SPINNING = 0.9, 0.7
 """A layout must need at most this share of a simpler one's time. Threads are exposed to whatever else runs, and threads
 that wait busily take from it, too: under two busy processes such a pool is slower than one thread (`bench rollout`)."""
-
+_STOLEN = 3.0
+"""A 90th percentile of the simplest layout over its median. One thread waits for nobody: what is as slow as that was
+the machine's doing, and a tail that is the machine's says nothing of a layout."""
 
 _GPU = Layout(cuda=True)
 
@@ -51,9 +53,12 @@ class LayoutChoice:
 
     def __str__(self) -> str:
         """The choice and why, on one line."""
-        measured = "; ".join(f"{one.layout} {one.p90 * 1e3:.1f} ms" for one in self.timings)
+        by_median = stolen(self.timings)
+        taken = (one.median if by_median else one.p90 for one in self.timings)
+        measured = "; ".join(f"{one.layout} {1e3 * s:.1f} ms" for one, s in zip(self.timings, taken, strict=True))
+        figure = "median, for the machine took the processors away" if by_median else "p90"
         fallback = f"; CUDA could not be used: {self.without_cuda}" if self.without_cuda else ""
-        return f"{self.layout} (p90 of a population: {measured}{fallback})"
+        return f"{self.layout} ({figure}, of a population: {measured}{fallback})"
 
 
 def choose_layout(
@@ -87,13 +92,20 @@ def _refusal(opened: Callable[[Layout], Lanes], clock: Clock) -> str:
 
 
 def choose(timings: tuple[Timing, ...]) -> Layout:
-    """The fastest by its 90th percentile; a less simple one only for a clear gain."""
-    chosen = timings[0]
-    for timing in timings[1:]:
+    """The fastest by its 90th percentile, or the median (see `stolen`); a less simple one only for a clear gain."""
+    by_median = stolen(timings)
+    chosen, least = timings[0], np.inf
+    for timing in timings:
         gain = _GAIN_SPINNING if timing.layout.threads.spinning else _GAIN
-        if timing.p90 < gain * chosen.p90:
-            chosen = timing
+        taken = timing.median if by_median else timing.p90
+        if taken < gain * least:
+            chosen, least = timing, taken
     return chosen.layout
+
+
+def stolen(timings: tuple[Timing, ...]) -> bool:
+    """Whether the processors were away while this was measured, so that medians are what tells the layouts apart."""
+    return timings[0].p90 > _STOLEN * timings[0].median
 
 
 def load_measured(

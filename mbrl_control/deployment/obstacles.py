@@ -22,10 +22,10 @@ class CapsuleBodies:
         self._radii = [c.radius for capsules in reversed(links) for c in capsules]
 
     def intrusion(self, position: torch.Tensor, obstacles: torch.Tensor) -> torch.Tensor:
-        """Joint positions [H, J, B] rad, obstacles [N, 7] -> squared depths [H, 1, B] m^2, summed over all pairs."""
-        joints = position.transpose(0, 1)
+        """Joint positions [H, E, J, B] rad, obstacles [N, 7] -> squared depths [H, E, B] m^2, summed over all pairs."""
+        joints = position.permute(2, 0, 1, 3)
         ends = link_points(self._chain, self._ends, joints.reshape(len(self._ends), -1))
         radii = torch.tensor(self._radii, dtype=position.dtype)
         starts, ends = ends.reshape(3, len(self._radii), 2, -1).unbind(2)
         depth = squared_depth(starts, ends, radii, obstacles)
-        return depth.reshape(len(position), 1, -1)
+        return depth.reshape(position.shape[0], position.shape[1], -1)

@@ -2,53 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from mbrl_control.planning.limits import mean_actions
 from mbrl_control.planning.problem import Best, Problem
 from mbrl_control.planning.protocol import Expansion
+from mbrl_control.planning.quadratic import Quadratic, allowed_changes
 from mbrl_control.signals import Array
-
-_ROUNDS = 8
-"""Of the active set; what it then still leaves outside is projected and scored like all else."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quadratic:
-    """Cost about a sequence: gradient and Hessian by its knots, and how far each knot may change."""
-
-    gradient: Array
-    """[H J]"""
-    hessian: Array
-    """[H J, H J], positive semidefinite."""
-    lower: Array
-    upper: Array
-    """[H J], bounds of the change."""
-    shape: tuple[int, int]
-
-    def step(self, damping: float) -> Array:
-        """[H, J] change that minimizes it within the bounds, ``damping`` times the mean curvature added.
-
-        Projected Newton (Bertsekas, SIAM J. Control Optim. 20, 1982): variables that press against a bound are held
-        there, the others solved for.
-        """
-        count = len(self.gradient)
-        curvature = self.hessian + (damping + _LEAST) * max(np.trace(self.hessian) / count, _TINY) * np.eye(count)
-        change = np.zeros(count)
-        held = np.zeros(count, dtype=bool)
-        for _ in range(_ROUNDS):
-            free = ~held
-            residual = self.gradient[free] + curvature[np.ix_(free, held)] @ change[held]
-            change[free] = -np.linalg.solve(curvature[np.ix_(free, free)], residual)
-            change = np.clip(change, self.lower, self.upper)
-            slope = self.gradient + curvature @ change
-            now = ((change <= self.lower) & (slope > 0.0)) | ((change >= self.upper) & (slope < 0.0))
-            if (now == held).all():
-                break
-            held = now
-        return change.reshape(self.shape)
 
 
 def condensed(problem: Problem, best: Best) -> Quadratic | None:
@@ -96,10 +56,6 @@ def motion_response(expansion: Expansion, size: int) -> Array:
     return response.reshape(horizon, motions, horizon, joints)
 
 
-_LEAST, _TINY = 1e-9, 1e-12
-"""Curvature that is always added, over the mean; and what stands for that where there is none."""
-
-
 def _positive(hessian: Array) -> Array:
     """[H, M, M] without their negative curvature."""
     values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.transpose(0, 2, 1)))
@@ -109,18 +65,13 @@ def _positive(hessian: Array) -> Array:
 def _with_smoothness(
     problem: Problem, start: Array, actions: Array, gradient: Array, hessian: Array, knots: Array
 ) -> Quadratic:
-    """Adds what changes of the command cost, and the bounds of the knots."""
+    """Adds what changes of the command cost, and the limits of the knots."""
     horizon, joints = actions.shape
     before = np.vstack([start[-joints:], actions[:-1]])
     difference = (np.eye(horizon) - np.eye(horizon, k=-1)) @ (0.5 * np.eye(horizon) + 0.5 * np.eye(horizon, k=-1))
     scale = 2.0 / (horizon * joints) * problem.smoothness
     gradient = gradient + (difference.T @ ((actions - before) * scale)).ravel()
     hessian = hessian + np.kron(difference.T @ difference, np.diag(scale))
-    previous = np.vstack([problem.first_knot, knots[:-1]])
-    limits = problem.limits
-    lower = np.maximum(limits.middle - limits.bound, previous - limits.step) - knots
-    upper = np.minimum(limits.middle + limits.bound, previous + limits.step) - knots
-    # Knots that came back from outside their bounds lie at neither: the nearest that is allowed is where they are.
-    return Quadratic(
-        gradient, hessian, np.minimum(lower, 0.0).ravel(), np.maximum(upper, 0.0).ravel(), (horizon, joints)
-    )
+    unit = np.tile(problem.limits.bound, horizon)
+    limits = allowed_changes(knots, problem.first_knot, problem.limits)
+    return Quadratic(gradient * unit, hessian * np.outer(unit, unit), *limits, problem.limits.bound)

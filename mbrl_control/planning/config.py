@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, ValidationInfo, field_validator
 
 from mbrl_control.planning.methods.noise import Interpolation
 from mbrl_control.planning.protocol import MOST_OBSTACLES
@@ -62,7 +62,7 @@ class PlannerConfig(BaseModel):
     """icem, cem, mppi, random_shooting (the baseline); or by derivatives of the model alone: gradient, ilqr."""
     refine: RefinerName = "none"
     """What follows on ``sampled_iterations`` of a sampling method: none, gradient or ilqr."""
-    sampled_iterations: int = Field(1, ge=1, le=64)
+    sampled_iterations: int = Field(1, ge=1, le=64, validate_default=True)
     """Before refinement begins."""
     informed: bool = True
     """Moves from the kinematics, corrected by the model's prediction, join the random samples."""
@@ -131,6 +131,20 @@ class PlannerConfig(BaseModel):
         if value[0] > value[1]:
             raise ValueError("the least is above the largest")
         return value
+
+    @field_validator("sampled_iterations")
+    @classmethod
+    def _some_to_refine(cls, value: int, others: ValidationInfo) -> int:
+        iterations, method, refine = (others.data.get(name) for name in ("iterations", "method", "refine"))
+        refines = method in ("gradient", "ilqr") or refine in ("gradient", "ilqr")
+        if refines and iterations is not None and value >= iterations:
+            raise ValueError(f"{value} of {iterations} iterations leave none to refine; raise iterations")
+        return value
+
+    @property
+    def label(self) -> str:
+        """The method and what refines it, for reports."""
+        return self.method if self.refine == "none" else f"{self.method}+{self.refine}"
 
     @property
     def derivatives(self) -> bool:

@@ -38,6 +38,8 @@ class Source:
     rollouts: str
     delay_s: float
     goal_gap_m: float
+    refines: bool
+    """Whether the method asks for derivatives."""
 
 
 def report_of(
@@ -50,6 +52,7 @@ def report_of(
     disturbance: Array | None,
 ) -> PlanReport:
     """Of cycle number ``cycle``, whose plan was due at ``deadline_ns``; ``disturbance`` [J] N m it was made with."""
+    refined = 0 if result is None else result.refined
     return PlanReport(
         cycle=cycle,
         deadline_ns=deadline_ns,
@@ -63,9 +66,10 @@ def report_of(
         slack_s=(deadline_ns - timing.ended_ns) * 1e-9,
         best_cost=float("nan") if result is None else result.best.cost,
         terms=() if result is None else result.best.terms,
-        method=source.method,
+        method=f"{source.method}, {refined} refined" if source.refines else source.method,
         rollouts=source.rollouts,
         delay_s=source.delay_s,
         goal_gap_m=source.goal_gap_m,
         disturbance=disturbance,
+        refined=refined,
     )

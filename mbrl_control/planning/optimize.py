@@ -94,6 +94,8 @@ class Result:
     """Time at which the last iteration was done."""
     longest: Longest
     """Of this cycle."""
+    refined: int = 0
+    """Iterations that a refiner proposed."""
 
 
 class AllScoresInvalid(ValueError):
@@ -130,7 +132,7 @@ def optimize(
     kept: Population | None = None
     population: Population | None = None
     best: Best | None = None
-    done, longest = 0, Longest()
+    done, refined, longest = 0, 0, Longest()
     finished = clock.now_ns()
     while done < settings.iterations and finished < deadline_ns:
         refiner = settings.refiner if best is not None and done >= settings.sampled else None
@@ -147,12 +149,13 @@ def optimize(
         kept = (population if kept is None else kept.joined(population)).best(settings.elites)
         distribution = method.update(distribution, population, kept, problem.spread_floor)
         began, finished = finished, clock.now_ns()
-        done, longest = done + 1, longest.raised(refiner is not None, finished - began)
+        done, refined = done + 1, refined + (refiner is not None)
+        longest = longest.raised(refiner is not None, finished - began)
     if kept is None:
         return None
     if best is None:
         raise AllScoresInvalid(f"all {size * done} sequences have a non-finite cost")
-    return Result(best, distribution.mean, kept.knots, done, finished, longest)
+    return Result(best, distribution.mean, kept.knots, done, finished, longest, refined)
 
 
 def score(knots: Array, problem: Problem, risk: Risk, best: Best | None) -> tuple[Population, Best | None]:

@@ -22,7 +22,8 @@ from mbrl_control.planning.goal_target import GoalTarget
 from mbrl_control.planning.latency import DelayObserver
 from mbrl_control.planning.limits import project
 from mbrl_control.planning.methods.choice import method_of, refiner_of
-from mbrl_control.planning.optimize import AllScoresInvalid, Longest, Optimizer, Proposer, Result, Settings, optimize
+from mbrl_control.planning.optimize import AllScoresInvalid, Optimizer, Proposer, Result, Settings, optimize
+from mbrl_control.planning.pace import Pace
 from mbrl_control.planning.problem import Best, Problem
 from mbrl_control.planning.proposals import Target
 from mbrl_control.planning.protocol import (
@@ -82,7 +83,7 @@ class Planner:
         self._obstacles = config.obstacle_rows()
         self._per_command = 1.0 / (arm.effort if arm.interface is CommandInterface.EFFORT else np.ones(arm.joints))
         self._model: PlanningModel | None = None
-        self._longest = Longest()
+        self._pace = Pace(config.derivatives)
         self._observer = DisturbanceObserver(arm, config.disturbance_settle_s) if observes(arm, config) else None
         self._delay: DelayObserver | None = None
         self._seen: tuple[BeliefState, CommandHistory] | None = None
@@ -122,6 +123,7 @@ class Planner:
         self._proposer, self._method, self._weights = proposer, method, weights
         self._goal = GoalTarget(self._arm, self._config.posture_pull, horizon, model.dt_s)
         self._forget()
+        self._pace.begin_model()
         self._grid = TimeGrid(
             dt_ns=round(model.dt_s * 1e9),
             delay_ns=round(model.delay_s * 1e9),
@@ -161,7 +163,7 @@ class Planner:
             start = roll_forward(belief, history, plans, deadline_ns, self._grid, self._model.step, self.disturbance)
             check_start(start)
             rolled = self._clock.now_ns()
-            result = self._optimize(start, goal, deadline_ns)
+            result = self._optimize(start, goal, self._pace.deadline_ns(deadline_ns, following))
             reason = "the budget ended before the first iteration"
         except (NonFiniteBelief, NonFiniteStart, StaleBelief, AllScoresInvalid, ModelFailed) as error:
             start, result, rolled, reason = None, None, self._clock.now_ns(), str(error)
@@ -173,7 +175,8 @@ class Planner:
             plan = self._fallback(deadline_ns)
         timing = Timing(begun, rolled, optimized, self._clock.now_ns(), lateness_s)
         disturbance = None if self._observer is None else self._observer.torque
-        source = Source(self._model.model_id, self._config.method, self._model.rollouts, self.delay_s, self.goal_gap_m)
+        told = (self._config.label, self._model.rollouts, self.delay_s, self.goal_gap_m, self._config.derivatives)
+        source = Source(self._model.model_id, *told)
         report = report_of(cycle, source, plan, result, timing, deadline_ns, disturbance)
         return Cycle(plan, report, reason)
 
@@ -258,13 +261,13 @@ class Planner:
             weights[self._model.evaluator.term_names.index("smoothness")] * self._per_command**2,
             *self._proposer.spread(pose[0], ahead.target),
         )
-        budget = (self._clock, deadline_ns, self._generator, self._longest)
+        budget = (self._clock, deadline_ns, self._generator, self._pace.longest)
         begin = self._warm.begin(self._method, start.start_ns, self._grid.dt_ns)
         result = self._optimizer(problem, self._method, begin, propose, self._settings, *budget)
         if result is not None:
             self._warm.keep(result, start.start_ns)
             self._best = (start, result.best)
-            self._longest = self._longest.after(result.longest)
+            self._pace.take(result.longest)
         return result
 
     def _propose(self, start: StartState, pose: tuple[Array, Array], target: Target) -> Proposer:

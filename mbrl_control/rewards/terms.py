@@ -49,7 +49,7 @@ class Rollout:
     epistemic: torch.Tensor
     """[H, 1, B] rad/s, spread of the members' predicted velocities."""
     intrusion: torch.Tensor | None = None
-    """[H, 1, B] m^2, squared depths of the arm's capsules within the obstacles' margins, summed; None: no obstacles."""
+    """[H, E, B] m^2, squared depths of the arm's capsules within the obstacles' margins, summed; None: no obstacles."""
     energy_gap: torch.Tensor | None = None
     """[H, 1, B] mechanical energy above that of resting at the joint goal of the step, as a share of the energy that
     lifts the arm; None where the drives carry the weight."""

@@ -10,9 +10,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import lsq_linear
 
+from mbrl_control.deployment.full_graph import FullRolloutGraph
 from mbrl_control.deployment.obstacles import CapsuleBodies
+from mbrl_control.deployment.particles import Particles
+from mbrl_control.deployment.rollout_graph import GraphShape
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.kinematics import ToolChain, link_points
+from mbrl_control.dynamics.prior import prior_of
+from mbrl_control.kinematics import forward_kinematics
+from mbrl_control.planning.protocol import UNLIMITED
+from mbrl_control.replay.transitions import history_of
 from mbrl_control.rewards.clearance import segment_distance, squared_depth
+from mbrl_control.rewards.names import FURTHER_NAMES, TERM_NAMES
 from mbrl_control.robot import load_arm
 
 ROBOTS = Path(__file__).parents[2] / "sim/robots"
@@ -72,11 +81,37 @@ def test_depth_counts_every_pair_and_nothing_far_away() -> None:
 
 def test_an_arm_in_an_obstacle_is_pushed_out_of_it() -> None:
     arm = load_arm(ROBOTS / "panda.yaml")
-    bodies, q = CapsuleBodies(arm), torch.from_numpy(arm.home)[None, :, None].requires_grad_()
-    hand = link_points(ToolChain.of(arm), [np.zeros((1, 3))] * arm.joints, q[0].detach())[:, 0, 0].tolist()
+    bodies, q = CapsuleBodies(arm), torch.from_numpy(arm.home)[None, None, :, None].requires_grad_()
+    hand = link_points(ToolChain.of(arm), [np.zeros((1, 3))] * arm.joints, q[0, 0].detach())[:, 0, 0].tolist()
     obstacle = torch.tensor([[*hand, *hand, 0.1]]).double()
     before = bodies.intrusion(q, obstacle)
     before.sum().backward()
     assert q.grad is not None
     moved = q.detach() - 0.05 * q.grad / q.grad.norm()
     assert 0.0 < float(bodies.intrusion(moved, obstacle)) < float(before.detach())
+
+
+def test_what_an_obstacle_costs_is_what_each_member_expects() -> None:
+    """Members that disagree do not pay alike: risk over them counts for clearance, too."""
+    arm, members, shape = load_arm(ROBOTS / "planar.yaml"), 3, GraphShape(6)
+    ensemble = ProbabilisticEnsemble(
+        EnsembleShape(members, arm.joints, history_of(arm), 8), prior_of(arm, 0.02), torch.Generator().manual_seed(0)
+    ).eval()
+    ensemble.target_std = torch.tensor((0.01, 0.5, 1.0)).repeat_interleave(arm.joints)
+    graph, scenario = FullRolloutGraph(ensemble, arm, shape).eval(), Particles().scenario(6, members, arm.joints)
+    state = torch.cat([torch.from_numpy(arm.home).float(), torch.zeros((1 + history_of(arm)) * arm.joints)])
+    actions = torch.full((2, 6, arm.joints), 0.5)
+    names = (*TERM_NAMES, *FURTHER_NAMES)
+    weights = torch.tensor([float(name == "obstacle") for name in names])
+    hand = torch.tensor(forward_kinematics(arm, arm.home), dtype=torch.float32)
+    obstacle = torch.cat([hand, hand, torch.tensor([0.05])])[None]
+    drawn = [torch.from_numpy(np.ascontiguousarray(value)).float() for value in scenario.values()]
+    with torch.no_grad():
+        cost = graph(
+            *(state, actions, torch.zeros(6, 3), torch.zeros(6, arm.joints), weights),
+            *(torch.full((6,), UNLIMITED), obstacle, *drawn),
+        )[0]
+        means = graph.simulate(state, actions.permute(1, 2, 0)).means
+        own = [graph.bodies.intrusion(means[:, [member], : arm.joints], obstacle)[:, 0] for member in range(members)]
+    np.testing.assert_allclose(cost, torch.stack(own).mean(1), rtol=1e-4)
+    assert np.ptp(cost[:, 0].numpy()) > 0.01 * float(cost.mean())

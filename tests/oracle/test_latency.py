@@ -44,17 +44,27 @@ def seen_by_the_model(arm: Arm, delay_ms: int) -> float:
     return max(0.0, delay_ms - DT_MS**2 / (12e3 * float(arm.servo_lag_s.mean())))
 
 
-def watched(arm: Arm, delay_ms: int, commands: Array, noise: float = 0.002, start_ms: int = 15) -> DelayObserver:
-    """An observer after an exact servo has followed these commands, each ``delay_ms`` late, measured with noise."""
+def watched(
+    arm: Arm,
+    delay_ms: int,
+    commands: Array,
+    noise: float = 0.002,
+    start_ms: int = 15,
+    rhythm_ms: tuple[int, ...] = (DT_MS,),
+) -> DelayObserver:
+    """An observer after an exact servo has followed these commands, each ``delay_ms`` late, measured with noise after
+    each of ``rhythm_ms`` in turn."""
     model, fine = LagModel(arm.servo_lag_s, DT_MS * 1e-3), LagModel(arm.servo_lag_s, 1e-3)
     observer, history = DelayObserver(arm, GRID.dt_ns, start_ms * MS, 3.0), CommandHistory(arm.joints)
     history.append(T0 - 500 * MS, np.zeros(arm.joints))
     generator = np.random.default_rng(1)
     q, dq, grid = arm.home, np.zeros(arm.joints), replace(GRID, delay_ns=start_ms * MS)
-    for tick in range(len(commands) * GUARD_MS):
+    ends = len(commands) * GUARD_MS
+    measured_at = set(np.cumsum(np.resize(rhythm_ms, ends // min(rhythm_ms))).tolist())
+    for tick in range(ends):
         if tick % GUARD_MS == 0:
             history.append(T0 + tick * MS, commands[tick // GUARD_MS])
-        if tick % DT_MS == 0 and tick:
+        if tick in measured_at:
             measured = dq + noise * generator.standard_normal(arm.joints)
             belief = BeliefState(T0 + tick * MS, q, measured, np.zeros((arm.joints, 2, 2)), np.zeros(arm.joints))
             observer.observe(belief, history, grid, model, NOTHING)
@@ -68,6 +78,12 @@ def watched(arm: Arm, delay_ms: int, commands: Array, noise: float = 0.002, star
 def test_every_delay_is_found_to_half_a_millisecond(arm: Arm, delay_ms: int) -> None:
     observer = watched(arm, delay_ms, commands_of(arm, 8.0, 0.2))
     assert observer.delay_ns / MS == pytest.approx(seen_by_the_model(arm, delay_ms), abs=0.5)
+
+
+@pytest.mark.parametrize("rhythm_ms", [(16, 24), (16, 16, 24, 24), (10,)])
+def test_uneven_states_tell_it_as_well(arm: Arm, rhythm_ms: tuple[int, ...]) -> None:
+    observer = watched(arm, 40, commands_of(arm, 8.0, 0.2), rhythm_ms=rhythm_ms)
+    assert observer.delay_ns / MS == pytest.approx(seen_by_the_model(arm, 40), abs=2.0)
 
 
 @pytest.mark.parametrize("amplitude", [0.0, 0.0005])

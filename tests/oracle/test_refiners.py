@@ -5,17 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.linalg import block_diag
-from scipy.optimize import lsq_linear
+from scipy.optimize import minimize
 
 from mbrl_control.cadence import VirtualClock
 from mbrl_control.planning.condensed import condensed
 from mbrl_control.planning.config import PlannerConfig
-from mbrl_control.planning.limits import KnotLimits, mean_actions
+from mbrl_control.planning.limits import KnotLimits, mean_actions, project
 from mbrl_control.planning.methods.choice import method_of, refiner_of
 from mbrl_control.planning.methods.refine import Descent, LinearQuadratic, knot_gradient
 from mbrl_control.planning.optimize import Begin, Settings, optimize
 from mbrl_control.planning.problem import Best, Problem
 from mbrl_control.planning.protocol import Expansion, Objective, Scores
+from mbrl_control.planning.quadratic import Quadratic
 from mbrl_control.planning.risk import Risk
 
 HORIZON, JOINTS, DT = 8, 2, 0.1
@@ -124,18 +125,45 @@ def test_one_step_of_ilqr_is_the_optimum_of_the_linear_quadratic_problem() -> No
     np.testing.assert_allclose(candidates[0], riccati(), atol=1e-4)
 
 
-@pytest.mark.parametrize("bound", [0.2, 0.5])
-def test_bounds_are_those_of_the_constrained_optimum(bound: float) -> None:
-    """Against a bounded least-squares solver; both find the same commands where several press against their bounds."""
-    problem = _problem(bound)
-    quadratic = condensed(problem, _best(problem, np.zeros((HORIZON, JOINTS))))
-    found = quadratic.step(0.0)
-    # min 1/2 x H x + g x  =  min |L' x + L^-1 g|^2 / 2 with H = L L'.
-    root = np.linalg.cholesky(quadratic.hessian + 1e-9 * np.eye(HORIZON * JOINTS))
-    bounds = (quadratic.lower - 1e-12, quadratic.upper + 1e-12)
-    other = lsq_linear(root.T, -np.linalg.solve(root, quadratic.gradient), bounds, tol=1e-13)
-    assert (np.abs(np.abs(other.x) - bound) < 1e-6).any()
-    np.testing.assert_allclose(found.ravel(), other.x, atol=2e-4)
+@pytest.mark.parametrize(("bound", "step"), [(0.2, 90.0), (0.5, 90.0), (9.0, 0.1), (0.5, 0.1), (0.5, 0.03)])
+def test_one_step_of_ilqr_is_the_optimum_within_bounds_and_rates(bound: float, step: float) -> None:
+    """Against a general solver, with many limits at once; the free optimum brought within them is far from it."""
+    problem = _problem(bound, step)
+    start = np.tile(FIRST, (HORIZON, 1))
+    quadratic = condensed(problem, _best(problem, start))
+
+    def gain(change: np.ndarray) -> float:
+        """Of knots that are brought within their limits, as those of every candidate are."""
+        x = ((project((start + change)[None], FIRST, problem.limits)[0] - start) / bound).ravel()
+        return float(-(0.5 * x @ quadratic.hessian @ x + quadratic.gradient @ x))
+
+    best = gain(bound * _least(quadratic).reshape(HORIZON, JOINTS))
+    free = np.linalg.solve(quadratic.hessian, -quadratic.gradient).reshape(HORIZON, JOINTS)
+    assert best - gain(bound * free) > 0.05 * best
+    assert abs(best - gain(quadratic.step(0.0))) < 1e-3 * best
+
+
+def _least(quadratic: Quadratic) -> np.ndarray:
+    """Within its limits, by sequential quadratic programming."""
+    rows = np.concatenate([np.eye(HORIZON * JOINTS), _differences()])
+    lower, upper = quadratic.lower.ravel(), quadratic.upper.ravel()
+    found = minimize(
+        lambda x: 0.5 * x @ quadratic.hessian @ x + quadratic.gradient @ x,
+        np.zeros(HORIZON * JOINTS),
+        jac=lambda x: quadratic.hessian @ x + quadratic.gradient,
+        method="SLSQP",
+        constraints=[
+            {"type": "ineq", "fun": lambda x: upper - rows @ x, "jac": lambda _: -rows},
+            {"type": "ineq", "fun": lambda x: rows @ x - lower, "jac": lambda _: rows},
+        ],
+        options={"maxiter": 500, "ftol": 1e-9},
+    )
+    assert found.success, found.message
+    return np.asarray(found.x)
+
+
+def _differences() -> np.ndarray:
+    return np.kron(np.eye(HORIZON) - np.eye(HORIZON, k=-1), np.eye(JOINTS))
 
 
 def test_gradient_by_knots_is_that_by_commands_through_the_knots() -> None:
@@ -173,7 +201,7 @@ def test_planners_with_derivatives_reach_the_optimum(settings: dict, iterations:
 
 def test_refinement_begins_after_the_sampled_iterations() -> None:
     sampled = _run({"method": "icem"}, 2)
-    same = _run({"method": "icem", "refine": "ilqr", "sampled_iterations": 2}, 2)
+    same = _run({"method": "icem", "refine": "ilqr", "sampled_iterations": 2, "iterations": 3}, 2)
     refined = _run({"method": "icem", "refine": "ilqr", "sampled_iterations": 1}, 2)
     assert same.best.cost == sampled.best.cost
     assert refined.best.cost < sampled.best.cost
@@ -196,9 +224,9 @@ def test_derivatives_that_are_not_finite_change_nothing(refiner, bad: float, par
     np.testing.assert_array_equal(refiner.candidates(problem, best, 4), np.repeat(best.knots[None], 4, axis=0))
 
 
-def _problem(bound: float) -> Problem:
+def _problem(bound: float, step: float = 90.0) -> Problem:
     goals = (np.zeros((HORIZON, 3)), np.zeros((HORIZON, JOINTS)), np.ones(1))
-    limits = KnotLimits(np.full(JOINTS, bound), np.full(JOINTS, 90.0))
+    limits = KnotLimits(np.full(JOINTS, bound), np.full(JOINTS, step))
     spread = np.full(JOINTS, 0.3)
     return Problem(SERVO, SERVO, START, FIRST, Objective.plain(*goals), limits, SMOOTHNESS, spread, 0.01 * spread)
 

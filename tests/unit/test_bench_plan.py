@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.plan import misses_of
 from benchmarks.plan_contestants import ORACLE, PEERS, Contestant, grid
 from benchmarks.plan_figures import Point, Row, cpu_ratio, front, points_of, regret
 from benchmarks.plan_schedule import FINALISTS, finalists, screening_seeds, turns
@@ -37,7 +38,7 @@ def test_the_ratio_is_the_least_along_the_peers_front() -> None:
 def test_a_setting_that_was_lucky_where_it_was_chosen_is_judged_where_it_was_not() -> None:
     """Of ours, one is cheap and good in every second episode only: chosen there, it shows its cost in the others."""
     steady, lucky = point("icem", 1.0, 4.0), point("icem", 1.5, 1.0)
-    lucky = replace(lucky, cost=np.array([0.9, 2.1, 0.9, 2.1]))
+    lucky = replace(lucky, cost=np.array([0.9, 2.1, 0.9, 2.1]), end=np.ones(4))
     ratio = cpu_ratio([steady, lucky, point("mbrl_cem", 1.0, 8.0)], "mbrl_cem", ["icem"])
     assert ratio is not None
     assert ratio["value"] == pytest.approx((8.0 / 1.0 + 8.0 / 4.0) / 2)
@@ -48,9 +49,29 @@ def test_what_only_the_peer_reaches_counts_as_zero_and_absence_is_none() -> None
     points = [point("icem", 2.0, 1.0), point("mbrl_cem", 1.0, 12.0)]
     ratio = cpu_ratio(points, "mbrl_cem", ["icem"])
     assert ratio is not None
-    assert (ratio["value"], ratio["cost_ratio"]) == (0.0, None)
+    assert (ratio["value"], ratio["cost_ratio"], ratio["end_ratio"]) == (0.0, None, None)
     assert cpu_ratio(points, "pytorch_mppi", ["icem"]) is None
     assert cpu_ratio(points, "mbrl_cem", ["cem"]) is None
+
+
+def test_what_is_as_good_on_the_way_and_worse_at_the_goal_is_no_match() -> None:
+    hasty, exact = point("icem", 1.0, 1.0), point("icem", 1.0, 4.0)
+    hasty = replace(hasty, end=np.full(4, 1.2))
+    ratio = cpu_ratio([hasty, exact, point("mbrl_cem", 1.0, 12.0)], "mbrl_cem", ["icem"])
+    assert ratio is not None
+    assert (ratio["value"], ratio["end_ratio"]) == (3.0, 1.0)
+
+
+def test_costs_that_were_not_equal_and_regret_at_the_end_are_misses() -> None:
+    equal = {"value": 4.0, "cost_ratio": 1.0, "end_ratio": 1.3}
+    found = {
+        "cpu_ratio": {"mbrl_cem": {"reach": equal, "swing_up": None}},
+        "regret_vs_oracle": {"reach": {"value": 1.0, "end": {"value": 2.0}}, "swing_up": None},
+    }
+    assert misses_of(found) == [
+        "end_ratio mbrl_cem reach 1.3 above 1.05",
+        "regret_vs_oracle end reach 2.0 above 1.1",
+    ]
 
 
 def test_an_interval_covers_what_depends_on_the_episodes_drawn() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,6 +45,8 @@ def window(late: int, reference_late: int, stops: int = 0) -> Window:
         jitter_ms={"planner": np.array([0.1, 0.5]), "guard": np.array([0.2])},
         latency_ms=np.array([12.0, 14.0]),
         cycle_ms=np.array([4.0, 6.0]),
+        iterations=Counter({3: 1400, 1: 100}),
+        outcomes=Counter({"OPTIMIZED": 1400, "BUDGET_ENDED": 100}),
         stops=stops,
         stolen=0.01,
     )
@@ -52,6 +55,7 @@ def window(late: int, reference_late: int, stops: int = 0) -> Window:
 def test_late_cycles_count_above_what_the_machine_did_itself() -> None:
     assert summary(50, [window(0, 0), window(2, 0)])["misses"] == []
     noisy = summary(50, [window(9, 0), window(9, 0)])
+    assert noisy["iterations"] == {"3": 2800, "1": 200}
     assert noisy["late_raw"] == 18
     assert noisy["excess_late"] > 14.0
     assert noisy["misses"] == [f"excess_late {noisy['excess_late']:.2f} above 0"]

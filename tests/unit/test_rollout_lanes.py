@@ -21,7 +21,7 @@ from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.export import export_rollout
 from mbrl_control.deployment.graph_names import BATCH
 from mbrl_control.deployment.lanes import Lanes, Layout
-from mbrl_control.deployment.layout_choice import Timing, candidates, choose, choose_layout
+from mbrl_control.deployment.layout_choice import LayoutChoice, Timing, candidates, choose, choose_layout
 from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
 from mbrl_control.deployment.session import Session, Threads
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
@@ -220,3 +220,18 @@ def test_what_is_less_simple_is_chosen_for_a_clear_gain_only(seconds: list[float
         assert taken < 0.9 * seconds[0]
     if chosen.threads.spinning:
         assert taken < 0.7 * seconds[0]
+
+
+def test_where_the_processors_were_away_the_median_chooses_and_says_so() -> None:
+    """Of one thread, too, the slow calls take a hundred times as long: they have nothing to do with the layout."""
+    timings = (Timing(Layout(), 0.020, 1.1), Timing(Layout(2), 0.011, 2.3), Timing(Layout(1, Threads(2)), 0.018, 0.5))
+    assert choose(timings) == Layout(2)
+    assert "median, for the machine took the processors away, of a population" in str(LayoutChoice(Layout(2), timings))
+
+
+def test_a_tail_that_one_thread_has_not_is_the_layouts_own() -> None:
+    """A pool that waits busily beside others: fast in the median, and now and then not at all."""
+    pool = Layout(1, Threads(2, spinning=True))
+    timings = (Timing(Layout(), 0.020, 0.025), Timing(pool, 0.010, 0.5))
+    assert choose(timings) == Layout()
+    assert "p90, of a population" in str(LayoutChoice(Layout(), timings))

@@ -51,7 +51,7 @@ class Descent:
 
 @dataclass(frozen=True, slots=True)
 class LinearQuadratic:
-    """The step of iLQR (Li and Todorov, ICINCO 2004) with bounds on the commands (Tassa et al., ICRA 2014), at several
+    """The step of iLQR (Li and Todorov, ICINCO 2004) within the limits of the commands and of their change, at several
     lengths and dampings.
 
     The linear-quadratic problem about the best sequence is solved for all its commands at once (condensed: Bock and

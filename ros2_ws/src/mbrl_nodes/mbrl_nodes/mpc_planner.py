@@ -44,7 +44,7 @@ class MpcPlanner(GraphNode):
         self.declare("seed", 0, "seed of the random samples", (0, 2**31 - 1))
         self._slot: ModelSlot | None = None
         self._layout: LayoutChoice | None = None
-        self._counts = {"cycles": 0, "skipped": 0, "refused_models": 0}
+        self._counts = {"cycles": 0, "skipped": 0, "refined": 0, "refused_models": 0}
         self._outcomes = dict.fromkeys(PlanOutcome, 0)
         self._last_failure = ""
 
@@ -107,6 +107,7 @@ class MpcPlanner(GraphNode):
         if cycle.plan is not None:
             self._plans.publish(plan_to_msg(cycle.plan))
         self._counts["cycles"] += 1
+        self._counts["refined"] += cycle.report.refined
         self._outcomes[cycle.report.outcome] += 1
         self._last_failure = cycle.reason or self._last_failure
         self._reports.publish(report_to_msg(cycle.report, cycle.plan, self.now_ns(), tick.skipped, cycle.reason))

@@ -1,0 +1,120 @@
+"""An obstacle between the tool and its goal: MuJoCo's arm goes around it, and without the obstacle's cost into it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.lockstep import Lockstep
+from benchmarks.lockstep_model import nominal_model
+from mbrl_control.deployment.export import export_full
+from mbrl_control.deployment.full_graph import FullRolloutGraph
+from mbrl_control.deployment.graph_names import BATCH, OBSTACLES, PARTICLES, SCENARIOS
+from mbrl_control.deployment.lanes import Lanes, Layout
+from mbrl_control.deployment.obstacles import CapsuleBodies
+from mbrl_control.deployment.particles import Particles
+from mbrl_control.deployment.rollout_graph import GraphShape
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.prior import prior_of
+from mbrl_control.kinematics import forward_kinematics
+from mbrl_control.planning.command_history import CommandHistory
+from mbrl_control.planning.config import Obstacle, PlannerConfig
+from mbrl_control.planning.planner import Planner, PlanningModel
+from mbrl_control.planning.protocol import Objective, Scores
+from mbrl_control.replay.transitions import history_of
+from mbrl_control.rewards.names import DISTRUST, FURTHER_NAMES, TERM_NAMES
+from mbrl_control.robot import Arm
+from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan
+from sim.generate import ROBOTS
+from tests.patience import SLOW_S
+
+pytestmark = pytest.mark.timeout(SLOW_S)
+MEMBERS, SHAPE, SECONDS = 2, GraphShape(15), 3.0
+BEGIN, END = np.array([0.3, 0.6]), np.array([1.3, 0.6])
+"""The tool would sweep an arc of 0.86 m about the shoulder, which is 1.2 m high."""
+REACH_M, ANGLE_RAD = 0.88, 1.1
+IN_THE_WAY = Obstacle(
+    start=(REACH_M * np.sin(ANGLE_RAD), -0.2, 1.2 - REACH_M * np.cos(ANGLE_RAD)),
+    end=(REACH_M * np.sin(ANGLE_RAD), 0.2, 1.2 - REACH_M * np.cos(ANGLE_RAD)),
+    radius=0.03,
+)
+
+
+class FullModel:
+    """The prior's members in `rollout_full.onnx`, without the bundle around it."""
+
+    def __init__(self, arm: Arm, samples: int) -> None:
+        shape = EnsembleShape(MEMBERS, arm.joints, history_of(arm), 8)
+        ensemble = ProbabilisticEnsemble(shape, prior_of(arm, 0.02), torch.Generator().manual_seed(0)).eval()
+        ensemble.silence()
+        self.batch_size, self.horizon = samples, SHAPE.horizon
+        self.term_names = (*TERM_NAMES, *FURTHER_NAMES)
+        self._scenario = Particles().scenario(SHAPE.horizon, MEMBERS, arm.joints)
+        content = export_full(FullRolloutGraph(ensemble, arm, SHAPE).eval())
+        sizes = {BATCH: samples, PARTICLES: 1, OBSTACLES: 1, SCENARIOS: MEMBERS}
+        self._lanes = Lanes(content, "rollout_full.onnx", sizes, Layout())
+
+    def evaluate(self, state: Array, actions: Array, objective: Objective) -> Scores:
+        values = {
+            "state": state,
+            "actions": actions,
+            "goal_position": objective.tool,
+            "goal_joint": objective.joint,
+            "weights": objective.weights,
+            "trust": objective.trust,
+            "obstacles": objective.obstacles,
+        }
+        return Scores(term_names=(*self.term_names, DISTRUST), **self._lanes.run(values | self._scenario))
+
+
+@cache
+def model_of(samples: int) -> PlanningModel:
+    arm = Lockstep(ROBOTS / "planar.yaml", 0).arm
+    nominal = nominal_model(arm, arm.command_delay_s)
+    return PlanningModel(
+        FullModel(arm, samples), nominal.step, "full", nominal.dt_s, nominal.delay_s, nominal.past, "", None, None
+    )
+
+
+def motion(config: PlannerConfig) -> tuple[Arm, Array]:
+    """True joint positions [N, J], every 10 ms."""
+    lockstep = Lockstep(ROBOTS / "planar.yaml", 0)
+    arm = lockstep.arm
+    lockstep.sim.reset(BEGIN)
+    planner = Planner(arm, config, lockstep.clock, np.random.default_rng(0))
+    planner.use(model_of(config.samples))
+    goal = Goal(lockstep.clock.now_ns(), GoalKind.POSE, forward_kinematics(arm, END), arm.home, 1)
+
+    def source(deadline_ns: int, belief: BeliefState, history: CommandHistory, following: bool) -> Plan | None:
+        plan = planner.plan(0, deadline_ns, belief, history, goal, following).plan
+        planner.prepare()
+        return plan
+
+    lockstep.follow(source)
+    rows = []
+    for _ in range(round(SECONDS / 0.01)):
+        lockstep.run(0.01)
+        rows.append(lockstep.sim.truth().position.copy())
+    return arm, np.array(rows)
+
+
+def touched(arm: Arm, positions: Array) -> Array:
+    """[N] m^2, squared depth of the arm's capsules in the obstacle itself, without a margin."""
+    obstacle = np.array([[*IN_THE_WAY.start, *IN_THE_WAY.end, IN_THE_WAY.radius]])
+    bodies, rows = CapsuleBodies(arm), torch.from_numpy(positions)[:, None, :, None]
+    return bodies.intrusion(rows, torch.from_numpy(obstacle))[:, 0, 0].numpy()
+
+
+def test_the_arm_reaches_its_goal_around_the_obstacle() -> None:
+    arm, positions = motion(PlannerConfig(samples=32, obstacles=(IN_THE_WAY,)))
+    assert touched(arm, positions).max() == 0.0
+    tool = forward_kinematics(arm, positions)
+    assert np.linalg.norm(tool[-1] - forward_kinematics(arm, END)) < 0.01
+
+
+def test_without_its_cost_the_arm_goes_through() -> None:
+    weightless = PlannerConfig(samples=32, obstacles=(IN_THE_WAY,), pose_weights={"obstacle": 0.0})
+    assert touched(*motion(weightless)).max() > 0.01**2
