@@ -37,4 +37,4 @@ def test_every_method_goal_and_outcome_has_a_row(name: str) -> None:
 def test_the_example_is_a_file_of_settings() -> None:
     example = GUIDE.partition("<<EOF\n")[2].partition("EOF\n")[0]
     config = load_config(yaml.safe_load(example))
-    assert (config.period_s, config.refine, len(config.obstacles)) == (0.01, "gradient", 1)
+    assert (config.samples, config.refine, len(config.obstacles)) == (32, "gradient", 1)
