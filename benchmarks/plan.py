@@ -11,6 +11,7 @@ each plays `--screen` episodes, and the front of every planner there the `--epis
                        ways; cost_ratio and end_ratio are ours over theirs there: beyond 1.05 the costs were not equal,
                        which is a miss
     cpu_ratio_blind  = the same for our icem without moves from the kinematics
+    cpu_ratio_optimizers = as cpu_ratio, of the optimizers alone: without belief, goal and plan, that peers need as well
     regret_vs_oracle = the deployed planner's episode costs over those with the plant itself as its model; `end`: the
                        same over the last half second, where the way there no longer counts. In virtual time all of the
                        iterations are done: `bench rate` says how many there is time for
@@ -39,9 +40,9 @@ import torch
 from benchmarks.lockstep import Lockstep
 from benchmarks.peers import peers_python
 from benchmarks.plan_contestants import ORACLE, PEERS, SAMPLES, Contestant, grid
-from benchmarks.plan_figures import Row, cpu_ratio, picture, points_of, read_rows, regret, table
+from benchmarks.plan_figures import Row, cpu_ratio, of_optimizers, picture, points_of, read_rows, regret, table
 from benchmarks.plan_oracle import Oracle
-from benchmarks.plan_peer_client import Peer
+from benchmarks.plan_peer_client import Ours, Peer
 from benchmarks.plan_schedule import Turn, finalists, screening_seeds, turns
 from benchmarks.plan_tasks import TASKS, Task, run_episode
 from mbrl_control.cli.session import new_folder
@@ -182,38 +183,35 @@ def prepare(task: Task, folder: Path, extended: bool) -> Stage:
 
 def run(stage: Stage, contestant: Contestant, seeds: list[int]) -> Iterator[Row]:
     """The episodes of one point of the grid."""
-    task, arm = stage.task, stage.task.arm
-    peer: Peer | None = None
+    task, peers = stage.task, contestant.planner in PEERS
     with contextlib.ExitStack() as stack:
-        if contestant.planner in PEERS:
-            settings = contestant.settings | {
-                "rollout": str(stage.traced(contestant.settings["samples"])),
-                "horizon": task.graph.horizon,
-                "seed": seeds[0],
-            }
-            peer = stack.enter_context(Peer(peers_python(), contestant.planner, settings))
-            config = task.config
-        else:
-            config = task.config.model_copy(update=contestant.settings)
+        optimizer: Peer | Ours = stack.enter_context(peer_of(stage, contestant, seeds[0])) if peers else Ours()
+        config = task.config if peers else task.config.model_copy(update=contestant.settings)
         model = model_of(stage, config, contestant.planner == ORACLE)
 
         def make(lockstep: Lockstep, generator: np.random.Generator) -> Planner:
-            own = {} if peer is None else {"optimizer": peer.optimize}
-            planner = Planner(arm, config, lockstep.clock, generator, **own)
+            planner = Planner(task.arm, config, lockstep.clock, generator, optimizer.optimize)
             planner.use(model)
             return planner
 
         for seed in seeds:
-            if peer is not None:
-                peer.begin()
+            optimizer.begin()
             episode = run_episode(task, make, seed)
-            cpu_ms = episode.own_cpu_ms if peer is None else np.array(peer.cpu_ms)
+            alone_ms = float(np.median(optimizer.cpu_ms))
+            cpu_ms = alone_ms if peers else float(np.median(episode.own_cpu_ms))
             row = Row(
-                *(task.name, contestant.planner, str(contestant), seed, round(episode.cost, 5)),
-                *(round(episode.end, 5), round(float(np.median(cpu_ms)), 4), episode.failed),
+                *(task.name, contestant.planner, str(contestant), seed, round(episode.cost, 5), round(episode.end, 5)),
+                *(round(cpu_ms, 4), round(alone_ms, 4), episode.failed),
             )
             print(row, file=sys.stderr, flush=True)
             yield row
+
+
+def peer_of(stage: Stage, contestant: Contestant, seed: int) -> Peer:
+    """Its process."""
+    rollout, horizon = stage.traced(contestant.settings["samples"]), stage.task.graph.horizon
+    settings = contestant.settings | {"rollout": str(rollout), "horizon": horizon, "seed": seed}
+    return Peer(peers_python(), contestant.planner, settings)
 
 
 def model_of(stage: Stage, config: PlannerConfig, oracle: bool) -> PlanningModel:
@@ -234,6 +232,9 @@ def figures(rows: list[Row], options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {
         "cpu_ratio": {peer: {t: cpu_ratio(p, peer, ours) for t, p in points.items()} for peer in PEERS},
         "cpu_ratio_blind": {peer: {t: cpu_ratio(p, peer, ["icem"]) for t, p in points.items()} for peer in PEERS},
+        "cpu_ratio_optimizers": {
+            peer: {t: cpu_ratio(of_optimizers(p), peer, ours) for t, p in points.items()} for peer in PEERS
+        },
         "regret_vs_oracle": {task: regret(own) for task, own in points.items()},
     }
     fronts = {task: table(own) for task, own in points.items()}

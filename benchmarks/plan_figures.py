@@ -28,7 +28,9 @@ class Row:
     cost: float
     end: float
     cpu_ms: float
-    """Median per plan."""
+    """Median per plan, whole cycle; a peer's is of its optimizer alone."""
+    optimizer_ms: float
+    """Median per plan of the optimizer alone, for everybody."""
     failed: int
 
 
@@ -44,6 +46,11 @@ class Point:
     """[N]"""
     cpu_ms: Array
     """[N]"""
+    optimizer_ms: Array
+    """[N]"""
+
+
+_MEASURED = ("cost", "end", "cpu_ms", "optimizer_ms")
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -52,7 +59,7 @@ def read_rows(path: Path) -> list[Row]:
         return [
             Row(
                 *(row["task"], row["planner"], row["setting"], int(row["seed"])),
-                *(float(row[name]) for name in ("cost", "end", "cpu_ms")),
+                *(float(row[name]) for name in _MEASURED),
                 failed=int(row["failed"]),
             )
             for row in csv.DictReader(file)
@@ -65,7 +72,7 @@ def points_of(rows: Sequence[Row], task: str) -> list[Point]:
     for row in sorted((row for row in rows if row.task == task), key=lambda row: row.seed):
         grouped.setdefault((row.planner, row.setting), []).append(row)
     return [
-        Point(*key, *(np.array([getattr(row, name) for row in own]) for name in ("cost", "end", "cpu_ms")))
+        Point(*key, *(np.array([getattr(row, name) for row in own]) for name in _MEASURED))
         for key, own in grouped.items()
     ]
 
@@ -140,7 +147,12 @@ def _least(theirs: Sequence[Point], ours: Sequence[Point], choose: Array, compar
 
 
 def _of(point: Point, episodes: Array) -> Point:
-    return replace(point, cost=point.cost[episodes], end=point.end[episodes], cpu_ms=point.cpu_ms[episodes])
+    return replace(point, **{name: getattr(point, name)[episodes] for name in _MEASURED})
+
+
+def of_optimizers(points: Sequence[Point]) -> list[Point]:
+    """With the optimizer's processor time in the cycle's place."""
+    return [replace(point, cpu_ms=point.optimizer_ms) for point in points]
 
 
 def regret(points: Sequence[Point], planner: str = "deployed") -> dict[str, Any] | None:

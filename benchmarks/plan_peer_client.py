@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,40 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.limits import project
 from mbrl_control.planning.methods.protocol import Method
-from mbrl_control.planning.optimize import AllScoresInvalid, Begin, Longest, Proposer, Result, Settings, score
+from mbrl_control.planning.optimize import (
+    AllScoresInvalid,
+    Begin,
+    Longest,
+    Proposer,
+    Result,
+    Settings,
+    optimize,
+    score,
+)
 from mbrl_control.planning.problem import Problem
 
 _SCRIPT = Path(__file__).with_name("plan_peers.py")
 _ALIKE = 1e-3
 """Relative difference of what a plan costs here and there: single precision over a horizon."""
+
+
+class Ours:
+    """Our own optimizer in the same place, timed alone as a peer's is."""
+
+    def __init__(self) -> None:
+        self.cpu_ms: list[float] = []
+        """Of every cycle."""
+
+    def begin(self) -> None:
+        """An episode."""
+        self.cpu_ms = []
+
+    def optimize(self, *cycle: Any) -> Result | None:
+        """See `planning.optimize.optimize`."""
+        began = time.process_time()
+        result = optimize(*cycle)
+        self.cpu_ms.append((time.process_time() - began) * 1e3)
+        return result
 
 
 class Peer:

@@ -10,14 +10,14 @@ import pytest
 
 from benchmarks.plan import misses_of
 from benchmarks.plan_contestants import ORACLE, PEERS, Contestant, grid
-from benchmarks.plan_figures import Point, Row, cpu_ratio, front, points_of, regret
+from benchmarks.plan_figures import Point, Row, cpu_ratio, front, of_optimizers, points_of, regret
 from benchmarks.plan_schedule import FINALISTS, finalists, screening_seeds, turns
 from mbrl_control.planning.config import PlannerConfig
 
 
 def point(planner: str, cost: float, cpu_ms: float, spread: float = 0.0) -> Point:
     costs = cost + spread * np.array([-1.0, 1.0, -1.0, 1.0])
-    return Point(planner, f"{cost} {cpu_ms}", costs, costs, np.full(4, cpu_ms))
+    return Point(planner, f"{cost} {cpu_ms}", costs, costs, np.full(4, cpu_ms), np.full(4, 0.5 * cpu_ms))
 
 
 def test_a_front_is_what_nobody_beats_in_both() -> None:
@@ -74,6 +74,15 @@ def test_costs_that_were_not_equal_and_regret_at_the_end_are_misses() -> None:
     ]
 
 
+def test_optimizers_are_compared_without_what_surrounds_them() -> None:
+    whole = point("icem", 1.0, 4.0)
+    (alone,) = of_optimizers([whole])
+    assert alone.cpu_ms.tolist() == [2.0] * 4
+    ratio = cpu_ratio([alone, point("mbrl_cem", 1.0, 12.0)], "mbrl_cem", ["icem"])
+    assert ratio is not None
+    assert ratio["value"] == 6.0
+
+
 def test_an_interval_covers_what_depends_on_the_episodes_drawn() -> None:
     found = regret([point("deployed", 2.0, 1.0, 0.5), point(ORACLE, 1.0, 1.0)])
     assert found is not None
@@ -83,8 +92,8 @@ def test_an_interval_covers_what_depends_on_the_episodes_drawn() -> None:
 
 
 def test_episodes_are_paired_by_their_seeds_in_whatever_order_they_ran() -> None:
-    rows = [Row("reach", "icem", "s", seed, 10.0 + seed, 0.0, 1.0, 0) for seed in (3, 1, 2)]
-    (found,) = points_of([*rows, Row("swing_up", "icem", "s", 9, 1.0, 0.0, 1.0, 0)], "reach")
+    rows = [Row("reach", "icem", "s", seed, 10.0 + seed, 0.0, 1.0, 1.0, 0) for seed in (3, 1, 2)]
+    (found,) = points_of([*rows, Row("swing_up", "icem", "s", 9, 1.0, 0.0, 1.0, 1.0, 0)], "reach")
     assert found.cost.tolist() == [11.0, 12.0, 13.0]
 
 
@@ -94,7 +103,9 @@ SETTINGS = [Contestant("icem", {"samples": samples}) for samples in range(1, 11)
 def screened(cost_of: Callable[[int], float]) -> list[Row]:
     """Of `SETTINGS`, whose processor time is the number of samples."""
     return [
-        Row("reach", one.planner, str(one), seed, cost_of(one.settings["samples"]), 0.0, one.settings["samples"], 0)
+        Row(
+            "reach", one.planner, str(one), seed, cost_of(one.settings["samples"]), 0.0, one.settings["samples"], 0.0, 0
+        )
         for one in SETTINGS
         for seed in screening_seeds(0, 2)
     ]
@@ -109,13 +120,13 @@ def test_finalists_are_along_the_front_of_the_screening_from_cheapest_to_best() 
 
 def test_what_counts_has_no_say_in_who_plays_on() -> None:
     rows = screened(lambda samples: float(samples))
-    counting = [Row("reach", "icem", str(SETTINGS[9]), seed, 0.0, 0.0, 0.1, 0) for seed in range(20)]
+    counting = [Row("reach", "icem", str(SETTINGS[9]), seed, 0.0, 0.0, 0.1, 0.0, 0) for seed in range(20)]
     assert finalists(SETTINGS, [*rows, *counting], "reach", screening_seeds(0, 2)) == SETTINGS[:1]
     assert finalists(SETTINGS, [], "reach", screening_seeds(0, 0)) == SETTINGS
 
 
 def test_turns_are_what_is_left_with_the_second_half_the_other_way_round() -> None:
-    two, done = SETTINGS[:2], [Row("reach", "icem", str(SETTINGS[0]), 1, 0.0, 0.0, 0.0, 0)]
+    two, done = SETTINGS[:2], [Row("reach", "icem", str(SETTINGS[0]), 1, 0.0, 0.0, 0.0, 0.0, 0)]
     other = [replace(done[0], task="swing_up", seed=2)]
     assert turns(two, range(3), done + other, "reach") == [
         (two[0], [0]),
