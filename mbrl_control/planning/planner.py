@@ -1,6 +1,6 @@
 """One planner cycle: roll forward -> optimize -> plan; or the last plan, shifted; or a named failure.
 
-All state between cycles lives in `Planner`: warm start, plans in force, posture guess, disturbance, epoch, sequence.
+All state between cycles lives in `Planner`: warm start, pace, plans in force, posture guess, disturbance, numbering.
 """
 
 from __future__ import annotations
