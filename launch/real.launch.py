@@ -22,10 +22,10 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list:
-    """The driver, if named, and every node; when one of the nodes ends, all ends."""
+    """The driver, if named, and every node; when one of the nodes ends, all ends, see `ending`."""
     session, driver = real({a.name: LaunchConfiguration(a.name).perform(context) for a in REAL})
     launch = begin(session)
-    nodes = [Node(**row, on_exit=Shutdown(reason=f"{row['executable']} has ended")) for row in launch.nodes]
+    nodes = [Node(**row, **ending(row)) for row in launch.nodes]
     return [LogInfo(msg=launch.message), *([] if driver is None else [include(driver)]), *nodes]
 
 
@@ -33,3 +33,8 @@ def include(driver: Driver) -> IncludeLaunchDescription:
     """The driver's own launch file with its arguments."""
     path = PathJoinSubstitution([FindPackageShare(driver.package), "launch", driver.file])
     return IncludeLaunchDescription(AnyLaunchDescriptionSource(path), launch_arguments=driver.arguments.items())
+
+
+def ending(row: dict) -> dict:
+    """What happens when a node ends: it is started again where it may be, else the graph ends."""
+    return {} if row.get("respawn") else {"on_exit": Shutdown(reason=f"{row['executable']} has ended")}

@@ -1,6 +1,6 @@
 """Learns a new bundle from a log, at nice 19; it is activated only if it is better than the active one.
 
-Example: ros2 launch mbrl_control retrain.launch.py log:=out/real-panda/log.mcap models:=models robot_type:=panda
+Example: ros2 launch mbrl_control retrain.launch.py log:=out/real-panda/log models:=models robot_type:=panda
 """
 
 import sys

@@ -16,7 +16,12 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list:
-    """Every node; when one ends, the graph ends."""
+    """Every node; when one ends, the graph ends, see `ending`."""
     launch = begin(simulated({a.name: LaunchConfiguration(a.name).perform(context) for a in SIM}))
-    nodes = [Node(**row, on_exit=Shutdown(reason=f"{row['executable']} has ended")) for row in launch.nodes]
+    nodes = [Node(**row, **ending(row)) for row in launch.nodes]
     return [LogInfo(msg=launch.message), *nodes]
+
+
+def ending(row: dict) -> dict:
+    """What happens when a node ends: it is started again where it may be, else the graph ends."""
+    return {} if row.get("respawn") else {"on_exit": Shutdown(reason=f"{row['executable']} has ended")}

@@ -47,6 +47,8 @@ class NodeSpec(BaseModel):
     """How far the node starts itself."""
     processor: Literal["any", "reserved", "others"] = "any"
     """Which processors, where there are two or more: all, the reserved one, or all but that."""
+    restart: bool = False
+    """Started again when it dies; without it the graph ends. Only for what the arm does not need."""
 
     def placement(self, allowed: Collection[int]) -> Placement:
         """On a machine that lets this process use the processors ``allowed``."""

@@ -14,6 +14,7 @@ from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.manifest import KStep, Manifest, Training
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.errors import LogError
+from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.learning.fit_ensemble import FitSettings
 from mbrl_control.learning.judge import Score, gate
 from mbrl_control.learning.learn import Learned, Parent, Progress, learn
@@ -34,6 +35,8 @@ class RetrainConfig:
     """Wall time."""
     phase: str | None = None
     """Learn only from the newest stretch of this phase in each log; None: from all."""
+    newest_s: float | None = None
+    """s, learn only from the end of each log; None: from all."""
     seed: int = 0
     dt_ns: int = 20_000_000
     fit: FitSettings | None = None
@@ -70,7 +73,7 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     """
     progress("reading", 0.0)
     streams = _read(config)
-    extents = tuple(path.stat().st_size for path in config.logs)
+    extents = _extents(config)
     registry = Registry(config.models, config.arm.model_name)
     active = _active(registry, config.arm)
     settings = config.fit or FitSettings.deployed(config.arm.interface)
@@ -94,7 +97,7 @@ def run_in_background() -> None:
 def _read(config: RetrainConfig) -> list[Streams]:
     if not config.logs:
         raise TooLittleData("--log: none given; name at least one log")
-    streams = [read_streams(path, config.phase) for path in config.logs]
+    streams = [read_streams(path, config.phase, _newest_ns(config)) for path in config.logs]
     for path, stream in zip(config.logs, streams, strict=True):
         if stream.joint_names != config.arm.joint_names:
             problem = f"{list(stream.joint_names)} are not those of {config.arm.name}"
@@ -103,6 +106,16 @@ def _read(config: RetrainConfig) -> list[Streams]:
             problem = f"holds {stream.interface} commands, the model is to take {config.arm.interface}"
             raise LogError(path, "safe_command.interface", problem, "say --command as the log was made")
     return sorted(streams, key=lambda stream: int(stream.belief_ns[0]))
+
+
+def _newest_ns(config: RetrainConfig) -> int | None:
+    return None if config.newest_s is None else round(config.newest_s * 1e9)
+
+
+def _extents(config: RetrainConfig) -> tuple[tuple[Path, int], ...]:
+    """The files that were read, with their sizes."""
+    readers = [LogReader(path, newest_ns=_newest_ns(config)) for path in config.logs]
+    return tuple((path, path.stat().st_size) for reader in readers for path in reader.files()[0])
 
 
 def _active(registry: Registry, arm: Arm) -> Manifest | None:
@@ -141,10 +154,10 @@ def _store(
     learned: Learned,
     payload_kg: float,
     active: Manifest | None,
-    extents: tuple[int, ...],
+    extents: tuple[tuple[Path, int], ...],
 ) -> Manifest:
-    digests = tuple(_digest(path, size) for path, size in zip(config.logs, extents, strict=True))
-    training = training_of(learned, payload_kg, digests, extents)
+    digests = tuple(_digest(path, size) for path, size in extents)
+    training = training_of(learned, payload_kg, digests, tuple(size for _, size in extents))
     parents = () if active is None else (active.model_id,)
     origin = Origin(config.created_ns, learned.delay_s, training, parents, config.git_sha, config.made_by)
     # Whoever plans with what only an extended bundle has goes on with it.

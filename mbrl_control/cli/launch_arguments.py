@@ -90,7 +90,7 @@ REAL = (
 RETRAIN = (
     *_ROBOT,
     _COMMAND,
-    Argument("log", "", "MCAP log to learn from, also one being written; has to be given"),
+    Argument("log", "", "log to learn from (a folder or an MCAP file), also one being written; has to be given"),
     Argument("models", "models", "registry that the new bundle goes to, and whose active one it has to beat"),
     Argument("phase", "", "learn from the newest stretch of this phase only (default: the whole log)"),
     Argument("seed", "0", "seed of the training"),

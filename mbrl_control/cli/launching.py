@@ -19,6 +19,7 @@ from mbrl_control.cli.errors import UserError
 from mbrl_control.cli.guesses import guesses_told
 from mbrl_control.cli.launch_arguments import DEFAULT_ROBOT, DRIVERS_OWN
 from mbrl_control.cli.locations import launch_file
+from mbrl_control.cli.processes import RESTARTS
 from mbrl_control.cli.run_options import RunOptions, checked_session
 from mbrl_control.cli.session import Session, new_folder
 from mbrl_control.cli.shipped import prepare
@@ -96,13 +97,14 @@ def node_keywords(start: NodeStart, folder: Path, shared: Mapping[str, str]) -> 
         "additional_env": {**shared, **placement.environment()},
         "prefix": f"prlimit --stack={STACK_BYTES}:",
         "output": "screen",
+        **({"respawn": True, "respawn_max_retries": RESTARTS} if start.spec.restart else {}),
     }
 
 
 def retrain_arguments(values: Values) -> list[str]:
     """Arguments of `mbrl-control retrain`."""
     if not values["log"]:
-        raise UserError("log: name the MCAP file to learn from: log:=out/.../log.mcap")
+        raise UserError("log: name the log to learn from: log:=out/.../log")
     chosen = {"--log": values["log"], "--registry": values["models"], "--seed": values["seed"]}
     arguments = ["retrain", "--robot", _robot(values), "--command", values["command_interface"]]
     arguments += [word for pair in chosen.items() for word in pair]

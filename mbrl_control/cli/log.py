@@ -1,4 +1,4 @@
-"""`mbrl-control log`: what a log holds, and a finished copy of one that was cut off."""
+"""`mbrl-control log`: what a log holds, a finished log from one that was cut off, tables of it, old ones removed."""
 
 from __future__ import annotations
 
@@ -9,39 +9,99 @@ import typer
 
 from mbrl_control.cli.errors import UserError
 
-app = typer.Typer(help="Episode logs (MCAP). Example: mbrl-control log info run.mcap", no_args_is_help=True)
+app = typer.Typer(
+    help="Episode logs (MCAP; a folder is a rosbag2 bag). Example: mbrl-control log info out/demo/log",
+    no_args_is_help=True,
+)
+LogArgument = Annotated[Path, typer.Argument(metavar="LOG", help="Folder of a run's log, or one MCAP file.")]
 
 
 @app.command()
-def info(log: Annotated[Path, typer.Argument(metavar="LOG", help="An MCAP log.")]) -> None:
-    """Duration, state and message counts of a log.
+def info(log: LogArgument) -> None:
+    """Duration, state, files and message counts of a log.
 
-    Example: mbrl-control log info out/demo.mcap
+    Example: mbrl-control log info out/demo/log
     """
+    from mbrl_control.episode_log.folder import log_files
     from mbrl_control.episode_log.recovery import log_info
 
-    held = log_info(log)
-    state = "finished" if held.finished else f"cut off, {held.ignored_bytes} bytes of a partial tail ignored"
-    typer.echo(f"{log}: {state}, {(held.end_ns - held.start_ns) * 1e-9:.2f} s")
+    held, files = log_info(log), log_files(log)
+    state = "finished" if held.finished else f"cut off or being written, {held.ignored_bytes} bytes of a tail ignored"
+    size = sum(path.stat().st_size for path in files)
+    typer.echo(f"{log}: {state}, {(held.end_ns - held.start_ns) * 1e-9:.2f} s, {len(files)} files, {size} bytes")
     for topic, count in held.counts:
         typer.echo(f"{count:>9}  {topic}")
 
 
 @app.command()
 def recover(
-    log: Annotated[Path, typer.Argument(metavar="LOG", help="A log whose writer was killed.")],
-    out: Annotated[Path, typer.Option("--out", help="Finished copy to write; must not exist.")],
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="A log whose writer was killed, and is not running.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="One finished file to write; must not exist. Left out: a folder in place."),
+    ] = None,
 ) -> None:
-    """Write a finished copy of a cut-off log.
+    """Finish a cut-off log: a folder in its place, damaged files kept beside; or everything readable as one new file.
 
-    Example: mbrl-control log recover killed.mcap --out whole.mcap
+    Example: mbrl-control log recover out/demo/log
     """
+    from mbrl_control.episode_log.bag_metadata import write_metadata
+    from mbrl_control.episode_log.recovery import finish_files
     from mbrl_control.episode_log.recovery import recover as recover_log
 
-    if out.exists():
+    if out is None:
+        if not log.is_dir():
+            raise UserError(f"{log}: --out: is needed for a single file; name the finished copy to write")
+        done = finish_files(log)
+        write_metadata(log)
+    elif out.exists():
         raise UserError(f"{out}: --out: exists already; name a new file")
-    done = recover_log(log, out)
-    typer.echo(f"{out}: {done.messages} messages")
-    if done.damaged_chunks or done.ignored_bytes or done.stopped:
-        lost = f"lost: {done.damaged_chunks} damaged chunks, {done.ignored_bytes} bytes of a partial tail"
-        typer.echo(f"{lost}{'; unread from there on: ' + done.stopped if done.stopped else ''}", err=True)
+    else:
+        done = [(out, recover_log(log, out))]
+    for path, one in done:
+        typer.echo(f"{path}: {one.messages} messages")
+        if one.damaged_chunks or one.ignored_bytes or one.stopped:
+            lost = f"lost: {one.damaged_chunks} damaged chunks, {one.ignored_bytes} bytes of a partial tail"
+            typer.echo(f"{lost}{'; unread from there on: ' + one.stopped if one.stopped else ''}", err=True)
+    if not done:
+        typer.echo(f"{log}: every file is finished")
+
+
+@app.command()
+def export(
+    log: LogArgument,
+    out: Annotated[Path, typer.Option("--out", help="New folder for the tables.")],
+    kind: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
+    topic: Annotated[list[str] | None, typer.Option("--topic", help="Only these; several allowed.")] = None,
+) -> None:
+    """Write one table per topic: a row per message, a column per number, joints by name.
+
+    Example: mbrl-control log export out/demo/log --topic belief --topic safe_command --out tables
+    """
+    from mbrl_control.episode_log.export import KINDS
+    from mbrl_control.episode_log.export import export as export_log
+
+    if kind not in KINDS:
+        raise UserError(f"--format: {kind}: not known; choose one of {', '.join(KINDS)}")
+    if out.exists():
+        raise UserError(f"{out}: --out: exists already; name a new folder")
+    for table in export_log(log, out, kind, topic or ()):
+        typer.echo(f"{table.rows:>9}  {table.path}")
+
+
+@app.command()
+def prune(
+    root: Annotated[Path, typer.Argument(metavar="FOLDER", help="Holds the runs.")],
+    keep_gb: Annotated[float, typer.Option("--keep-gb", help="All logs below FOLDER together, 10^9 bytes.", min=0.0)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove the oldest log files of all runs below a folder until the rest fit; the newest file always stays.
+
+    Example: mbrl-control log prune out --keep-gb 60 --dry-run
+    """
+    from mbrl_control.episode_log.prune import prune as prune_logs
+
+    done = prune_logs(root, round(keep_gb * 1e9), dry_run)
+    for path in done.removed:
+        typer.echo(f"{'would remove' if dry_run else 'removed'} {path}")
+    typer.echo(f"{len(done.removed)} files, {done.removed_bytes} bytes; {done.kept_bytes} bytes stay")

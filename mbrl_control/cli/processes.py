@@ -1,7 +1,8 @@
 """Starts, watches and stops the processes of a graph described by `launch/graph.yaml`.
 
 Every node is a fresh process in its own session: Ctrl-C reaches only this process, which then stops the
-nodes in order, so the logger ends last and its file is whole. A node that dies takes the graph down.
+nodes in order, so the logger ends last and its log is whole. A node that dies takes the graph down; one that the arm
+does not need (`restart` in graph.yaml) is started again, and only one that keeps dying takes it down.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,8 @@ from mbrl_control.cli.errors import Refused
 from mbrl_control.cli.spawn import spawn
 from mbrl_control.graph import GraphError, NodeSpec, NodeStart, shared_environment
 
+RESTARTS = 5
+"""Of one node in the life of a graph: more is no accident."""
 _STATES = {"none": "unconfigured", "configure": "inactive", "activate": "active"}
 
 
@@ -76,6 +80,8 @@ class Graph:
         self.folder = folder
         self.nodes: dict[str, NodeProcess] = {}
         self.environment = dict(environment)
+        self.restarts: Counter[str] = Counter()
+        """How often each node was started again."""
         self._awake: list[subprocess.Popen[str]] = []
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -118,13 +124,15 @@ class Graph:
         return bool(self._awake)
 
     def check(self) -> None:
-        """Raise when a node has ended by itself."""
-        for node in self.nodes.values():
+        """Start again what has ended by itself and may be; raise for any other."""
+        for name, node in list(self.nodes.items()):
             code = node.process.poll()
-            if code is not None:
-                raise GraphFailed(
-                    f"{node.spec.name} ended with status {code}; last lines of {node.log}:\n{_tail(node.log)}"
-                )
+            if code is None:
+                continue
+            if not (node.spec.restart and node.ready.is_set() and self.restarts[name] < RESTARTS):
+                raise GraphFailed(f"{name} ended with status {code}; last lines of {node.log}:\n{_tail(node.log)}")
+            self.restarts[name] += 1
+            self.nodes[name] = self._spawn(next(start for start in self.starts if start.name == name))
 
     def stop(self) -> None:
         """Stop every node, last started first; escalate only for one that does not end."""
@@ -149,7 +157,8 @@ class Graph:
     def _spawn(self, start: NodeStart) -> NodeProcess:
         command = [sys.executable, "-m", f"mbrl_nodes.{start.name}", *start.arguments(self.folder)]
         log = self.folder / f"{start.name}.log"
-        log.write_text("")
+        if not self.restarts[start.name]:
+            log.write_text("")
         # Both writers append: at an offset of its own, the node's standard error would overwrite what `_follow` wrote.
         with log.open("a") as stream:
             process = spawn(command, self.environment_of(start.spec), stream)

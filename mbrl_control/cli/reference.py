@@ -76,7 +76,7 @@ def main() -> None:
     kind, folder, seconds, arm_file, command, bundle = sys.argv[1:7]
     arm = load_arm(Path(arm_file), CommandInterface(command))
     # The log is read at normal priority: only the measured loop stands in the node's place.
-    recording = record(Path(folder) / "log.mcap")
+    recording = record(Path(folder) / "log")
     clock = SteadyClock()
     # As in a node, before the model is opened: the layout is chosen for the processors that the loop will have.
     scheduling = take_placement()

@@ -19,7 +19,8 @@ from mbrl_control.command_interface import CommandInterface
 
 def retrain(
     log: Annotated[
-        list[Path], typer.Option("--log", help="MCAP log, also one being written; give several to learn from all.")
+        list[Path],
+        typer.Option("--log", help="Log folder or MCAP file, also one being written; give several to learn from all."),
     ],
     registry: Annotated[Path, typer.Option("--registry", help="Folder that holds <robot>/<version>/.")] = Path(
         "models"
@@ -31,12 +32,16 @@ def retrain(
     phase: Annotated[
         str | None, typer.Option("--phase", help="Only the newest stretch of this phase of each log (topic `phase`).")
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", help="Only the last minutes of each log; memory grows with them.", min=0.1),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the training.", min=0)] = 0,
 ) -> None:
     """Learn from logs; the new bundle is activated only when it beats the active one on held-out motion.
 
     Runs at nice 19 with one thread. The last line is JSON. Exit status 1: refused, with the numbers.
-    Example: mbrl-control retrain --log out/demo/log.mcap --registry out/demo/registry --robot panda
+    Example: mbrl-control retrain --log out/demo/log --registry out/demo/registry --robot panda
     """
     from mbrl_control.cli.locations import arm_file
     from mbrl_control.learning.judge import RetrainRefused
@@ -46,13 +51,14 @@ def retrain(
     from mbrl_control.robot import load_arm
 
     arm = load_arm(arm_file(robot), command)
-    said = {"robot": own_or_shipped(robot), "command": command.value, "phase": phase, "seed": seed}
+    said = {"robot": own_or_shipped(robot), "command": command.value, "phase": phase, "minutes": minutes, "seed": seed}
     config = RetrainConfig(
         tuple(log),
         registry,
         arm,
         created_ns=time.time_ns(),
         phase=phase,
+        newest_s=None if minutes is None else 60.0 * minutes,
         seed=seed,
         git_sha=source_commit(),
         made_by=(*filter(None, map(collected_by, log)), repeatable("retrain", {"log": log[0], **said})),

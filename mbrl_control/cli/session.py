@@ -62,7 +62,7 @@ class Session:
 
     @property
     def log(self) -> Path:
-        return self.folder / "log.mcap"
+        return self.folder / "log"
 
     @property
     def truth(self) -> Path:

@@ -1,4 +1,4 @@
-"""Streaming reader of finished, killed and growing logs, with fast decoding of wanted topics only."""
+"""Streaming reader of finished, killed and growing logs, files or folders, with decoding of wanted topics only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
+from mbrl_control.episode_log.bag_metadata import summary_of
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.episode_log.records import CHANNEL, SCHEMA, Record, Tail, read_records, read_string
+from mbrl_control.episode_log.folder import log_files
+from mbrl_control.episode_log.records import CHANNEL, MAGIC, SCHEMA, Record, Tail, read_map, read_records, read_string
 from mbrl_control.episode_log.schema import Topic, matches
 
 _MESSAGE = struct.Struct("<HIQQ")
@@ -24,6 +26,8 @@ class Channel:
     topic: str
     type: str
     definition: str
+    qos: str = ""
+    """How it was offered, as rosbag2 writes it; empty where the log does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,62 +46,72 @@ class LogReader:
     """Reads one log front to back; every iteration starts anew and sees what is on disk then."""
 
     path: Path
+    """A file, or the folder of a run's log."""
     skip_damaged: bool = False
     """Leave out chunks that cannot be read, instead of refusing the log; `tail.damaged` says which."""
+    newest_ns: int | None = None
+    """Only what was received in so long before the log's last message; None: everything."""
     tail: Tail = field(default_factory=Tail)
     """Of the last complete iteration."""
 
+    def files(self) -> tuple[tuple[Path, ...], int]:
+        """The files that an iteration reads, and the log time from which on it yields, ns."""
+        files = log_files(self.path)
+        if self.newest_ns is None:
+            return files, 0
+        chosen: list[Path] = []
+        begin: int | None = None
+        for path in reversed(files):
+            span = self._span(path)
+            if span is None:
+                continue
+            begin = span[1] - self.newest_ns if begin is None else begin
+            if span[1] < begin:
+                break
+            chosen.append(path)
+        return tuple(chosen[::-1]), begin or 0
+
+    def _span(self, path: Path) -> tuple[int, int] | None:
+        """First and last log time of a file, from its summary where it has one; None without a message."""
+        finished = summary_of(path)
+        if finished is not None:
+            return (finished.start_ns, finished.end_ns) if finished.messages else None
+        times = [message.log_time_ns for message in self._file(path, Tail(), None)]
+        return (min(times), max(times)) if times else None
+
     def raw(self, topics: Collection[Topic] | None = None) -> Iterator[RawMessage]:
-        """Yield messages in file order, of ``topics`` or of all. LogError when the file is no log."""
-        self.tail = Tail()
+        """Yield messages in file order, of ``topics`` or of all. LogError when a file is no log."""
+        self.tail = Tail(finished=True)
+        files, begin_ns = self.files()
+        for path in files:
+            tail = Tail()
+            try:
+                # Of a folder, a file without its first bytes is that of a logger that was killed right there.
+                if path == self.path or path.stat().st_size >= len(MAGIC):
+                    yield from (m for m in self._file(path, tail, topics) if m.log_time_ns >= begin_ns)
+            finally:
+                self.tail.add(tail)
+
+    def _file(self, path: Path, tail: Tail, topics: Collection[Topic] | None) -> Iterator[RawMessage]:
         schemas: dict[int, tuple[str, str]] = {}
         wanted: dict[int, Channel] = {}
         try:
-            stream = self.path.open("rb")
+            stream = path.open("rb")
         except OSError as error:
-            raise LogError(self.path, "file", f"cannot be read ({error.strerror})", "check the path") from error
+            raise LogError(path, "file", f"cannot be read ({error.strerror})", "check the path") from error
         with stream:
-            for record in read_records(self.path, stream, self.tail, self.skip_damaged):
+            for record in read_records(path, stream, tail, self.skip_damaged):
                 try:
                     if record.opcode == SCHEMA:
-                        self._add_schema(record, schemas)
+                        _add_schema(record, schemas)
                     elif record.opcode == CHANNEL:
-                        self._add_channel(record, schemas, wanted, topics)
+                        _add_channel(path, record, schemas, wanted, topics)
                     else:
                         message = _message(record, wanted)
                         if message is not None:
                             yield message
                 except struct.error as error:
-                    raise LogError(
-                        self.path, f"record {record.opcode:#x}", "too short", "recover the log first"
-                    ) from error
-
-    def _add_schema(self, record: Record, schemas: dict[int, tuple[str, str]]) -> None:
-        (number,) = struct.unpack_from("<H", record.body)
-        name, offset = read_string(record.body, 2)
-        encoding, offset = read_string(record.body, offset)
-        text, _ = read_string(record.body, offset)
-        schemas[number] = (name, text if encoding == "ros2msg" else "")
-
-    def _add_channel(
-        self,
-        record: Record,
-        schemas: dict[int, tuple[str, str]],
-        wanted: dict[int, Channel],
-        topics: Collection[Topic] | None,
-    ) -> None:
-        number, schema = struct.unpack_from("<HH", record.body)
-        name, offset = read_string(record.body, 4)
-        encoding, _ = read_string(record.body, offset)
-        chosen = None if topics is None else next((t for t in topics if matches(name, t)), None)
-        if topics is not None and chosen is None:
-            return
-        type_name, text = schemas.get(schema, ("", ""))
-        if encoding != "cdr" or not text:
-            raise LogError(self.path, name, f"encoded as {encoding or 'nothing'}", "give a log of profile ros2")
-        if chosen is not None and type_name != chosen.type:
-            raise LogError(self.path, name, f"is {type_name}, wanted {chosen.type}", "give a log of this graph")
-        wanted[number] = Channel(name, type_name, text)
+                    raise LogError(path, f"record {record.opcode:#x}", "too short", "recover the log first") from error
 
     def messages(self, topics: Collection[Topic]) -> Iterator[tuple[Topic, int, Any]]:
         """Yield (topic, publish time ns, decoded message) of ``topics``."""
@@ -143,6 +157,35 @@ class Decoder:
 def stamp_ns(time: Any) -> int:
     """Integer nanoseconds of a decoded builtin_interfaces/Time."""
     return int(time.sec) * 1_000_000_000 + int(time.nanosec)
+
+
+def _add_schema(record: Record, schemas: dict[int, tuple[str, str]]) -> None:
+    (number,) = struct.unpack_from("<H", record.body)
+    name, offset = read_string(record.body, 2)
+    encoding, offset = read_string(record.body, offset)
+    text, _ = read_string(record.body, offset)
+    schemas[number] = (name, text if encoding == "ros2msg" else "")
+
+
+def _add_channel(
+    path: Path,
+    record: Record,
+    schemas: dict[int, tuple[str, str]],
+    wanted: dict[int, Channel],
+    topics: Collection[Topic] | None,
+) -> None:
+    number, schema = struct.unpack_from("<HH", record.body)
+    name, offset = read_string(record.body, 4)
+    encoding, offset = read_string(record.body, offset)
+    chosen = None if topics is None else next((t for t in topics if matches(name, t)), None)
+    if topics is not None and chosen is None:
+        return
+    type_name, text = schemas.get(schema, ("", ""))
+    if encoding != "cdr" or not text:
+        raise LogError(path, name, f"encoded as {encoding or 'nothing'}", "give a log of profile ros2")
+    if chosen is not None and type_name != chosen.type:
+        raise LogError(path, name, f"is {type_name}, wanted {chosen.type}", "give a log of this graph")
+    wanted[number] = Channel(name, type_name, text, read_map(record.body, offset).get("offered_qos_profiles", ""))
 
 
 def _message(record: Record, wanted: dict[int, Channel]) -> RawMessage | None:

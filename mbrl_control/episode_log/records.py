@@ -24,6 +24,8 @@ _LAST_OPCODE = 0x0F
 _HEADER = struct.Struct("<BQ")
 _CHUNK = struct.Struct("<QQQI")
 _MAX_RECORD = 1 << 30
+_MAX_CHUNK = 1 << 28
+"""Bytes unpacked: a file of some kilobytes may claim any number."""
 _REMEDY = "recover the readable part with `mbrl-control log recover`"
 
 
@@ -43,6 +45,12 @@ class Tail:
     ignored_bytes: int = 0
     damaged: list[str] = field(default_factory=list)
     """What was wrong with each chunk that was left out."""
+
+    def add(self, later: Tail) -> None:
+        """Take in how the next file of the same log ended."""
+        self.finished &= later.finished
+        self.ignored_bytes += later.ignored_bytes
+        self.damaged += later.damaged
 
 
 def read_records(path: Path, stream: BinaryIO, tail: Tail, skip_damaged: bool = False) -> Iterator[Record]:
@@ -101,11 +109,15 @@ def _unpack(path: Path, body: memoryview) -> memoryview:
     _, _, size, checksum = _CHUNK.unpack_from(body)
     compression, offset = read_string(body, _CHUNK.size)
     packed = bytes(body[offset + 8 :])
+    if size > _MAX_CHUNK:
+        raise LogError(path, "chunk", f"claims {size} bytes, more than {_MAX_CHUNK}", _REMEDY)
     try:
         if compression == "zstd":
+            if zstandard.frame_content_size(packed) not in (-1, size):  # which is what would be allocated
+                raise LogError(path, "chunk", "size is wrong", _REMEDY)
             data = zstandard.decompress(packed, max_output_size=size)
         elif compression == "lz4":
-            data = lz4.frame.decompress(packed)
+            data = lz4.frame.LZ4FrameDecompressor().decompress(packed, max_length=size)
         elif compression == "":
             data = packed
         else:
@@ -128,6 +140,16 @@ def _split(path: Path, data: memoryview) -> Iterator[Record]:
             raise LogError(path, "chunk", "ends inside a record", _REMEDY)
         yield Record(opcode, data[offset : offset + length])
         offset += length
+
+
+def read_map(body: memoryview, offset: int) -> dict[str, str]:
+    """Decode a map of strings, length in bytes first."""
+    (length,) = struct.unpack_from("<I", body, offset)
+    at, end, found = offset + 4, offset + 4 + length, {}
+    while at < end:
+        key, at = read_string(body, at)
+        found[key], at = read_string(body, at)
+    return found
 
 
 def read_string(body: memoryview, offset: int) -> tuple[str, int]:

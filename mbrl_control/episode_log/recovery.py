@@ -1,4 +1,4 @@
-"""Write a finished copy of a log that was killed, and say what a log holds."""
+"""Finish a log that was killed, in its place or as a copy, and say what a log holds."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from mbrl_control.episode_log.bag_metadata import summary_of
 from mbrl_control.episode_log.errors import LogError
+from mbrl_control.episode_log.folder import numbered_files
 from mbrl_control.episode_log.reader import LogReader
+from mbrl_control.episode_log.records import MAGIC
 from mbrl_control.episode_log.writer import LogWriter
 
 
@@ -65,7 +68,8 @@ def recover(source: Path, target: Path) -> Recovered:
                 writer = LogWriter(target)
             if message.channel.topic not in known:
                 known.add(message.channel.topic)
-                writer.add_topic(message.channel.topic, message.channel.type, message.channel.definition)
+                channel = message.channel
+                writer.add_topic(channel.topic, channel.type, channel.definition, channel.qos)
             writer.write(message.channel.topic, message.cdr, message.log_time_ns, message.publish_time_ns)
             copied += 1
     except LogError as error:
@@ -78,3 +82,29 @@ def recover(source: Path, target: Path) -> Recovered:
     if copied == 0:
         raise LogError(source, "messages", "none readable", "nothing to recover")
     return Recovered(copied, len(reader.tail.damaged), reader.tail.ignored_bytes, stopped)
+
+
+def finish_files(folder: Path) -> list[tuple[Path, Recovered]]:
+    """Finish the files of a folder that a killed logger left, in their place; none may be written to meanwhile.
+
+    A damaged file stays beside the finished one as `<name>.damaged`; one that ends before its first message is
+    removed; one that is no log stays as it is.
+    """
+    return [(path, _finish(path)) for _, path in numbered_files(folder) if summary_of(path) is None]
+
+
+def _finish(path: Path) -> Recovered:
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    size = path.stat().st_size
+    try:
+        if size < len(MAGIC) or not any(LogReader(path, skip_damaged=True).raw()):
+            path.unlink()
+            return Recovered(0, 0, size, "")
+        done = recover(path, new)
+    except LogError as error:
+        return Recovered(0, 0, size, str(error))
+    if done.damaged_chunks or done.stopped:
+        path.replace(path.with_name(f"{path.name}.damaged"))
+    new.replace(path)
+    return done

@@ -6,10 +6,11 @@ plus the caller's own queueing is missing. Format: https://mcap.dev/spec, profil
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
 
-from mcap.writer import CompressionType, Writer
+from mcap.writer import CompressionType, IndexType, Writer
 
 from mbrl_control.episode_log.definitions import full_definition
 from mbrl_control.episode_log.errors import LogError
@@ -24,17 +25,23 @@ class LogWriter:
     Times are graph-clock nanoseconds and are the only clock used, so a test drives the flushes.
     """
 
-    def __init__(self, path: Path, flush_period_ns: int = FLUSH_PERIOD_NS) -> None:
-        """Create ``path``; LogError when it exists or cannot be created."""
+    def __init__(
+        self, path: Path, flush_period_ns: int = FLUSH_PERIOD_NS, reserved_bytes: int = 0, indexed: bool = True
+    ) -> None:
+        """Create ``path``; LogError when it exists or cannot be created.
+
+        ``reserved_bytes`` of the disk are taken at once, so that the file can grow to that size on a full one, too.
+        Without an index the file ends with a summary of some kilobytes, whatever its length; to seek in it is slow.
+        """
         self.path = path
         self._flush_period_ns = flush_period_ns
         try:
-            self._stream = path.open("xb")
+            self._stream = _Stream(path, reserved_bytes)
         except OSError as error:
             raise LogError(path, "file", f"cannot be created ({error.strerror})", "name a new writable file") from error
-        self._writer = Writer(self._stream, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
+        index = IndexType.ALL if indexed else IndexType.NONE
+        self._writer = Writer(self._stream, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD, index_types=index)
         self._writer.start(profile="ros2", library="mbrl_control")
-        self._stream.flush()
         self._channels: dict[str, int] = {}
         self._schemas: dict[str, int] = {}
         self._sequences: dict[int, int] = {}
@@ -73,6 +80,11 @@ class LogWriter:
             self.flush()
             self._flushed_ns = now_ns
 
+    @property
+    def written_bytes(self) -> int:
+        """Handed to the kernel."""
+        return self._stream.tell()
+
     def flush(self) -> None:
         """Close the chunk and hand everything to the kernel."""
         self._writer.flush()  # type: ignore[no-untyped-call]
@@ -82,6 +94,12 @@ class LogWriter:
         if not self._closed:
             self._closed = True
             self._writer.finish()  # type: ignore[no-untyped-call]
+            self._stream.finish()
+
+    def abandon(self) -> None:
+        """Leave the file as a killed process would: after a write that failed, say, on a full disk."""
+        if not self._closed:
+            self._closed = True
             self._stream.close()
 
     def __enter__(self) -> LogWriter:
@@ -91,3 +109,42 @@ class LogWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Stream:
+    """A file without a buffer: a write that fails leaves nothing behind that would be tried again."""
+
+    def __init__(self, path: Path, reserved_bytes: int) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        self._written = 0
+        self._reserved = reserved_bytes > 0
+        if self._reserved:
+            try:
+                os.posix_fallocate(self._descriptor, 0, reserved_bytes)
+            except OSError:
+                self.close()
+                path.unlink()
+                raise
+
+    def write(self, data: bytes) -> int:
+        left = memoryview(data)
+        while left:
+            done = os.write(self._descriptor, left)
+            self._written += done
+            left = left[done:]
+        return len(data)
+
+    def tell(self) -> int:
+        return self._written
+
+    def flush(self) -> None:
+        """The kernel has everything."""
+
+    def finish(self) -> None:
+        """Give back what was reserved and not used."""
+        if self._reserved:
+            os.ftruncate(self._descriptor, self._written)
+        self.close()
+
+    def close(self) -> None:
+        os.close(self._descriptor)

@@ -47,12 +47,13 @@ class Streams:
     """What the commands are."""
 
 
-def read_streams(path: Path, phase: str | None = None) -> Streams:
+def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = None) -> Streams:
     """Decode the needed topics of one log, whole or only the newest stretch of ``phase`` (as the topic says it).
 
+    ``newest_ns``: only what was received in so long before the log's last message; None: everything.
     LogError when a topic is missing, inconsistent or not finite, or when there is no such phase.
     """
-    reader = LogReader(path)
+    reader = LogReader(path, newest_ns=newest_ns)
     found = reader.decoded((BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS))
     if phase is not None:
         begin, end = _stretch(path, reader, phase)

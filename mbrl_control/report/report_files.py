@@ -24,7 +24,7 @@ RUN_FILE = "run.json"
 
 
 def write_report(folder: Path, arm_path: Path | None = None) -> dict[str, Any]:
-    """Compute every figure of ``folder`` (log.mcap, truth.bin) and write the report into it; return the figures.
+    """Compute every figure of ``folder`` (log, truth.bin) and write the report into it; return the figures.
 
     ``arm_path`` defaults to the shipped arm of the name in the truth file. ReportError or LogError when the
     folder holds no run.
@@ -35,7 +35,7 @@ def write_report(folder: Path, arm_path: Path | None = None) -> dict[str, Any]:
     path = arm_path or arm_file(truth.robot)
     arm = load_arm(path, CommandInterface(truth.simulation["command_interface"]))
     draw = open_renderer(simulator_named(truth.simulation["simulator"]), path)
-    run = read_run(folder / "log.mcap", arm)
+    run = read_run(folder / "log", arm)
     result = truth.simulation | figures(folder, run, truth, arm)
     plot_tracking(run, truth, folder / "tracking.png")
     plot_spread(run, folder / "spread.png")

@@ -124,5 +124,5 @@ def test_a_topic_of_a_parameter_file_may_be_absolute_or_unset(tmp_path: Path) ->
 
 
 def test_retraining_without_a_log_is_refused() -> None:
-    with pytest.raises(UserError, match="log: name the MCAP file"):
+    with pytest.raises(UserError, match="log: name the log"):
         run("retrain.launch.py", {})

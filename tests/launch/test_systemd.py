@@ -72,6 +72,16 @@ def test_the_program_is_an_entry_point_and_has_the_verb_and_the_options(name: st
     assert {word for word in words if word.startswith("--")} <= options_of(verb)
 
 
+def test_old_logs_go_before_a_run_begins() -> None:
+    """`log prune` below the folder that runs are written to, with options that it has."""
+    words = shlex.split(parse(FOLDER / "mbrl-control.service")["Service"]["ExecStartPre"])
+    assert words[:3] == [PROGRAM, "log", "prune"]
+    assert words[3] == "/var/lib/mbrl-control/out"
+    group = typer.main.get_command(build_app()).commands["log"]  # type: ignore[attr-defined]
+    options = {option for parameter in group.commands["prune"].params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options
+
+
 def test_the_graph_comes_up_idle_and_dry_after_every_restart() -> None:
     """No option brings an arm into motion; of those that let commands through, the example has none."""
     unit = parse(FOLDER / "mbrl-control.service")
@@ -105,19 +115,23 @@ def test_no_log_grows_for_ever() -> None:
     assert service["Restart"] == "on-failure"  # a run that has reached its time counts as one that failed
 
 
-def test_the_newest_log_that_memory_can_hold_is_learned_from(tmp_path: Path) -> None:
+def test_the_newest_log_is_learned_from_as_far_as_memory_holds(tmp_path: Path) -> None:
     """The unit's own shell command, with the program replaced by one that shows its arguments."""
-    sizes = {"old": 1_000_000, "newer": 2_000_000, "newest-too-large": 700 * 2**20}
-    for age, (name, size) in enumerate(reversed(sizes.items())):
-        log = tmp_path / "out" / name / "log.mcap"
-        log.parent.mkdir(parents=True)
-        with log.open("wb") as file:
-            file.truncate(size)  # a hole: no space is taken
+    for age, name in enumerate(("newest", "newer", "old")):
+        log = tmp_path / "out" / name / "log"
+        log.mkdir(parents=True)
         os.utime(log, (1e9 - age, 1e9 - age))
-    line = parse(FOLDER / "mbrl-control-retrain.service")["Service"]["ExecStart"]
-    shell, option, script = shlex.split(line.replace("$$", "$").replace(PROGRAM, "echo").replace("%%", "%"))
+    service = parse(FOLDER / "mbrl-control-retrain.service")["Service"]
+    shell, option, script = shlex.split(
+        service["ExecStart"].replace("$$", "$").replace(PROGRAM, "echo").replace("%%", "%")
+    )
     done = subprocess.run([shell, option, script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split()[-2:] == ["--log", "out/newer/log.mcap"]
+    words = done.stdout.split()
+    assert words[-2:] == ["--log", "out/newest/log"]
+    megabytes_a_minute = 57
+    assert float(words[words.index("--minutes") + 1]) * megabytes_a_minute < 1024 * float(
+        service["MemoryMax"].rstrip("G")
+    )
 
 
 def test_real_time_is_permitted_as_far_as_the_graph_asks_for_it() -> None:

@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, arm: Arm) -> Path:
     targets = [(p, i, np.array([0.4, 0.1 * i, 0.5])) for p in PHASES for i in range(2)]
     _write_truth(folder / "truth.bin", arm, targets)
     rows = _goals(targets) + _planner(arm) + _guard(arm) + _sensors(arm) + _stops()
-    write_rows(folder / "log.mcap", sorted(rows, key=lambda row: row[0]))
+    write_rows(folder / "log", sorted(rows, key=lambda row: row[0]))
     for name, counts in (("planner", {"cycles": 3000, "late": 0}), ("guard", {"cycles": 12000, "late": 3})):
         (folder / f"reference_{name}.json").write_text(json.dumps(counts))
     return folder
@@ -206,7 +206,7 @@ def test_restart_misses_nothing_and_a_lone_gap_is_no_stall() -> None:
 
 
 def test_missing_reference_and_truth_are_named(folder: Path, tmp_path: Path) -> None:
-    for name in ("log.mcap", "truth.bin"):
+    for name in ("log", "truth.bin"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     report = write_report(tmp_path)
     assert not report["valid"]
@@ -217,7 +217,7 @@ def test_missing_reference_and_truth_are_named(folder: Path, tmp_path: Path) -> 
 
 
 def test_truth_that_ends_early_is_the_worst_reach_not_a_score(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "log.mcap").write_bytes((folder / "log.mcap").read_bytes())
+    (tmp_path / "log").write_bytes((folder / "log").read_bytes())
     data = (folder / "truth.bin").read_bytes()
     (tmp_path / "truth.bin").write_bytes(data[: int(0.9 * len(data))])
     report = write_report(tmp_path)

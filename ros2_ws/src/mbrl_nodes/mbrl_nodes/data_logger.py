@@ -1,9 +1,10 @@
-"""Logs every topic of the graph, serialized as received, into one crash-safe MCAP file.
+"""Logs every topic of the graph, serialized as received, into a folder of crash-safe MCAP files.
 
 Log time and publish time of a message are those the middleware noted, so a played log keeps the graph's rhythm.
 
-One own thread polls all subscriptions and writes. What a stalled disk keeps from being read in time is dropped by
-the depth of the subscriptions, so a stall never blocks the graph or grows without bound.
+One own thread polls all subscriptions, another writes; between them stands a bounded backlog. A disk that stalls or is
+full holds up the writer alone: what there is no room for is dropped, counted and said on `/diagnostics`, and rare
+messages are kept in a ring of their own. Nothing here ever blocks the graph.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ from typing import Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from mbrl_control.episode_log.background import BackgroundWriter
+from mbrl_control.episode_log.backlog import Received
+from mbrl_control.episode_log.qos import offered_qos
+from mbrl_control.episode_log.rotation import FolderWriter, Limits
 from mbrl_control.episode_log.schema import CONTROLLER_COMMANDS, GRAPH_TOPICS, JOINT_STATES, QosClass, Topic
-from mbrl_control.episode_log.writer import LogWriter
 from mbrl_control.safety.controllers import ControllerInterface, kind_told
 from mbrl_nodes.polled import Polled
 from mbrl_nodes.runtime import GraphNode, run
 
 DRAIN_PERIOD_S = 0.02
-"""Draining in batches wakes the writer 50 times a second instead of a thousand."""
+"""Draining in batches wakes the receiver 50 times a second instead of a thousand."""
+MIB = 1024 * 1024
 SUBSCRIPTION_DEPTH = 1000
 """4 s of the fastest topic."""
 
@@ -34,30 +39,39 @@ class DataLogger(GraphNode):
 
     def __init__(self) -> None:
         super().__init__("data_logger")
-        self.declare("path", "", "new MCAP file to write")
+        self.declare("path", "", "folder of the log; made, or gone on in")
+        limits = Limits()
+        self.declare("file_mib", limits.file_bytes // MIB, "a file is closed beyond this size", (1, 4096))
+        self.declare("quota_mib", limits.quota_bytes // MIB, "all files together; the oldest go", (2, 1 << 24))
+        self.declare(
+            "free_mib", limits.free_bytes // MIB, "with less left on the disk only events are kept", (0, 1 << 24)
+        )
         self.declare("state_topic", "joint_states", "measured state of the arm, as the other nodes have it")
         self.declare("controller_interface", "", "as of command_relay; empty: as the name tells, else velocity")
         self.declare("controller_name", "", "as of command_relay")
-        self._inputs: list[tuple[str, Polled]] = []
-        self._writer: LogWriter | None = None
-        self._writing = threading.Event()
-        self._writer_thread: threading.Thread | None = None
-        self._write_failed = False
-        self._written = 0
+        self._inputs: list[tuple[str, bool, Polled]] = []
+        self._log: BackgroundWriter | None = None
+        self._receiving = threading.Event()
+        self._receiver: threading.Thread | None = None
+        self._log_failed = False
         self._overflows = 0
+        self._lost = 0
+        """As `trouble` last saw it."""
 
     def setup(self) -> None:
         path = self.get_parameter("path").value
         if not path:
-            raise ValueError("data_logger: path: is empty; give the file to write")
-        self._writer = LogWriter(Path(path))
+            raise ValueError("data_logger: path: is empty; give the folder to write")
+        sizes = {f"{name}_bytes": self.get_parameter(f"{name}_mib").value * MIB for name in ("file", "quota", "free")}
+        writer = FolderWriter(Path(path), Limits(**sizes))
         for topic in self._topics():
-            name = self.resolve_topic_name(topic.name)
-            self._writer.add_topic(name, topic.type)
-            self._inputs.append((name, Polled(self, _message_class(topic), topic.name, _qos(topic), raw=True)))
-        self._writing.set()
-        self._writer_thread = threading.Thread(target=self._write, name="log_writer", daemon=True)
-        self._writer_thread.start()
+            name, event = self.resolve_topic_name(topic.name), topic.qos is not QosClass.STREAM
+            writer.add_topic(name, topic.type, qos=offered_qos(topic.qos), event=event)
+            self._inputs.append((name, event, Polled(self, _message_class(topic), topic.name, _qos(topic), raw=True)))
+        self._log = BackgroundWriter(writer, self.now_ns, self._fail)
+        self._receiving.set()
+        self._receiver = threading.Thread(target=self._receive, name="log_receiver", daemon=True)
+        self._receiver.start()
 
     def _topics(self) -> tuple[Topic, ...]:
         """Those of the graph, with state and controller as this graph has them."""
@@ -71,43 +85,55 @@ class DataLogger(GraphNode):
         return tuple(changed.get(topic, topic) for topic in GRAPH_TOPICS)
 
     def release(self) -> None:
-        self._writing.clear()
-        if self._writer_thread is not None:
-            self._writer_thread.join()
-            self._writer_thread = None
+        self._receiving.clear()
+        if self._receiver is not None:
+            self._receiver.join()
+            self._receiver = None
+        if self._log is not None:
+            self._log.close()
 
     @property
     def failed(self) -> bool:
-        return super().failed or self._write_failed
+        return super().failed or self._log_failed
 
     def diagnose(self) -> dict[str, str]:
-        return {"written": str(self._written), "overflows": str(self._overflows)}
+        if self._log is None:
+            return {}
+        counts = {"written": self._log.written, "overflows": self._overflows, "removed_files": self._log.removed_files}
+        dropped = {f"dropped {topic}": count for topic, count in sorted(self._log.dropped.items())}
+        return {name: str(count) for name, count in (counts | dropped).items()}
 
-    def _write(self) -> None:
+    def trouble(self) -> str:
+        if self._log is None or self._log.fault:
+            return "" if self._log is None else self._log.fault
+        before, self._lost = self._lost, sum(self._log.dropped.values()) + self._overflows
+        return "messages are not logged: the disk or a processor is too slow" if self._lost > before else ""
+
+    def _fail(self, reason: str) -> None:
+        """Ends the logger, not the arm: the graph's supervisor sees the exit status."""
+        self._log_failed = True
+        self.get_logger().fatal("log cannot be written:\n" + reason)
+        self.finish()
+
+    def _receive(self) -> None:
         pause = threading.Event()
-        writer = self._writer
-        assert writer is not None
         try:
-            with writer:
-                while self._writing.is_set():
-                    self._drain(writer)
-                    writer.flush_if_due(self.now_ns())
-                    pause.wait(DRAIN_PERIOD_S)
-                self._drain(writer)
+            while self._receiving.is_set():
+                self._drain()
+                pause.wait(DRAIN_PERIOD_S)
+            self._drain()
         except Exception:
-            # A full disk, say, ends the logger, not the arm: the graph's supervisor sees the exit status.
-            self._write_failed = True
-            self.get_logger().fatal("log cannot be written:\n" + traceback.format_exc())
-            self.finish()
+            self._fail(traceback.format_exc())
 
-    def _drain(self, writer: LogWriter) -> None:
-        for name, subscription in self._inputs:
+    def _drain(self) -> None:
+        assert self._log is not None
+        for name, event, subscription in self._inputs:
             messages = subscription.drain_stamped(self.graph_clock)
             # A full history has lost an unknown number of older messages.
             self._overflows += len(messages) >= SUBSCRIPTION_DEPTH
             for message in messages:
-                writer.write(name, message.content, message.received_ns, message.published_ns)
-            self._written += len(messages)
+                times = message.received_ns, message.published_ns
+                self._log.put(Received(name, message.content, *times, event))
 
 
 def _qos(topic: Topic) -> QoSProfile:

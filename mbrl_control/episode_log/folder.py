@@ -1,0 +1,48 @@
+"""A log is a folder: numbered files, one after another, beside them rosbag2's metadata and the ring of events.
+
+    log_0.mcap log_1.mcap ...      everything, in the order of writing (`rotation`)
+    events_a.mcap events_b.mcap    rare messages alone, two files by turns (`event_ring`)
+    metadata.yaml                  what rosbag2 wants to know of the finished files (`bag_metadata`)
+
+A single MCAP file is a log, too: one that was recovered, imported or written by somebody else.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mbrl_control.episode_log.errors import LogError
+
+METADATA = "metadata.yaml"
+EVENTS = ("events_a.mcap", "events_b.mcap")
+_FILE = re.compile(r"log_([0-9]{1,9})\.mcap")
+
+
+def log_file(folder: Path, number: int) -> Path:
+    """The file of that number, existing or not."""
+    return folder / f"log_{number}.mcap"
+
+
+def numbered_files(folder: Path) -> list[tuple[int, Path]]:
+    """(number, file) in the order of writing; links are left out, a log may come from anywhere."""
+    found = [(_FILE.fullmatch(entry.name), entry) for entry in folder.iterdir()]
+    return sorted(
+        (int(match[1]), entry) for match, entry in found if match and entry.is_file() and not entry.is_symlink()
+    )
+
+
+def log_files(log: Path) -> tuple[Path, ...]:
+    """The files of a log, oldest first: of a folder its numbered ones, else the file itself.
+
+    LogError for a folder without any.
+    """
+    if not log.is_dir():
+        return (log,)
+    try:
+        files = tuple(path for _, path in numbered_files(log))
+    except OSError as error:
+        raise LogError(log, "folder", f"cannot be read ({error.strerror})", "check its permissions") from error
+    if not files:
+        raise LogError(log, "folder", "holds no log_<number>.mcap", "give the folder `log` of a run, or an MCAP file")
+    return files
