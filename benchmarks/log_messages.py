@@ -43,7 +43,8 @@ def messages(start_ns: int, seconds: float) -> list[Message]:
     store, rows = _Store(), []
     for topic, period in PERIODS_MS.items():
         offsets = np.arange(0, round(seconds * 1e3), period) * _MS
-        positions, commands = position_at(offsets * 1e-9), command_at(offsets * 1e-9)
+        due_s: Array = np.asarray(offsets * 1e-9, dtype=np.float64)
+        positions, commands = position_at(due_s), command_at(due_s)
         for offset, position, command in zip(offsets.tolist(), positions, commands, strict=True):
             cdr = store.message(topic, start_ns + offset, position, command)
             rows.append(Message(topic, start_ns + offset, cdr))

@@ -1,4 +1,4 @@
-"""Tables of a log: one per topic, a row per message, a column per number; CSV, or Parquet with the extra `data`.
+"""Tables of a log: one per topic, a row per message, a column per number; CSV, or Parquet where pyarrow is installed.
 
 Messages that name their joints (`joint_names`, `name`) give a column per joint, `position[elbow]`. Other lists, and
 messages inside messages in lists, stand in one cell as JSON. Times are integer nanoseconds of the log's clock.
@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -142,10 +143,12 @@ class _Csv:
 
 class _Parquet:
     def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
-        import pyarrow
-        import pyarrow.parquet
-
-        self._arrow, self._writer_class = pyarrow, pyarrow.parquet.ParquetWriter
+        try:
+            self._arrow: Any = import_module("pyarrow")
+            self._writer_class: Any = import_module("pyarrow.parquet").ParquetWriter
+        except ModuleNotFoundError as error:
+            remedy = "install pyarrow, or export CSV"
+            raise LogError(path, "format", "Parquet needs pyarrow, which is not installed", remedy) from error
         self._path = path
         self._rows: list[Row] = []
         self._writer: Any = None

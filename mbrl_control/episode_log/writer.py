@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import IO, cast
 
 from mcap.writer import CompressionType, IndexType, Writer
 
@@ -40,7 +41,12 @@ class LogWriter:
         except OSError as error:
             raise LogError(path, "file", f"cannot be created ({error.strerror})", "name a new writable file") from error
         index = IndexType.ALL if indexed else IndexType.NONE
-        self._writer = Writer(self._stream, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD, index_types=index)
+        self._writer = Writer(
+            cast(IO[bytes], self._stream),
+            chunk_size=CHUNK_BYTES,
+            compression=CompressionType.ZSTD,
+            index_types=index,
+        )
         self._writer.start(profile="ros2", library="mbrl_control")
         self._channels: dict[str, int] = {}
         self._schemas: dict[str, int] = {}

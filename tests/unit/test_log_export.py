@@ -35,7 +35,7 @@ def test_a_table_has_every_message_and_a_column_for_each_joint(tmp_path: Path) -
 
 
 def test_parquet_holds_the_same_numbers(tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `data` is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     streams = arm_streams(Arm(), 20.0, np.random.default_rng(1))
     write_streams(tmp_path / "log.mcap", streams)
     (table,) = export(tmp_path / "log.mcap", tmp_path / "tables", "parquet", ("belief",))
