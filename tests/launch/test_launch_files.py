@@ -15,6 +15,7 @@ from mbrl_control.cadence import ANCHOR_VARIABLE, FACTOR_VARIABLE
 from mbrl_control.cli.locations import arm_file, launch_file
 from mbrl_control.cli.main import build_app
 from mbrl_control.cli.wiring import OWNED
+from mbrl_control.episode_log.rotation import Limits
 from mbrl_control.graph import NODES, SIMULATED_NODES, NodeStart, load_graph
 from mbrl_control.scheduling import PRIORITY_VARIABLE, PROCESSORS_VARIABLE
 from tests.architecture.source import ROOT, node_names
@@ -96,6 +97,12 @@ def test_the_nodes_of_a_parameter_file_agree_on_topic_and_controller(path: Path)
         users = [node for node in tree if name in declared_by(node)]
         assert len(users) >= 2
         assert len({tree[node][name] for node in users}) == 1
+
+
+def test_a_log_keeps_to_the_same_sizes_with_a_node_and_without() -> None:
+    declared, limits = declared_by("data_logger"), Limits()
+    for name in ("file", "quota", "free"):
+        assert declared[f"{name}_mib"].default * 2**20 == getattr(limits, f"{name}_bytes")
 
 
 def test_an_interface_given_as_argument_reaches_all_who_name_it_with_its_own_controller() -> None:

@@ -40,12 +40,9 @@ class DataLogger(GraphNode):
     def __init__(self) -> None:
         super().__init__("data_logger")
         self.declare("path", "", "folder of the log; made, or gone on in")
-        limits = Limits()
-        self.declare("file_mib", limits.file_bytes // MIB, "a file is closed beyond this size", (1, 4096))
-        self.declare("quota_mib", limits.quota_bytes // MIB, "all files together; the oldest go", (2, 1 << 24))
-        self.declare(
-            "free_mib", limits.free_bytes // MIB, "with less left on the disk only events are kept", (0, 1 << 24)
-        )
+        self.declare("file_mib", 64, "a file of the log is closed beyond this size", (1, 4096))
+        self.declare("quota_mib", 20480, "all files of the log together; the oldest go", (2, 2**24))
+        self.declare("free_mib", 512, "with less left on the disk only events are kept", (0, 2**24))
         self.declare("state_topic", "joint_states", "measured state of the arm, as the other nodes have it")
         self.declare("controller_interface", "", "as of command_relay; empty: as the name tells, else velocity")
         self.declare("controller_name", "", "as of command_relay")
