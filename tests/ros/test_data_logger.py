@@ -1,4 +1,4 @@
-"""The logger alone, over real DDS: killed in the middle, started again, its log whole. It has no deadline."""
+"""The logger alone, over real DDS: killed in the middle, started again, its log whole.."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mbrl_control.episode_log.schema import JOINT_STATES, SAFETY_STATUS
 from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS
 from tests.patience import HUNG_S, SLOW_S
 
-pytestmark = pytest.mark.timeout(SLOW_S)
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(SLOW_S)]
 
 
 @pytest.fixture
