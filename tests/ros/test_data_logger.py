@@ -1,4 +1,4 @@
-"""The logger alone, over real DDS: killed in the middle, started again, its log whole.."""
+"""The logger alone, over real DDS: killed in the middle, started again, its log whole."""
 
 from __future__ import annotations
 
