@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 NAME = "mbrl_control"
 
 LIBRARY = [
+    "cryptography",
     "lz4",
     "matplotlib",
     "mcap",
@@ -24,6 +25,7 @@ LIBRARY = [
     "safetensors",
     "scipy",
     "setuptools",
+    "tensorboard",
     "torch",
     "trimesh",
     "typer",
@@ -32,6 +34,8 @@ LIBRARY = [
 EXTRAS = {
     "cpu": ["onnxruntime"],
     "gpu": ["onnxruntime-gpu"],  # instead of `cpu`, never beside it: both fill the same folder
+    "data": ["h5py", "pyarrow"],  # recordings from elsewhere; tables of logs
+    "ray": ["ray"],
     "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],
     "build": [
         "cmake",

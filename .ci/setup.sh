@@ -120,7 +120,7 @@ make_environment() { # the CPU and the GPU runtime fill the same folder: a chang
 }
 
 install_packages() { # a new environment is filled from a folder downloaded before, so that set-up can be timed without the network
-  local own=".[$variant,ros,build,test]" begun=$SECONDS
+  local own=".[$variant,data,ray,ros,build,test]" begun=$SECONDS
   rm -rf "$wheels"
   mkdir "$wheels"
   trap 'rm -rf "$wheels"' EXIT

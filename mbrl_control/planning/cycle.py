@@ -38,8 +38,6 @@ class Source:
     rollouts: str
     delay_s: float
     goal_gap_m: float
-    refines: bool
-    """Whether the method asks for derivatives."""
 
 
 def report_of(
@@ -66,7 +64,7 @@ def report_of(
         slack_s=(deadline_ns - timing.ended_ns) * 1e-9,
         best_cost=float("nan") if result is None else result.best.cost,
         terms=() if result is None else result.best.terms,
-        method=f"{source.method}, {refined} refined" if source.refines else source.method,
+        method=source.method,
         rollouts=source.rollouts,
         delay_s=source.delay_s,
         goal_gap_m=source.goal_gap_m,

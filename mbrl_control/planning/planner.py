@@ -175,7 +175,7 @@ class Planner:
             plan = self._fallback(deadline_ns)
         timing = Timing(begun, rolled, optimized, self._clock.now_ns(), lateness_s)
         disturbance = None if self._observer is None else self._observer.torque
-        told = (self._config.label, self._model.rollouts, self.delay_s, self.goal_gap_m, self._config.derivatives)
+        told = (self._config.label, self._model.rollouts, self.delay_s, self.goal_gap_m)
         source = Source(self._model.model_id, *told)
         report = report_of(cycle, source, plan, result, timing, deadline_ns, disturbance)
         return Cycle(plan, report, reason)

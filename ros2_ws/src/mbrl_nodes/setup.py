@@ -12,6 +12,7 @@ NODES = [
     "guard",
     "command_relay",
     "data_logger",
+    "log_player",
     "sim_driver",
     "collector",
     "demo_task",

@@ -221,6 +221,7 @@ def report_to_msg(
         outcome=int(report.outcome),
         model_id=report.model_id,
         iterations=report.iterations,
+        refined=report.refined,
         lateness=report.lateness_s,
         rollforward=report.rollforward_s,
         optimize=report.optimize_s,
