@@ -1,17 +1,21 @@
-"""Checks a bundle before anything of it runs: names, sizes, hashes, the right arm. Torch-free."""
+"""Checks a bundle before anything of it runs: signature, names, sizes, hashes, the right arm. Torch-free."""
 
 from __future__ import annotations
 
 import hashlib
-import stat
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.errors import BundleError, KeysError
 from mbrl_control.deployment.geometry import geometry_sha256
+from mbrl_control.deployment.keys import Keys
 from mbrl_control.deployment.manifest import Manifest
+from mbrl_control.deployment.pins import PINNED, is_pinned
+from mbrl_control.deployment.plain import NotPlain, read_plain
+from mbrl_control.deployment.signing import SIGNATURE, require_signed
 from mbrl_control.rewards.names import term_names
 from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface
@@ -30,7 +34,7 @@ MANIFEST, STEP, ROLLOUT, FULL, GRADIENT, JACOBIAN, WEIGHTS, GOLDEN, CARD = (
 FILES = (STEP, ROLLOUT, WEIGHTS, GOLDEN, CARD)
 FURTHER = (FULL, GRADIENT, JACOBIAN)
 """Only an extended bundle has them, and then all."""
-_LARGEST = {MANIFEST: 1 << 20, CARD: 1 << 20}
+_LARGEST = {MANIFEST: 1 << 20, CARD: 1 << 20, SIGNATURE: 4096}
 _LARGEST_BINARY = 64 << 20
 LONGEST_DELAY_STEPS = 5
 """Beyond half of what the planner rolls forward at most, no belief would be fresh enough to plan from."""
@@ -44,6 +48,9 @@ class CheckedBundle:
     manifest: Manifest
     manifest_sha256: str
     content: dict[str, bytes]
+    """Of every file by its name, manifest and signature included."""
+    signer: str
+    """Id of the key that vouches for it; `PINNED` for a shipped bundle, empty where no signature was asked for."""
 
 
 def golden_prefix(file: str) -> str:
@@ -51,23 +58,43 @@ def golden_prefix(file: str) -> str:
     return "step" if file == STEP else file.removesuffix(".onnx")
 
 
-def verify_bundle(path: Path, arm: Arm) -> Manifest:
-    """Check the bundle in folder ``path`` for this arm; BundleError names file, field and remedy."""
-    return read_bundle(path, arm).manifest
+def verify_bundle(path: Path, arm: Arm, keys: Keys | None = None) -> Manifest:
+    """Check the bundle in folder ``path`` for this arm; BundleError names file, field and remedy.
+
+    ``keys``: who is trusted; None: whom the user of this process trusts.
+    """
+    return read_bundle(path, arm, keys).manifest
 
 
-def read_bundle(path: Path, arm: Arm) -> CheckedBundle:
-    """As `verify_bundle`, and hand over the checked bytes."""
-    if path.is_symlink() or not path.is_dir():
-        raise BundleError(f"{path}: is not a folder; give models/<robot>/<version>")
-    raw = _read(path, MANIFEST)
+def read_bundle(path: Path, arm: Arm, keys: Keys | None = None) -> CheckedBundle:
+    """As `verify_bundle`, and hand over the checked bytes. Nothing is parsed before its signature holds."""
+    raw = _manifest_bytes(path)
+    if os.path.lexists(path / SIGNATURE):
+        signature = _read(path, SIGNATURE)
+        signer = require_signed(path / SIGNATURE, raw, signature, keys or Keys())
+        return _checked(path, raw, arm, {SIGNATURE: signature}, signer)
+    if is_pinned(raw):
+        return _checked(path, raw, arm, {}, PINNED)
+    raise KeysError(
+        f"{path / SIGNATURE}: missing: nobody vouches for this bundle; if you know where it comes from, sign it: "
+        f"mbrl-control models sign {path.name} --robot {arm.name} --command {arm.interface} "
+        f"--registry {path.parent.parent}"
+    )
+
+
+def read_unsigned(path: Path, arm: Arm) -> CheckedBundle:
+    """As `read_bundle`, without asking who vouches for it: only for whoever is about to sign it."""
+    return _checked(path, _manifest_bytes(path), arm, {}, "")
+
+
+def _checked(path: Path, raw: bytes, arm: Arm, signature: dict[str, bytes], signer: str) -> CheckedBundle:
     manifest = _parse(path, raw)
     if path.name != str(manifest.version):
         raise BundleError(f"{path / MANIFEST}: version: says {manifest.version}, lies in {path.name}; move it back")
     _check_arm(path, manifest, arm)
     _check_meaning(path, manifest, arm)
     files = (*FILES, *FURTHER) if manifest.extended else FILES
-    extra = {entry.name for entry in path.iterdir()} - {MANIFEST, *files}
+    extra = {entry.name for entry in path.iterdir()} - {MANIFEST, SIGNATURE, *files}
     if extra:
         raise BundleError(f"{path / min(extra)}: does not belong to a bundle (external data is refused); remove it")
     if set(manifest.files) != set(files):
@@ -78,20 +105,22 @@ def read_bundle(path: Path, arm: Arm) -> CheckedBundle:
     for name, data in content.items():
         if hashlib.sha256(data).hexdigest() != manifest.files[name]:
             raise BundleError(f"{path / name}: sha256 differs from files[{name}] of the manifest; export or copy again")
-    return CheckedBundle(path, manifest, hashlib.sha256(raw).hexdigest(), content)
+    sha256 = hashlib.sha256(raw).hexdigest()
+    return CheckedBundle(path, manifest, sha256, {MANIFEST: raw, **signature, **content}, signer)
+
+
+def _manifest_bytes(path: Path) -> bytes:
+    if path.is_symlink() or not path.is_dir():
+        raise BundleError(f"{path}: is not a folder; give models/<robot>/<version>")
+    return _read(path, MANIFEST)
 
 
 def _read(folder: Path, name: str) -> bytes:
-    """Bytes of a plain file of bounded size; a link could be swapped after the check."""
     path = folder / name
     try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            raise BundleError(f"{path}: is a link or no plain file; copy the file itself into the bundle")
-        limit = _LARGEST.get(name, _LARGEST_BINARY)
-        if status.st_size > limit:
-            raise BundleError(f"{path}: {status.st_size} bytes, more than the {limit} allowed; export again")
-        return path.read_bytes()
+        return read_plain(path, _LARGEST.get(name, _LARGEST_BINARY))[0]
+    except NotPlain as error:
+        raise BundleError(f"{path}: {error}; copy the file itself into the bundle, or export again") from error
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror}); export or copy the bundle again") from error
 

@@ -1,0 +1,33 @@
+"""A bundle's life after its export: signed, tried, made active, left again. See docs/models.md."""
+
+from __future__ import annotations
+
+from mbrl_control.deployment.check import MANIFEST, CheckedBundle, read_bundle, read_unsigned
+from mbrl_control.deployment.files import replace_file
+from mbrl_control.deployment.keys import Keys
+from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.signing import SIGNATURE, sign
+from mbrl_control.deployment.trial import TrialResult, try_bundle
+from mbrl_control.robot import Arm
+
+
+def promote(registry: Registry, version: int, arm: Arm, keys: Keys | None = None) -> TrialResult:
+    """Verify, try and activate; a BundleError leaves what is active as it was."""
+    tried = try_bundle(read_bundle(registry.path(version), arm, keys))
+    registry.activate(version)
+    return tried
+
+
+def roll_back(registry: Registry, arm: Arm, keys: Keys | None = None) -> int:
+    """Return to the version active before, which had its trial then; its number. BundleError where nothing fits."""
+    read_bundle(registry.path(registry.before()), arm, keys)
+    return registry.rollback()
+
+
+def sign_bundle(registry: Registry, version: int, arm: Arm, keys: Keys | None = None) -> CheckedBundle:
+    """Vouch for a bundle that came without a signature that counts: all else is checked and tried first."""
+    bundle = read_unsigned(registry.path(version), arm)
+    try_bundle(bundle)
+    signature = sign(bundle.content[MANIFEST], keys or Keys(), registry.models)
+    replace_file(bundle.path / SIGNATURE, signature)
+    return read_bundle(bundle.path, arm, keys)
