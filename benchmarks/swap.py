@@ -75,7 +75,9 @@ def main() -> None:
             for swaps, done in found.items():
                 done.append(measure(options, folder / f"{number}-{swaps}swaps", number, swaps))
                 last = done[-1]
-                print(f"{last.swaps} swaps: {last.window.planner[0]} late, {last.window.guard[0]} missed", file=sys.stderr)
+                print(
+                    f"{last.swaps} swaps: {last.window.planner[0]} late, {last.window.guard[0]} missed", file=sys.stderr
+                )
     facts = {"robot": options.robot, "command": options.command, "seconds": options.seconds, **before}
     print(json.dumps(facts | {"real_time_factor": options.real_time_factor} | figures(found[options.swaps], found[0])))
 
@@ -88,7 +90,9 @@ def measure(options: argparse.Namespace, folder: Path, number: int, swaps: int) 
     )
     activated: list[int] = []
     period_s = options.seconds / max(1, swaps) / options.real_time_factor
-    window = run_window(contest, folder, number, two_models, lambda session: _swapping(session, swaps, period_s, activated))
+    window = run_window(
+        contest, folder, number, two_models, lambda session: _swapping(session, swaps, period_s, activated)
+    )
     arm = load_arm(arm_file(options.robot), options.command)
     run = read_run(folder / "log", arm)
     moved = swap_times(run.plans)
@@ -161,9 +165,7 @@ def figures(swapped: list[Swapped], still: list[Swapped]) -> dict[str, Any]:
         row = rows[suffix]
         for name in ("late_raw", "missed_raw", "late_reference", "missed_reference", "excess_late", "excess_missed"):
             found[name + suffix] = row[name]
-        found[f"limit_violations{suffix}"] = {
-            kind: sum(one.limits[kind] for one in group) for kind in group[0].limits
-        }
+        found[f"limit_violations{suffix}"] = {kind: sum(one.limits[kind] for one in group) for kind in group[0].limits}
         found[f"guard_stops{suffix}"] = row["guard_stops"]
         found[f"cycle_ms{suffix}"] = row["cycle_ms"]
     misses = list(rows[""]["misses"])

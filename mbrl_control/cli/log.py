@@ -1,4 +1,4 @@
-"""`mbrl-control log`: what a log holds, a finished one from one cut off, tables of it, played again, old ones removed."""
+"""`mbrl-control log`: what a log holds, a cut-off one finished, tables of it, played again, old ones removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A log in the order in which it was received, as it is played: from an offset on, for a while, with what was latched."""
+"""A log as it is played: in the order it was received in, from an offset on, for a while, with what was latched."""
 
 from __future__ import annotations
 

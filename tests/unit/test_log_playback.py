@@ -42,7 +42,11 @@ def log(tmp_path: Path) -> Path:
     """Ten seconds: a phase (latched) every 3 s, ten states a second, /arm/other from nobody's schema at 9 s."""
     folder = tmp_path / "log"
     with FolderWriter(folder) as writer:
-        for topic, kind in (("/arm/phase", PHASE.type), ("/arm/joint_states", JOINT_STATES.type), ("/other", ESTOP.type)):
+        for topic, kind in (
+            ("/arm/phase", PHASE.type),
+            ("/arm/joint_states", JOINT_STATES.type),
+            ("/other", ESTOP.type),
+        ):
             writer.add_topic(topic, kind)
         for tenth in range(100):
             now = 7 * S + tenth * S // 10
@@ -82,7 +86,9 @@ def test_the_rate_stretches_the_log_and_a_late_player_does_not_wait() -> None:
 
 @pytest.mark.parametrize("prefix", ["played", "/played", "played/"])
 def test_nothing_is_played_under_its_own_name(prefix: str) -> None:
-    assert under(prefix, "/arm/forward_velocity_controller/commands") == "/played/arm/forward_velocity_controller/commands"
+    assert (
+        under(prefix, "/arm/forward_velocity_controller/commands") == "/played/arm/forward_velocity_controller/commands"
+    )
 
 
 def test_the_nodes_arguments_are_yaml_of_the_declared_types() -> None:
