@@ -47,9 +47,11 @@ ROWS: dict[str, Callable[[Report], str]] = {
 
 
 VARIANTS = ("demo-ur5e", "demo-pybullet", "slowed-effort")
-TABLES = {
+TABLES: dict[str, list[str]] = {
     "| tool error, mm: median (p95) | seed 0 | seed 1 | seed 2 |": [f"demo-seed{seed}" for seed in SEEDS],
-    "| tool error, mm: median (p95), by torques RMS (p95) | `--robot ur5e` | `--sim pybullet` | `--command effort` |": list(VARIANTS),
+    "| tool error, mm: median (p95), by torques RMS (p95) | `--robot ur5e` | `--sim pybullet` | `--command effort` |": [
+        *VARIANTS
+    ],
 }
 """The README's tables of demo runs: their heads and the folders of their columns."""
 
