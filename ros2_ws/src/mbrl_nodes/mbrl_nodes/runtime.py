@@ -143,8 +143,10 @@ class GraphNode(LifecycleNode):
         return self._guarded(self.setup)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        result = self._guarded(self.start)
+        # Before the control thread runs: going through everything once holds the interpreter for some 15 ms.
         keep_garbage_short()
+        result = self._guarded(self.start)
+        gc.freeze()
         return super().on_activate(state) if result == TransitionCallbackReturn.SUCCESS else result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
