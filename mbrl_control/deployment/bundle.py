@@ -118,7 +118,6 @@ def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
     velocity = manifest.command_interface is CommandInterface.VELOCITY
     prior: Prior = NominalPrior(manifest.dt_s, manifest.lag_s) if velocity else prior_of(arm, manifest.dt_s)
     tensors = load_tensors(bundle.content[WEIGHTS])
-    lines += [*_gate_lines(training), *_calibration_lines(training)]
     if isinstance(prior, RigidBodyPrior):
         prior = prior.with_found(tensors["friction"].numpy(), tensors["load"].numpy())
     ensemble = ProbabilisticEnsemble(shape, prior, torch.Generator().manual_seed(0))
@@ -190,6 +189,7 @@ def _card(arm: Arm, version: int, origin: Origin, parity: dict[str, float], prio
     lines.append(
         f"- {training.rows} rows; held-out NLL {training.holdout_nll:.3f}; 90 % covers {training.coverage_90:.3f}"
     )
+    lines += [*_gate_lines(training), *_calibration_lines(training)]
     if isinstance(prior, RigidBodyPrior):
         coulomb, viscous = (", ".join(f"{value:.3g}" for value in row.tolist()) for row in prior.friction)
         lines.append(f"- friction identified: Coulomb {coulomb} N m; viscous {viscous} N m s/rad")
