@@ -121,8 +121,12 @@ def measure(learned: Learned, excited: Array, sessions: dict[str, Session]) -> d
 
 def misses(figures: dict[str, float]) -> list[str]:
     """What is beyond its bound, or is no number."""
-    above = [f"{name} {figures[name]:.4g} above {limit}" for name, limit in AT_MOST.items() if not figures[name] <= limit]
-    below = [f"{name} {figures[name]:.4g} below {least}" for name, least in AT_LEAST.items() if not figures[name] >= least]
+    above = [
+        f"{name} {figures[name]:.4g} above {limit}" for name, limit in AT_MOST.items() if not figures[name] <= limit
+    ]
+    below = [
+        f"{name} {figures[name]:.4g} below {least}" for name, least in AT_LEAST.items() if not figures[name] >= least
+    ]
     return above + below
 
 

@@ -158,7 +158,9 @@ def gate(judged: Judged, generator: np.random.Generator) -> Verdict:
     finite = all(math.isfinite(value) for score in scores for value in (score.position_15, score.velocity_1))
     numbers = (judged.losses.position, judged.reference_losses.position)
     if not (finite and math.isfinite(judged.nll) and all(np.isfinite(each).all() for each in numbers)):
-        raise RetrainRefused(f"candidate refused: a number is not finite; {_said(judged)}; look for outliers in the logs")
+        raise RetrainRefused(
+            f"candidate refused: a number is not finite; {_said(judged)}; look for outliers in the logs"
+        )
     verdict = _verdict(judged, generator)
     kept = judged.candidate.velocity_1 <= ONE_STEP_TOLERANCE * judged.reference.velocity_1
     if not (verdict.upper < verdict.limit and kept):

@@ -38,9 +38,7 @@ class Predicted:
         return np.sqrt(self.variance)
 
 
-def predictions(
-    ensemble: ProbabilisticEnsemble, rows: Transitions, steps: tuple[int, ...]
-) -> tuple[Predicted, ...]:
+def predictions(ensemble: ProbabilisticEnsemble, rows: Transitions, steps: tuple[int, ...]) -> tuple[Predicted, ...]:
     """After each of ``steps``, from every row whose next max(steps) rows are gapless; DataError when there is none."""
     starts, longest = whole_windows(rows, np.arange(len(rows)), max(steps)), max(steps)
     if len(starts) == 0:
@@ -79,9 +77,7 @@ def no_window(steps: int) -> DataError:
     return DataError(f"rows: no gapless run of {steps} rows to score; keep longer segments")
 
 
-def _carried_state(
-    ensemble: ProbabilisticEnsemble, rows: Transitions, starts: NDArray[np.int64]
-) -> torch.Tensor:
+def _carried_state(ensemble: ProbabilisticEnsemble, rows: Transitions, starts: NDArray[np.int64]) -> torch.Tensor:
     """[E, W, S], the same for every member."""
     history = rows.history[starts].reshape(len(starts), -1)
     state = np.concatenate([rows.position[starts], rows.velocity[starts], history], axis=1)
