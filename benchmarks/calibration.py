@@ -6,7 +6,7 @@ in a wider box, and one more of the unchanged arm as the null.
 
     ece_1, ece_15        calibration error of the scaled spread, mean over outputs (`learning.calibration`)
     sharpness_ratio      mean std after 15 steps over that of the best constant spread
-    auroc_region         members' disagreement after one step: rows with some joint 0.3-0.6 rad outside the excited range
+    auroc_region         members' disagreement after one step: rows with some joint 0.3-0.6 rad outside the excited ones
     auroc_payload, auroc_friction   innovation in windows of 1 s of motion, 15 steps ahead; beside them other windows,
                          horizons and quantities, disagreement in the innovation's place, and null against null
 

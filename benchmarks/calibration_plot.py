@@ -15,7 +15,7 @@ _COLOURS = {"scaled": "#1f4e8c", "as predicted": "#d98e04", "best constant": "#7
 
 
 def plot_reliability(spreads: dict[int, dict[str, Errors]], path: Path) -> None:
-    """By steps ahead, one panel each; by spread (`_COLOURS`), its mean over outputs in bold; of the scaled every one."""
+    """By steps ahead, one panel each; by spread (`_COLOURS`), mean over outputs in bold; of the scaled every one."""
     figure, axes = plt.subplots(1, len(spreads), figsize=(4.6 * len(spreads), 4.6), layout="constrained")
     for axis, (steps, named) in zip(axes, spreads.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle="--")

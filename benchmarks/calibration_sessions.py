@@ -1,4 +1,4 @@
-"""Sessions of `bench calibration`: the same excitation of one arm, in virtual time, of plants that differ in one thing."""
+"""Sessions of `bench calibration`: one arm's excitation, in virtual time, of plants that differ in one thing each."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Two scores of "the model does not know here", kept apart because they answer different questions.
 
-`unfamiliarity`, the members' disagreement, says that a state is unlike the rows learned from; it needs no outcome, so it
+`unfamiliarity`, the members' disagreement, says that a state is unlike the rows learned from; it needs no outcome: it
 speaks before the arm goes there. It cannot tell that the arm itself has changed: at known states the members agree, and
 are wrong together. `innovation`, the prediction's error in units of its own spread, tells that and nothing else: it
 needs the outcome. Both are averaged over windows; how well they separate is their AUROC (Hanley, McNeil, Radiology 143,

@@ -165,8 +165,8 @@ def gate(judged: Judged, generator: np.random.Generator) -> Verdict:
     kept = judged.candidate.velocity_1 <= ONE_STEP_TOLERANCE * judged.reference.velocity_1
     if not (verdict.upper < verdict.limit and kept):
         raise RetrainRefused(
-            f"candidate refused on {verdict.blocks} held-out blocks of the newest regime: its mean loss, position after "
-            f"0.3 s, is {verdict.candidate:.3e} rad against {verdict.reference:.3e} of {verdict.reference_id}, "
+            f"candidate refused on {verdict.blocks} held-out blocks of the newest regime: mean loss, position after "
+            f"0.3 s, {verdict.candidate:.3e} rad against {verdict.reference:.3e} of {verdict.reference_id}, "
             f"difference {verdict.difference:.3e}, {verdict.confidence:.0%} sure to be below {verdict.upper:.3e} (has "
             f"to be below {verdict.limit:.3e}); {_said(judged)}; log more motion with the present payload"
         )
