@@ -43,7 +43,7 @@ def innovation(predicted: Predicted, scale: Array) -> Array:
     ``scale`` [3J] of `learning.calibration`: what is judged is the calibrated spread. 1 is expected of each.
     """
     squared = (predicted.error / (predicted.std * scale)) ** 2
-    return squared.reshape(len(squared), 3, -1).mean(axis=2)
+    return np.asarray(squared.reshape(len(squared), 3, -1).mean(axis=2), dtype=np.float64)
 
 
 def windowed(stamp_ns: NDArray[np.int64], values: Array, window_ns: int, dt_ns: int) -> Windowed:
