@@ -6,11 +6,13 @@ in a wider box, and one more of the unchanged arm as the null.
 
     ece_1, ece_15        calibration error of the scaled spread, mean over outputs (`learning.calibration`)
     sharpness_ratio      mean std after 15 steps over that of the best constant spread
-    auroc_region         members' disagreement after one step: rows with some joint 0.3-0.6 rad outside the excited ones
+    auroc_region         members' disagreement about a row's pose at rest: rows with some joint 0.3-0.6 rad outside the
+                         excited range against another session's inside; beside it the disagreement as the arm moves, of
+                         all outputs and of the velocities alone as the deployed graph states it, and inside to inside
     auroc_payload, auroc_friction   innovation in windows of 1 s of motion, 15 steps ahead; beside them other windows,
                          horizons and quantities, disagreement in the innovation's place, and null against null
 
-Example: `mbrl-control bench calibration --seconds 120`. Ends with one line of JSON; some minutes.
+Example: `mbrl-control bench calibration --seconds 240`. Ends with one line of JSON; some minutes.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from benchmarks.calibration_sessions import (
 )
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.learning.calibration import CALIBRATED_STEPS, Errors, fit_scale, judged
-from mbrl_control.learning.detection import WINDOWS_NS, auroc, innovation, unfamiliarity, windowed
+from mbrl_control.learning.detection import WINDOWS_NS, auroc, innovation, unfamiliar_pose, unfamiliarity, windowed
 from mbrl_control.learning.learn import Learned
 from mbrl_control.learning.score import k_step_errors
 from mbrl_control.signals import Array, CommandInterface
@@ -69,7 +71,7 @@ def main() -> None:
     parser.add_argument(
         "--command", type=CommandInterface, default=CommandInterface.VELOCITY, help="velocity or effort"
     )
-    parser.add_argument("--seconds", type=float, default=120.0, help="of each session")
+    parser.add_argument("--seconds", type=float, default=240.0, help="of each session")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/calibration"), help="folder of the diagrams")
     options = parser.parse_args()
@@ -96,7 +98,7 @@ def measure(learned: Learned, excited: Array, sessions: dict[str, Session]) -> d
         "ece_1": calibrated[1].ece,
         "ece_15": calibrated[15].ece,
         "sharpness_ratio": calibrated[15].sharpness_ratio,
-        "auroc_region": region["normalized"],
+        "auroc_region": region["at_rest"],
         "auroc_payload": _headline(changes, "payload"),
         "auroc_friction": _headline(changes, "friction"),
         "auroc_other_simulator": _headline(changes, "other_simulator"),
@@ -132,22 +134,25 @@ def misses(figures: dict[str, float]) -> list[str]:
 
 def region_figures(learned: Learned, excited: Array, sessions: dict[str, Session]) -> dict[str, float]:
     """AUROC of rows outside the excited range against another session's inside it, and how many there are."""
+    ensemble, units = learned.fitted.ensemble, _units(learned)
+    chosen = {name: outside(sessions[name].rows.position, excited) == 0.0 for name in ("judge", "null")}
     beyond = outside(sessions["region"].rows.position, excited)
-    far = (beyond >= OUTSIDE_RAD[0]) & (beyond <= OUTSIDE_RAD[1])
-    near = outside(sessions["judge"].rows.position, excited) == 0.0
-    found = {"rows_outside": float(far.sum()), "rows_inside": float(near.sum())}
-    for name, unit in _units(learned).items():
-        scores = {}
-        for session, chosen in (("region", far), ("judge", near)):
-            one = sessions[session].ahead[1]
-            scores[session] = unfamiliarity(one, unit)[chosen[one.starts]]
-        found[name] = auroc(scores["judge"], scores["region"])
-    return found
+    chosen["region"] = (beyond >= OUTSIDE_RAD[0]) & (beyond <= OUTSIDE_RAD[1])
+    scores: dict[str, dict[str, Array]] = {}
+    for name, rows in chosen.items():
+        session, one = sessions[name], sessions[name].ahead[1]
+        scores[name] = {"at_rest": unfamiliar_pose(ensemble, session.rows.position[rows], units["all_outputs"])}
+        for kind, unit in units.items():
+            scores[name][f"moving_{kind}"] = unfamiliarity(one, unit)[rows[one.starts]]
+    found = {kind: round(auroc(null, scores["region"][kind]), 4) for kind, null in scores["judge"].items()}
+    null = {f"null_{kind}": round(auroc(each, scores["null"][kind]), 4) for kind, each in scores["judge"].items()}
+    counts = {"rows_outside": float(chosen["region"].sum()), "rows_inside": float(chosen["judge"].sum())}
+    return found | null | counts
 
 
 def change_figures(learned: Learned, sessions: dict[str, Session]) -> dict[str, dict[str, float]]:
     """By session, AUROC of its windows against those of the judging session, by horizon, window and score."""
-    unit = _units(learned)["normalized"]
+    unit = _units(learned)["all_outputs"]
     scales = {steps: fit_scale(Errors.of(sessions["fit"].ahead[steps])) for steps in HORIZONS}
     found: dict[str, dict[str, float]] = {}
     for name in ("null", "payload", "friction", "other_simulator"):
@@ -194,7 +199,7 @@ def _units(learned: Learned) -> dict[str, Array]:
     joints = ensemble.shape.joints
     alone = np.full(3 * joints, np.inf)
     alone[joints : 2 * joints] = 1.0
-    return {"normalized": unit, "velocity_alone": alone}
+    return {"all_outputs": unit, "velocity_alone": alone}
 
 
 def _spreads(sessions: dict[str, Session], steps: int) -> dict[str, Errors]:

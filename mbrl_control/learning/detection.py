@@ -12,9 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.open_loop import Predicted
 from mbrl_control.signals import Array
@@ -34,7 +36,21 @@ class Windowed:
 
 def unfamiliarity(predicted: Predicted, unit: Array) -> Array:
     """[W] root mean over outputs of the members' variance, in ``unit`` [3J] (std of the learned residual)."""
-    return np.asarray(np.sqrt(np.mean(predicted.epistemic / unit**2, axis=1)), dtype=np.float64)
+    return _root_mean(predicted.epistemic, unit)
+
+
+def unfamiliar_pose(ensemble: ProbabilisticEnsemble, position: Array, unit: Array) -> Array:
+    """[N] as `unfamiliarity` after one step, of poses [N, J] in which the arm rests, whatever it did there.
+
+    Members disagree about fast motion within the excited range more than about slow motion beyond it; asked about the
+    same motion, rest, they tell the regions apart.
+    """
+    still = np.zeros((len(position), (1 + ensemble.shape.history) * ensemble.shape.joints))
+    state = torch.from_numpy(np.concatenate([position, still], axis=1)).float()
+    with torch.inference_mode():
+        action = torch.zeros(len(position), ensemble.shape.joints)
+        _, mean, _ = ensemble(state.expand(ensemble.shape.members, -1, -1), action)
+    return _root_mean(mean.double().var(0, unbiased=False).numpy(), unit)
 
 
 def innovation(predicted: Predicted, scale: Array) -> Array:
@@ -67,3 +83,7 @@ def auroc(null: Array, changed: Array) -> float:
         raise DataError("scores: hold non-finite numbers; such a score tells nothing")
     above = rankdata(scores)[: len(changed)].sum() - len(changed) * (len(changed) + 1) / 2.0
     return float(above / (len(changed) * len(null)))
+
+
+def _root_mean(variance: Array, unit: Array) -> Array:
+    return np.asarray(np.sqrt(np.mean(variance / unit**2, axis=1)), dtype=np.float64)

@@ -13,7 +13,7 @@ from benchmarks.calibration_sessions import outside
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.learning.calibration import Errors, calibrate, calibration_error, fit_scale, judged
-from mbrl_control.learning.detection import innovation, unfamiliarity, windowed
+from mbrl_control.learning.detection import innovation, unfamiliar_pose, unfamiliarity, windowed
 from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.losses import losses_of, paired, prior_losses
 from mbrl_control.learning.open_loop import Predicted, predictions
@@ -147,6 +147,18 @@ def test_disagreement_and_innovation_are_kept_apart() -> None:
     np.testing.assert_allclose(unfamiliarity(said, np.full(6, 0.1)), 2.0)
     np.testing.assert_allclose(innovation(said, np.full(6, 2.0)), np.tile([1.0, 0.0, 4.5], (10, 1)))
     np.testing.assert_allclose(unfamiliarity(replace(said, error=9.0 * error), np.full(6, 0.1)), 2.0)
+
+
+def test_a_pose_is_as_unfamiliar_as_the_members_disagree_there_at_rest() -> None:
+    shape = EnsembleShape(3, 1, 1, 8)
+    ensemble = ProbabilisticEnsemble(shape, NominalPrior(DT_S, (LAG_S,)), torch.Generator().manual_seed(1)).eval()
+    rows = noisy_arm(0.05, 6, 40)
+    still = replace(rows, velocity=0.0 * rows.velocity, history=0.0 * rows.history, action=0.0 * rows.action)
+    (one,) = predictions(ensemble, still, (1,))
+    unit = np.array([0.1, 1.0, 10.0])
+    found = unfamiliar_pose(ensemble, rows.position, unit)
+    np.testing.assert_allclose(found, unfamiliarity(one, unit), rtol=1e-5)
+    assert found.min() > 0.0
 
 
 def test_outside_is_the_farthest_joint_beyond_the_excited_range() -> None:
