@@ -97,9 +97,11 @@ def fit_scale(errors: Errors) -> Array:
     _check(errors)
     ratio = np.sort(errors.error / errors.std, axis=0)
     lower, upper = np.quantile(ratio, [0.25, 0.75], axis=0)
-    if (upper <= lower).any():
-        raise DataError(f"errors: output {int(np.argmin(upper - lower))} does not vary; log more motion")
-    return np.array([_best_factor(*each) for each in zip(ratio.T, (upper - lower) / _QUARTILES_STD, strict=True)])
+    # Of an arm that mostly stood most errors are one number; its motion alone tells the width then.
+    guess = np.where(upper > lower, (upper - lower) / _QUARTILES_STD, np.sqrt(np.mean(ratio**2, axis=0)))
+    if (guess <= 0.0).any():
+        raise DataError(f"errors: output {int(np.argmin(guess))} has none at all; log motion that is measured")
+    return np.array([_best_factor(*each) for each in zip(ratio.T, guess, strict=True)])
 
 
 def shares_below(errors: Errors) -> Array:
