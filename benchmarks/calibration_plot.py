@@ -16,8 +16,8 @@ _COLOURS = {"scaled": "#1f4e8c", "as predicted": "#d98e04", "best constant": "#7
 
 def plot_reliability(spreads: dict[int, dict[str, Errors]], path: Path) -> None:
     """By steps ahead, one panel each; by spread (`_COLOURS`), mean over outputs in bold; of the scaled every one."""
-    figure, axes = plt.subplots(1, len(spreads), figsize=(4.6 * len(spreads), 4.6), layout="constrained")
-    for axis, (steps, named) in zip(axes, spreads.items(), strict=True):
+    figure, axes = plt.subplots(1, len(spreads), figsize=(4.6 * len(spreads), 5.0), layout="constrained", squeeze=False)
+    for axis, (steps, named) in zip(axes[0], spreads.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle="--")
         for name, errors in named.items():
             shares = shares_below(errors)
@@ -29,6 +29,6 @@ def plot_reliability(spreads: dict[int, dict[str, Errors]], path: Path) -> None:
         axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axis.legend(loc="upper left", frameon=False)
         axis.grid(True, alpha=0.3)
-    axes[0].set_ylabel("share of truths below it, on another session")
+    axes[0, 0].set_ylabel("share of truths below it, on another session")
     figure.savefig(path, dpi=120)
     plt.close(figure)

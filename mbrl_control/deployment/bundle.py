@@ -224,7 +224,7 @@ def _gate_lines(training: Training) -> list[str]:
 
 def _calibration_lines(training: Training) -> list[str]:
     return [
-        f"- spread after {each.steps} steps: calibration error {each.ece:.3f} scaled, {each.ece_raw:.3f} as exported; "
+        f"- spread at step {each.steps}: calibration error {each.ece:.3f} scaled, {each.ece_raw:.3f} as exported; "
         f"{each.sharpness_ratio:.2f} of the best constant spread; factors {min(each.scale):.2f} to "
         f"{max(each.scale):.2f} in the manifest, not applied in the graphs"
         for each in training.calibration

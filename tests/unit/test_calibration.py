@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.calibration import misses
-from benchmarks.calibration_sessions import outside
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.learning.calibration import Errors, calibrate, calibration_error, fit_scale, judged
@@ -18,10 +16,9 @@ from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.losses import losses_of, paired, prior_losses
 from mbrl_control.learning.open_loop import Predicted, predictions
 from mbrl_control.replay.blocks import BLOCK_NS
-from mbrl_control.signals import Transitions
+from tests.unit.noisy_arm import DT_S, LAG_S, knowing, noisy_arm
 
 ROWS = 4000
-LAG_S, DT_S = 0.05, 0.02
 
 
 def drawn(seed: int, truth: tuple[float, ...] = (0.2, 3.0)) -> Errors:
@@ -74,32 +71,6 @@ def test_an_arm_that_mostly_stood_still_has_a_scale() -> None:
 def test_errors_without_a_scale_are_refused(errors: Errors, words: str) -> None:
     with pytest.raises(DataError, match=words):
         fit_scale(errors)
-
-
-def noisy_arm(noise: float, seed: int, rows: int = 4000) -> Transitions:
-    """One joint that moves as the prior says, with noise [rad/s] that enters the state; effort is white, of std 1."""
-    generator = np.random.default_rng(seed)
-    prior = NominalPrior(DT_S, (LAG_S,))
-    command = 0.5 * np.sin(0.05 * np.arange(rows + 1))
-    q, dq = np.zeros(rows + 1), np.zeros(rows + 1)
-    alpha, gain = prior.alpha.item(), prior.gain.item()
-    for k in range(rows):
-        q[k + 1] = q[k] + DT_S * command[k] + gain * (dq[k] - command[k])
-        dq[k + 1] = dq[k] - alpha * (dq[k] - command[k]) + noise * generator.normal()
-    past = np.concatenate([[0.0], command[: rows - 1]])[:, None, None]
-    columns = [value[:, None] for value in (q[:-1], dq[:-1], command[:-1], q[1:], dq[1:], generator.normal(size=rows))]
-    zeros, stamps = np.zeros(rows, dtype=np.int64), np.arange(rows, dtype=np.int64) * 20_000_000
-    return Transitions(columns[0], columns[1], past, *columns[2:], stamps, zeros, zeros)
-
-
-def knowing(noise: float, members: int = 2) -> ProbabilisticEnsemble:
-    """The prior alone, which states the noise as its spread."""
-    shape = EnsembleShape(members, 1, 1, 8)
-    ensemble = ProbabilisticEnsemble(shape, NominalPrior(DT_S, (LAG_S,)), torch.Generator().manual_seed(0))
-    ensemble.silence()
-    unit = float(ensemble.bounded_variance(torch.zeros(3))[0].detach()) ** 0.5
-    ensemble.target_std = torch.tensor([1e-5, noise, 1.0]) / unit
-    return ensemble.eval()
 
 
 def test_noise_is_carried_on_as_it_moves_the_arm() -> None:
@@ -165,19 +136,3 @@ def test_a_pose_is_as_unfamiliar_as_the_members_disagree_there_at_rest() -> None
     found = unfamiliar_pose(ensemble, rows.position, unit)
     np.testing.assert_allclose(found, unfamiliarity(one, unit), rtol=1e-5)
     assert found.max() > 0.01
-
-
-def test_outside_is_the_farthest_joint_beyond_the_excited_range() -> None:
-    excited = np.array([[-1.0, 0.0], [1.0, 2.0]])
-    found = outside(np.array([[0.0, 1.0], [1.4, 2.1], [-1.2, -0.5]]), excited)
-    np.testing.assert_allclose(found, [0.0, 0.4, 0.5])
-
-
-def test_a_figure_that_is_no_number_is_a_miss() -> None:
-    good = {"ece_1": 0.01, "ece_15": 0.01, "sharpness_ratio": 1.0}
-    good |= {"auroc_region": 1.0, "auroc_payload": 1.0, "auroc_friction": 1.0}
-    assert misses(good) == []
-    assert misses(good | {"ece_1": float("nan"), "auroc_friction": 0.5}) == [
-        "ece_1 nan above 0.03",
-        "auroc_friction 0.5 below 0.9",
-    ]
