@@ -205,7 +205,7 @@ def _units(learned: Learned) -> dict[str, Array]:
 def _spreads(sessions: dict[str, Session], steps: int) -> dict[str, Errors]:
     fit, judge = (Errors.of(sessions[name].ahead[steps]) for name in ("fit", "judge"))
     constant = judge.constant().scaled(fit_scale(fit.constant()))
-    return {"best constant": constant, "as predicted": judge, "scaled": judge.scaled(fit_scale(fit))}
+    return {"as predicted": judge, "scaled": judge.scaled(fit_scale(fit)), "best constant": constant}
 
 
 def _sessions(bench: Bench, seed: int) -> tuple[Learned, Array, dict[str, Session]]:

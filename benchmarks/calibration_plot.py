@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 from mbrl_control.learning.calibration import LEVELS, Errors, shares_below
 
-_COLOURS = {"scaled": "#1f4e8c", "as predicted": "#d98e04", "best constant": "#7a7a7a"}
+_COLOURS = {"scaled": "#1f4e8c", "as predicted": "#d98e04", "best constant": "#2b2b2b"}
 
 
 def plot_reliability(spreads: dict[int, dict[str, Errors]], path: Path) -> None:
@@ -23,8 +23,8 @@ def plot_reliability(spreads: dict[int, dict[str, Errors]], path: Path) -> None:
             shares = shares_below(errors)
             if name == "scaled":
                 axis.plot(LEVELS, shares, color="#9db8d9", linewidth=0.6)
-            axis.plot(LEVELS, shares.mean(axis=1), color=_COLOURS[name], linewidth=2.0, marker="o", markersize=3)
-            axis.plot([], [], color=_COLOURS[name], linewidth=2.0, label=name)
+            style = "--" if name == "best constant" else "-"  # on top of the scaled, which it may equal
+            axis.plot(LEVELS, shares.mean(axis=1), style, color=_COLOURS[name], linewidth=2.0, label=name)
         axis.set(title=f"{steps} step{'s' if steps > 1 else ''} ahead", xlabel="level of the predicted quantile")
         axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axis.legend(loc="upper left", frameon=False)
