@@ -10,7 +10,13 @@ from mbrl_control.replay.provenance import Provenance
 from mbrl_control.replay.steps import Steps
 from mbrl_control.signals import CommandInterface, Transitions
 
-_STATE = {"position": "rad", "velocity": "rad/s", "next_position": "rad", "next_velocity": "rad/s", "next_effort": "N m"}
+_STATE = {
+    "position": "rad",
+    "velocity": "rad/s",
+    "next_position": "rad",
+    "next_velocity": "rad/s",
+    "next_effort": "N m",
+}
 
 
 def arm_layout(
@@ -34,7 +40,8 @@ def arm_steps(
     first_episode: int = 0,
 ) -> Steps:
     """Steps of one log. Its segments are episodes from ``first_episode`` (the buffer's ``next_episode``) on, truncated
-    where they end: the record stops there, the arm does not. ``origin`` [N] indexes ``origins``; None: all the first."""
+    where they end: the record stops there, the arm does not. ``origin`` [N] indexes ``origins``; None: all the
+    first."""
     names = [*_STATE, "action", "session", *(["history"] if rows.history.shape[1] else [])]
     last = np.ones(len(rows), dtype=np.bool_)
     last[:-1] = np.diff(rows.segment) != 0

@@ -92,7 +92,9 @@ class ReplayBuffer:
     def gather(self, serials: NDArray[np.int64], batch: Batch) -> None:
         """Copy the rows ``serials`` [B] or [B, k] into ``batch`` of that shape, in one gather."""
         if serials.shape != batch.words.shape[:-1] or batch.layout != self.spec.layout:
-            raise BufferFault(self.name, "batch", "has another shape or layout", "make it with Batch.empty(layout, ...)")
+            raise BufferFault(
+                self.name, "batch", "has another shape or layout", "make it with Batch.empty(layout, ...)"
+            )
         if serials.size and (serials.min() < self._first or serials.max() >= self.end):
             raise BufferFault(self.name, "serials", "are not all held", f"ask for {self._first} to {self.end - 1}")
         # Slots are in range; with mode "raise" NumPy would gather into a copy first.

@@ -44,7 +44,9 @@ class HeaderFile:
         self._path = path
         self._spec_check = spec_check
         found = [_unpack(os.pread(descriptor, _DISTANCE, slot * _DISTANCE), spec_check) for slot in (0, 1)]
-        self._generation, self.found = max((pair for pair in found if pair), key=lambda pair: pair[0], default=(0, None))
+        self._generation, self.found = max(
+            (pair for pair in found if pair), key=lambda pair: pair[0], default=(0, None)
+        )
 
     found: Counts | None
     """Newest counts in the file when it was opened; None: there are none that can be trusted."""

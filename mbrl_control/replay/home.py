@@ -1,9 +1,9 @@
 """Where a buffer lives: in memory up to a stated size and in a nameless file beyond, or for good in a folder.
 
-    buffer.json     what a row is made of, how many are kept; written last when a buffer is made, never changed
-    origins.jsonl   provenances, one a line with its check
-    rows.bin        rows of fixed size
-    header.bin      which of them count, in two slots by turns; locked while a process has the buffer open
+buffer.json     what a row is made of, how many are kept; written last when a buffer is made, never changed
+origins.jsonl   provenances, one a line with its check
+rows.bin        rows of fixed size
+header.bin      which of them count, in two slots by turns; locked while a process has the buffer open
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Batches from several buffers in a stated ratio, exact over time: whoever is due next gives the next row.
 
 The ratio is of whole numbers, 1 : 19 for one real row in twenty. One period of turns is laid out beforehand, so that
-after any number n of rows every buffer has given its share of n to within less than one row, and exactly its share after
-whole periods. Turns go by the earliest deadline among those released (Baruah et al., "Proportionate progress",
+after any number n of rows every buffer has given its share of n to within less than one row, and exactly its share
+after whole periods. Turns go by the earliest deadline among those released (Baruah et al., "Proportionate progress",
 Algorithmica 15, 1996; one resource).
 """
 

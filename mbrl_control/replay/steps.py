@@ -42,10 +42,13 @@ class Steps:
         """Views of the steps ``begin`` to ``end``."""
         chosen = slice(begin, end)
         return Steps(
-            {name: values[chosen] for name, values in self.fields.items()},
-            *(getattr(self, name)[chosen] for name in ("stamp_ns", "episode", "terminal", "truncated")),
-            self.origins,
-            self.origin[chosen],
+            fields={name: values[chosen] for name, values in self.fields.items()},
+            stamp_ns=self.stamp_ns[chosen],
+            episode=self.episode[chosen],
+            terminal=self.terminal[chosen],
+            truncated=self.truncated[chosen],
+            origins=self.origins,
+            origin=self.origin[chosen],
         )
 
 
@@ -95,7 +98,9 @@ def _refuse(where: str, field: str, bad: NDArray[np.bool_], problem: str, remedy
     if bad.any():
         numbers = np.flatnonzero(bad)
         shown = ", ".join(map(str, numbers[:_SHOWN].tolist())) + (", ..." if len(numbers) > _SHOWN else "")
-        raise BufferFault(where, field, f"{problem} in {len(numbers)} steps ({shown})", f"{remedy}; nothing was written")
+        raise BufferFault(
+            where, field, f"{problem} in {len(numbers)} steps ({shown})", f"{remedy}; nothing was written"
+        )
 
 
 def number_runs(steps: Steps, last: Last | None, next_run: int, period_ns: int | None) -> NDArray[np.int64]:

@@ -50,7 +50,7 @@ class Storage(Protocol):
 
 
 class MemoryStorage:
-    """A fixed number of slots in memory, which the kernel provides as they are written; more go into a nameless file."""
+    """A fixed number of slots in memory, which the kernel provides as they are written; more go into a file."""
 
     def __init__(self, slots: int, width: int) -> None:
         self._words: Words = np.empty((slots, width), dtype=np.uint64)
@@ -64,7 +64,7 @@ class MemoryStorage:
         with tempfile.TemporaryFile() as file:
             moved = MappedStorage(os.dup(file.fileno()), Path(tempfile.gettempdir()) / "rows", self._words.shape[1])
         grown = moved.with_room(slots)
-        rows = max(1, GROWTH_BYTES // self._words[:1].nbytes)
+        rows = max(1, GROWTH_BYTES // (8 * self._words.shape[1]))
         for begin in range(0, len(self._words), rows):
             grown.write(begin, self._words[begin : begin + rows])
         return grown

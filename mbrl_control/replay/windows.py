@@ -1,9 +1,9 @@
 """Windows of k steps: consecutive rows of one run, so that none crosses an episode's end, a gap or a ring's seam.
 
-Rows of one run have the same number in the column ``run`` and lie one after the other, so a window is whole when its two
-ends are of one run and lie on the same side of the seam; where the newest row meets the oldest is no place inside of it
-either, as windows are taken by serial. ``step`` takes every so many rows: rows cut from a log every 10 ms for a model of
-20 ms have 2.
+Rows of one run have the same number in the column ``run`` and lie one after the other, so a window is whole when its
+two ends are of one run and lie on the same side of the seam. Where the newest row meets the oldest is no place inside
+of it either, as windows are taken by serial. ``step`` takes every so many rows: rows cut from a log every 10 ms for a
+model of 20 ms have 2.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ def window_starts(buffer: ReplayBuffer, length: int, step: int = 1) -> NDArray[n
     return _all_starts(buffer, _span(length, step))
 
 
-def _draw_starts(
-    buffer: ReplayBuffer, wanted: int, span: int, generator: np.random.Generator
-) -> NDArray[np.int64]:
+def _draw_starts(buffer: ReplayBuffer, wanted: int, span: int, generator: np.random.Generator) -> NDArray[np.int64]:
     """Draws of any row, those kept at which a window starts: uniform over these, and no table of them is needed."""
     found = np.empty(0, dtype=np.int64)
     choices = len(buffer) - span + 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from mbrl_control.replay.home import HEADER, ORIGINS, ROWS, create_buffer, memor
 from mbrl_control.replay.layout import BufferSpec
 from mbrl_control.replay.mixer import Mixer, turns
 from mbrl_control.replay.mixer import given as given_by
-from mbrl_control.replay.windows import sample_windows, window_starts
+from mbrl_control.replay.windows import sample_windows, window, window_starts
 from tests.unit.replay_support import LAYOUT, as_list, rows_as_list, steps
 
 
@@ -40,6 +42,7 @@ class Machine(RuleBasedStateMachine):
         self.buffer = create_buffer(self.folder, self.spec)
         self.generator = np.random.default_rng(0)
         self.oracle: list[tuple[Any, ...]] = []
+        self.reopened_at: set[int] = set()
 
     @rule(count=st.integers(0, 40), stamp=st.integers(0, 3), fresh=st.booleans())
     def append(self, count: int, stamp: int, fresh: bool) -> None:
@@ -57,7 +60,9 @@ class Machine(RuleBasedStateMachine):
             assert self.buffer._header is not None
             self.buffer._header.close()
         self.buffer, report = open_buffer(self.folder)
-        assert (report.clean, report.dropped, report.uncommitted) == (clean, 0, 0)
+        self.reopened_at.add(self.buffer.end)
+        assert (report.dropped, report.uncommitted) == (0, 0)
+        assert report.clean or not clean
 
     @rule()
     def sample(self) -> None:
@@ -72,22 +77,33 @@ class Machine(RuleBasedStateMachine):
 
     @rule(length=st.integers(1, 4), step=st.integers(1, 2))
     def windows(self, length: int, step: int) -> None:
-        span = (length - 1) * step + 1
-        starts = set(window_starts(self.buffer, length, step).tolist())
+        starts = window_starts(self.buffer, length, step).tolist()
+        assert starts == self.expected_starts((length - 1) * step + 1)
         batch = Batch.empty(LAYOUT, 8, length)
         if not starts:
             with pytest.raises(BufferFault, match="windows"):
                 sample_windows(self.buffer, batch, self.generator, step)
             return
         sample_windows(self.buffer, batch, self.generator, step)
-        assert set(batch.rows["serial"][:, 0].tolist()) <= starts
-        for start in starts:
-            rows = self.oracle[start - self.buffer.first :][:span]
-            assert len(rows) == span
-            for before, after in zip(rows, rows[1:], strict=False):
-                assert before[3] == after[3]
-                assert after[2] - before[2] == 10
-                assert not (before[4] or before[5])
+        assert set(batch.rows["serial"][:, 0].tolist()) <= set(starts)
+        assert (np.diff(batch.rows["serial"], axis=1) == step).all()
+        np.testing.assert_array_equal(
+            window(self.buffer, starts[-1], length, step)["serial"][-1:], starts[-1] + (length - 1) * step
+        )
+
+    def expected_starts(self, span: int) -> list[int]:
+        first, end = self.buffer.first, self.buffer.end
+        joined = [
+            before[3] == after[3] and after[2] - before[2] == 10 and not before[4] and not before[5]
+            and first + place + 1 not in self.reopened_at
+            for place, (before, after) in enumerate(pairwise(self.oracle))
+        ]  # fmt: skip
+        return [
+            start
+            for start in range(first, end - span + 1)
+            if all(joined[start - first : start - first + span - 1])
+            and (self.capacity is None or start % self.capacity + span <= self.capacity)
+        ]
 
     @invariant()
     def holds_what_the_list_holds(self) -> None:
@@ -133,6 +149,49 @@ def test_of_files_cut_anywhere_every_row_is_as_written(capacity: int | None, cut
             added = steps(3, reopened.next_episode, generator)
             reopened.append(added)
             assert held(reopened)[-3:] == as_list(added)
+
+
+class Killed(BaseException):
+    """In the place of SIGKILL."""
+
+
+@pytest.mark.parametrize("capacity", [None, 30])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_killed_at_any_write_a_buffer_holds_what_counted(
+    capacity: int | None, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every write in turn is the last one, of which a share reaches the file."""
+    whole = os.pwrite
+    for fatal in range(1, 14):
+        calls = 0
+
+        def write(descriptor: int, data: Any, offset: int, last: int = fatal) -> int:
+            nonlocal calls
+            calls += 1
+            if calls == last:
+                whole(descriptor, bytes(data)[: int(share * len(data))], offset)
+                raise Killed
+            return whole(descriptor, data, offset)
+
+        generator, folder, written = np.random.default_rng(5), tmp_path / str(fatal), list[tuple[Any, ...]]()
+        buffer = create_buffer(folder, BufferSpec(LAYOUT, capacity, 10))
+        counted = 0
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "pwrite", write)
+            with pytest.raises(Killed):
+                while True:
+                    added = steps(17, buffer.next_episode, generator)
+                    written += as_list(added)
+                    counted = buffer.end
+                    buffer.append(added)
+        assert buffer._header is not None
+        buffer._header.close()
+        reopened, report = open_buffer(folder)
+        with reopened:
+            assert held(reopened) == written[reopened.first : reopened.end]
+            assert reopened.end in (counted, counted + 17)
+            assert len(reopened) >= min(counted, (capacity or counted) - 17)
+            assert report.dropped == 0
 
 
 def test_a_rotten_row_is_found_and_said(tmp_path: Path) -> None:
