@@ -4,7 +4,7 @@ Rows of the 7-joint arm with three past commands, as they are cut from logs. Eac
 process of its own, then reads every row once and draws batches of 256 at random.
 
     mapped   = a buffer in a folder          memory = a buffer without one, all of it in memory
-    arrays   = one NumPy array per field     tuples = a list of one tuple of arrays per row, at --rows / 100, extrapolated
+    arrays   = one NumPy array per field     tuples = a list of tuples, one per row, of --rows / 100, extrapolated
     raw      = bytes of the fields of `signals.Transitions`, no more
     *_ratio  = most resident memory above that before the first row, or bytes of all files, over raw
 
