@@ -175,8 +175,12 @@ class ReplayBuffer:
         over = max(0, self._count + count - self.spec.capacity) if self.spec.capacity else 0
         self._first += over
         self._count -= over
-        if over or self._clean:
-            self._write_counts(clean=False)
+        if not over and not self._clean:
+            return
+        was_clean = self._clean
+        self._write_counts(clean=False)
+        if was_clean and self._header:
+            self._header.sync()  # after a power cut rows changed from here on must not pass as those of a closed buffer
 
     def _write_counts(self, clean: bool) -> None:
         self._clean = clean
