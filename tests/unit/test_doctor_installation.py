@@ -160,7 +160,7 @@ class TestExtras:
         ],
     )
     def test_levels(self, source: RosSource, present: set[str], levels: list[str]) -> None:
-        wanted = {"cpu": ["a"], "gpu": ["b"], "ros": ["c"], "build": ["d"], "test": ["e"], "data": [], "ray": []}
+        wanted = {"cpu": ["a"], "gpu": ["b"], "data": [], "ray": [], "ros": ["c"], "build": ["d"], "test": ["e"]}
         checks = extras.extra_checks(wanted, source, lambda name: "1" if name in present else None)
         assert [check.level for check in checks] == levels
         for check, extra in zip(checks, wanted, strict=True):
