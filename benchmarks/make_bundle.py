@@ -17,6 +17,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.lockstep import Lockstep, excite
 from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.cli.provenance import source_commit
@@ -61,11 +63,10 @@ def _make(options: argparse.Namespace, arm: Arm, registry: Registry) -> Manifest
     excite(lockstep, options.seconds, ExcitationConfig(), options.seed)
     settings = replace(FitSettings.deployed(options.command), max_seconds=math.inf)
     learned = learn([lockstep.streams()], arm, options.seed, None, settings)
-    judged = learned.judged
-    gate(judged.candidate, judged.reference, judged.reference_id, judged.nll)
+    verdict = gate(learned.judged, np.random.default_rng(options.seed))
     said = ["--robot", options.robot, "--command", options.command.value, "--seconds", f"{options.seconds:g}"]
     made_by = (shlex.join(["mbrl-control", "bench", "make_bundle", *said, "--seed", str(options.seed)]),)
-    training = training_of(learned, payload_kg=0.0)
+    training = training_of(learned, verdict, payload_kg=0.0)
     origin = Origin(time.time_ns(), learned.delay_s, training, git_sha=source_commit(), made_by=made_by)
     manifest = store(learned, arm, registry, origin)
     registry.activate(manifest.version)

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -82,8 +82,14 @@ class Window:
     """Share of the processors' time that the hypervisor gave to others."""
 
 
-def run_window(contest: Contest, folder: Path, number: int) -> Window:
-    """A graph of its own; its folder stays."""
+def run_window(
+    contest: Contest,
+    folder: Path,
+    number: int,
+    prepared: Callable[[Session], object] = prepare,
+    beside: Callable[[Session], AbstractContextManager[None]] = lambda session: nullcontext(),
+) -> Window:
+    """A graph of its own; its folder stays. ``prepared`` fills its registry, ``beside`` is entered while it moves."""
     arm = load_arm(arm_file(contest.robot), contest.command)
     folder.mkdir(parents=True)
     session = Session(
@@ -92,14 +98,15 @@ def run_window(contest: Contest, folder: Path, number: int) -> Window:
         real_time_factor=contest.real_time_factor,
         settings={"period_s": 1.0 / contest.rate_hz},
     )
-    prepare(session)
+    prepared(session)
     before, began = stolen_s(), time.monotonic()
     with _hogs(contest.hogs), session.graph(load_graph(launch_file("graph.yaml"))) as graph:
         graph.start()
         session.await_log()
         scheduling = {name: node.scheduling for name, node in graph.nodes.items()}
         with TaskClient(graph, session.arm) as task:
-            task.run(do="reach", phase="rate", targets=_targets(arm, contest, number), window=WINDOW_S)
+            with beside(session):
+                task.run(do="reach", phase="rate", targets=_targets(arm, contest, number), window=WINDOW_S)
             task.run(do="hold")
         run_references(session, graph, contest.window_s, lambda _: None)
     stolen = (stolen_s() - before) / (len(os.sched_getaffinity(0)) * (time.monotonic() - began))

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mbrl_control.deployment.bundle import Origin, load_weights, write_bundle
 from mbrl_control.deployment.check import verify_bundle
-from mbrl_control.deployment.manifest import KStep, Manifest, Training
+from mbrl_control.deployment.manifest import Calibration, GateRecord, KStep, Manifest, Training
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.learning.fit_ensemble import FitSettings
-from mbrl_control.learning.judge import Score, gate
+from mbrl_control.learning.judge import Score, Verdict, gate
 from mbrl_control.learning.learn import Learned, Parent, Progress, learn
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.streams import Streams, read_streams
@@ -63,12 +64,13 @@ class RetrainResult:
     coverage_90: float
     epochs: int
     fit_seconds: float
+    gate: Verdict
 
 
 def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: None) -> RetrainResult:
     """Learn a new bundle from the logs and activate it; ``progress(stage, share done)``.
 
-    Raises LogError for an unusable log, TooLittleData, DataError, RetrainRefused with both scores,
+    Raises LogError for an unusable log, TooLittleData, DataError, RetrainRefused with the numbers,
     BundleError or ParityError when the bundle cannot be written.
     """
     progress("reading", 0.0)
@@ -79,13 +81,12 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     settings = config.fit or FitSettings.deployed(config.arm.interface)
     parent = _parent(registry, active, config.arm)
     learned = learn(streams, config.arm, config.seed, parent, settings, config.dt_ns, progress)
-    judged = learned.judged
-    gate(judged.candidate, judged.reference, judged.reference_id, judged.nll)
+    verdict = gate(learned.judged, np.random.default_rng(config.seed))
 
     progress("exporting", 0.0)
-    manifest = _store(config, registry, learned, streams[-1].payload_kg, active, extents)
+    manifest = _store(config, registry, learned, verdict, streams[-1].payload_kg, active, extents)
     registry.activate(manifest.version)
-    return _result(manifest, registry, learned)
+    return _result(manifest, registry, learned, verdict)
 
 
 def run_in_background() -> None:
@@ -139,12 +140,12 @@ def _parent(registry: Registry, active: Manifest | None, arm: Arm) -> Parent | N
     return Parent(active.model_id, load_weights(registry.path(active.version), arm), active.delay_s)
 
 
-def _result(manifest: Manifest, registry: Registry, learned: Learned) -> RetrainResult:
+def _result(manifest: Manifest, registry: Registry, learned: Learned, verdict: Verdict) -> RetrainResult:
     judged, fitted = learned.judged, learned.fitted
     return RetrainResult(
         manifest.model_id, registry.path(manifest.version), learned.delay_s, learned.rows, learned.blocks,
         judged.candidate, judged.reference, judged.reference_id, judged.nll, judged.coverage, fitted.epochs,
-        fitted.seconds,
+        fitted.seconds, verdict,
     )  # fmt: skip
 
 
@@ -152,12 +153,13 @@ def _store(
     config: RetrainConfig,
     registry: Registry,
     learned: Learned,
+    verdict: Verdict,
     payload_kg: float,
     active: Manifest | None,
     extents: tuple[tuple[Path, int], ...],
 ) -> Manifest:
     digests = tuple(_digest(path, size) for path, size in extents)
-    training = training_of(learned, payload_kg, digests, tuple(size for _, size in extents))
+    training = training_of(learned, verdict, payload_kg, digests, tuple(size for _, size in extents))
     parents = () if active is None else (active.model_id,)
     origin = Origin(config.created_ns, learned.delay_s, training, parents, config.git_sha, config.made_by)
     # Whoever plans with what only an extended bundle has goes on with it.
@@ -165,7 +167,11 @@ def _store(
 
 
 def training_of(
-    learned: Learned, payload_kg: float, log_sha256: tuple[str, ...] = (), log_bytes: tuple[int, ...] = ()
+    learned: Learned,
+    verdict: Verdict,
+    payload_kg: float,
+    log_sha256: tuple[str, ...] = (),
+    log_bytes: tuple[int, ...] = (),
 ) -> Training:
     """What a bundle says of its rows and scores; without logs where the rows were recorded otherwise."""
     return Training(
@@ -177,6 +183,8 @@ def training_of(
         coverage_90=learned.judged.coverage,
         k_step=tuple(KStep(**{name: getattr(e, name) for name in KStep.model_fields}) for e in learned.judged.errors),
         spread=learned.judged.spread,
+        calibration=tuple(Calibration(**asdict(each)) for each in learned.judged.calibration),
+        gate=GateRecord(**asdict(verdict)),
     )
 
 

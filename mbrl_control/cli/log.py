@@ -1,4 +1,4 @@
-"""`mbrl-control log`: what a log holds, a finished log from one that was cut off, tables of it, old ones removed."""
+"""`mbrl-control log`: what a log holds, a cut-off one finished, tables of it, played again, old ones removed."""
 
 from __future__ import annotations
 
@@ -87,6 +87,25 @@ def export(
         raise UserError(f"{out}: --out: exists already; name a new folder")
     for table in export_log(log, out, kind, topic or ()):
         typer.echo(f"{table.rows:>9}  {table.path}")
+
+
+@app.command()
+def play(
+    log: LogArgument,
+    rate: Annotated[float, typer.Option("--rate", help="Of the log's own rhythm.", min=0.01, max=100.0)] = 1.0,
+    start: Annotated[float, typer.Option("--start", help="s after the first message.", min=0.0)] = 0.0,
+    seconds: Annotated[float, typer.Option("--seconds", help="s of the log; 0: to its end.", min=0.0)] = 0.0,
+    topic: Annotated[list[str] | None, typer.Option("--topic", help="Only these; several allowed.")] = None,
+    prefix: Annotated[str, typer.Option("--prefix", help="Before every name, never empty.")] = "played",
+) -> None:
+    """Publish a log again in its own rhythm, as `/played/...`: never under its own names, which a controller may hear.
+
+    Example: mbrl-control log play out/demo/log --rate 0.5 --topic joint_states
+    """
+    from mbrl_control.cli.play import play as play_log
+    from mbrl_control.episode_log.playback import Playback
+
+    play_log(log, Playback(start, seconds, tuple(topic or ())), rate, prefix)
 
 
 @app.command()

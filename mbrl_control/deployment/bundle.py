@@ -189,6 +189,7 @@ def _card(arm: Arm, version: int, origin: Origin, parity: dict[str, float], prio
     lines.append(
         f"- {training.rows} rows; held-out NLL {training.holdout_nll:.3f}; 90 % covers {training.coverage_90:.3f}"
     )
+    lines += [*_gate_lines(training), *_calibration_lines(training)]
     if isinstance(prior, RigidBodyPrior):
         coulomb, viscous = (", ".join(f"{value:.3g}" for value in row.tolist()) for row in prior.friction)
         lines.append(f"- friction identified: Coulomb {coulomb} N m; viscous {viscous} N m s/rad")
@@ -200,3 +201,31 @@ def _card(arm: Arm, version: int, origin: Origin, parity: dict[str, float], prio
         values = (row.velocity, row.nominal_velocity, row.position, row.nominal_position)
         lines.append(f"| {row.steps} | " + " | ".join(f"{value:.2e}" for value in values) + " |")
     return "\n".join([*lines, ""])
+
+
+def _gate_lines(training: Training) -> list[str]:
+    gate = training.gate
+    if gate is None:
+        return []
+    lines = [
+        f"- gate: position after 0.3 s {gate.candidate:.3e} rad against {gate.reference:.3e} of {gate.reference_id}, "
+        f"mean of {gate.blocks} held-out blocks; difference {gate.difference:.3e}, {gate.confidence:.0%} bounds "
+        f"{gate.lower:.3e} and {gate.upper:.3e} ({gate.resamples} resamples), limit {gate.limit:.3e}"
+    ]
+    if gate.nll_difference is not None and gate.nll_upper is not None:
+        lines.append(f"- one-step NLL less the reference's: {gate.nll_difference:.3f}, bound {gate.nll_upper:.3f}")
+    for other in gate.others:
+        lines.append(
+            f"- older regime {other.regime}, {other.blocks} blocks: {other.candidate:.3e} rad against "
+            f"{other.reference:.3e}; reported, not decisive"
+        )
+    return lines
+
+
+def _calibration_lines(training: Training) -> list[str]:
+    return [
+        f"- spread at step {each.steps}: calibration error {each.ece:.3f} scaled, {each.ece_raw:.3f} as exported; "
+        f"{each.sharpness_ratio:.2f} of the best constant spread; factors {min(each.scale):.2f} to "
+        f"{max(each.scale):.2f} in the manifest, not applied in the graphs"
+        for each in training.calibration
+    ]

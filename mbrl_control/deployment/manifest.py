@@ -37,6 +37,65 @@ class Scaling(_Frozen):
     max_log_variance: tuple[FiniteFloat, ...]
 
 
+class Calibration(_Frozen):
+    """Factor on the total predicted std that fits it to held-out errors, and what it is worth where it was not fitted.
+
+    Not applied in the graphs, which state members' disagreement and noise apart: a reader multiplies.
+    """
+
+    steps: Positive
+    """Ahead, for which it holds."""
+    scale: tuple[Annotated[FiniteFloat, Field(gt=0.0)], ...]
+    """[3J] of q, dq, effort."""
+    ece: Annotated[FiniteFloat, Field(ge=0.0, le=1.0)]
+    """Mean distance between the share of truths below a predicted quantile and its level (arXiv:1807.00263)."""
+    ece_worst: Annotated[FiniteFloat, Field(ge=0.0, le=1.0)]
+    """Of the worst output."""
+    ece_raw: Annotated[FiniteFloat, Field(ge=0.0, le=1.0)]
+    """Without the scale."""
+    ece_constant: Annotated[FiniteFloat, Field(ge=0.0, le=1.0)]
+    """Of the best constant spread."""
+    nll: FiniteFloat
+    nll_raw: FiniteFloat
+    nll_constant: FiniteFloat
+    """Nats per row."""
+    sharpness_ratio: Annotated[FiniteFloat, Field(gt=0.0)]
+    """Mean std over that of the best constant spread."""
+
+
+class RegimeLosses(_Frozen):
+    """Losses on the held-out blocks of an older regime, for the record."""
+
+    regime: Annotated[int, Field(ge=0)]
+    """Its number in the logs that were read, oldest first."""
+    blocks: Positive
+    candidate: FiniteFloat
+    reference: FiniteFloat
+
+
+class GateRecord(_Frozen):
+    """The numbers with which this bundle replaced another: losses in rad, position after 15 steps open loop."""
+
+    reference_id: str
+    """Model id of the bundle that was active, or `nominal`."""
+    blocks: Positive
+    """Held out, of the newest regime, judged with both."""
+    candidate: FiniteFloat
+    reference: FiniteFloat
+    difference: FiniteFloat
+    lower: FiniteFloat
+    upper: FiniteFloat
+    """One-sided bounds of the difference by paired block bootstrap."""
+    limit: FiniteFloat
+    """That the upper bound stayed below."""
+    confidence: Annotated[FiniteFloat, Field(gt=0.0, lt=1.0)]
+    resamples: Annotated[int, Field(ge=1)]
+    nll_difference: FiniteFloat | None
+    nll_upper: FiniteFloat | None
+    """Nats per row of one step, not decisive; None against the nominal prior."""
+    others: tuple[RegimeLosses, ...]
+
+
 class Training(_Frozen):
     """Where the weights come from and how good they are on held-out rows."""
 
@@ -52,6 +111,9 @@ class Training(_Frozen):
     spread: tuple[Annotated[FiniteFloat, Field(ge=0.0)], ...] = ()
     """rad/s, epistemic spread after each of the first steps that `score.SPREAD_QUANTILE` of the held-out windows stay
     below: the range in which the errors above were measured. Empty in bundles from before it was stated."""
+    calibration: tuple[Calibration, ...] = ()
+    gate: GateRecord | None = None
+    """Empty and None in bundles from before they were stated."""
 
 
 class Manifest(_Frozen):

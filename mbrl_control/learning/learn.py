@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
-from mbrl_control.learning.judge import GATE_STEPS, Judged, Score, judge, score_of
+from mbrl_control.learning.judge import GATE_STEPS, Judged, Reference, judge, score_of
+from mbrl_control.learning.losses import LOSS_STEPS, losses_of
+from mbrl_control.learning.open_loop import whole_windows
 from mbrl_control.learning.regimes import regime_weights, thin_older_regimes
 from mbrl_control.learning.score import k_step_errors
-from mbrl_control.replay.blocks import newest_regime, require_blocks, split_blocks, thin_to_model_step
+from mbrl_control.replay.blocks import require_blocks, split_blocks, thin_to_model_step
 from mbrl_control.replay.carried_weight import on_command_side
 from mbrl_control.replay.delay import estimate_delay
 from mbrl_control.replay.effort_delay import estimate_effort_delay
@@ -79,8 +82,9 @@ def learn(
     )
 
     progress("judging", 0.0)
-    reference = None if parent is None else (parent.model_id, _parent_score(parent, streams, grid, arm))
-    judged = judge(fitted.ensemble, _judged_rows(rows, grid), reference)
+    newest, older = _held(rows, grid)
+    reference = None if parent is None else _reference(parent, streams, grid, arm)
+    judged = judge(fitted.ensemble, newest, older, reference)
     return Learned(fitted, delay_s, len(train), blocks, judged)
 
 
@@ -90,14 +94,27 @@ def _delay_s(streams: list[Streams], arm: Arm) -> float:
     return estimate_delay(streams).delay_s
 
 
-def _judged_rows(rows: Transitions, grid: Grid) -> Transitions:
-    """Held-out rows of the newest regime, one model step apart."""
-    chosen = split_blocks(rows, grid.stride_ns).held & newest_regime(rows)
-    return thin_to_model_step(select(rows, chosen), grid.stride_ns, grid.dt_ns)
+def _held(rows: Transitions, grid: Grid) -> tuple[Transitions, dict[int, Transitions]]:
+    """Held-out rows of the newest regime and of the older ones that can be judged, all one model step apart."""
+    held = split_blocks(rows, grid.stride_ns).held
+    older = {number: _of_regime(rows, held, number, grid) for number in np.unique(rows.session[held]).tolist()}
+    newest = int(rows.session.max())
+    usable = {
+        number: kept
+        for number, kept in older.items()
+        if number != newest and len(whole_windows(kept, np.arange(len(kept)), LOSS_STEPS))
+    }
+    return _of_regime(rows, held, newest, grid), usable
 
 
-def _parent_score(parent: Parent, streams: list[Streams], grid: Grid, arm: Arm) -> Score:
+def _of_regime(rows: Transitions, held: NDArray[np.bool_], number: int, grid: Grid) -> Transitions:
+    return thin_to_model_step(select(rows, held & (rows.session == number)), grid.stride_ns, grid.dt_ns)
+
+
+def _reference(parent: Parent, streams: list[Streams], grid: Grid, arm: Arm) -> Reference:
     """The parent on rows cut with ITS delay: judged as it runs."""
     own = Grid(parent.delay_s, grid.dt_ns, grid.history, grid.stride_ns)
-    held = _judged_rows(on_command_side(transitions_from_streams(streams, own), arm), own)
-    return score_of(k_step_errors(parent.ensemble, held, np.arange(len(held)), GATE_STEPS))
+    newest, older = _held(on_command_side(transitions_from_streams(streams, own), arm), own)
+    score = score_of(k_step_errors(parent.ensemble, newest, np.arange(len(newest)), GATE_STEPS))
+    others = {number: losses_of(parent.ensemble, rows) for number, rows in older.items()}
+    return Reference(parent.model_id, score, losses_of(parent.ensemble, newest), others)

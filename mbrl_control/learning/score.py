@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
-from mbrl_control.dynamics.prior import as_described, prior_step
-from mbrl_control.learning.errors import DataError
+from mbrl_control.dynamics.prior import Prior, as_described, prior_step
+from mbrl_control.learning.open_loop import no_window, open_loop, whole_windows
 from mbrl_control.signals import Array, Transitions
 
 _NINETY = 1.6448536269514722
@@ -39,8 +39,7 @@ SPREAD_QUANTILE = 0.99
 
 def coverage_90(ensemble: ProbabilisticEnsemble, transitions: Transitions, rows: NDArray[np.int64]) -> float:
     """Share of held-out numbers inside the central 90 % of the mixture's Gaussian; 0.9 is calibrated."""
-    with torch.inference_mode():
-        _, mean, variance = ensemble(*_inputs(ensemble, transitions, rows))
+    mean, variance = next(open_loop(ensemble, transitions, rows, 1))
     total = variance.mean(0) + mean.var(0, unbiased=False)
     fields = (transitions.next_position, transitions.next_velocity, transitions.next_effort)
     truth = torch.from_numpy(np.concatenate([field[rows] for field in fields], axis=1))
@@ -55,26 +54,34 @@ def k_step_errors(
     steps: tuple[int, ...] = (1, 5, 15),
 ) -> tuple[KStepError, ...]:
     """Errors from those of ``rows`` whose next max(steps) rows lie in one segment; DataError when there are none."""
-    longest = max(steps)
-    starts = _windows(transitions, rows, longest)
-    joints, described = ensemble.shape.joints, as_described(ensemble.prior)
-    state, _ = _inputs(ensemble, transitions, starts)
-    position, velocity = state[0, :, :joints].double(), state[0, :, joints : 2 * joints].double()
+    starts, joints = _windows(transitions, rows, max(steps)), ensemble.shape.joints
+    alone = prior_alone(ensemble.prior, transitions, starts, max(steps))
     errors = []
-    with torch.inference_mode():
-        for step in range(longest):
+    for step, (mean, _) in enumerate(open_loop(ensemble, transitions, starts, max(steps))):
+        if step + 1 in steps:
             now = starts + step
-            action = torch.from_numpy(transitions.action[now])
-            state, mean, _ = ensemble(state, action.float())
-            position, velocity = prior_step(described, position, velocity, action)
-            if step + 1 in steps:
-                predicted = mean.mean(0).numpy()
-                q, dq = predicted[:, :joints], predicted[:, joints : 2 * joints]
-                truth = (transitions.next_position[now], transitions.next_velocity[now])
-                q_error, dq_error = _rms(q - truth[0]), _rms(dq - truth[1])
-                nominal_q, nominal_dq = _rms(position.numpy() - truth[0]), _rms(velocity.numpy() - truth[1])
-                errors.append(KStepError(step + 1, q_error, dq_error, nominal_q, nominal_dq, len(starts)))
+            predicted = mean.mean(0).numpy()
+            q, dq = predicted[:, :joints], predicted[:, joints : 2 * joints]
+            truth = (transitions.next_position[now], transitions.next_velocity[now])
+            q_error, dq_error = _rms(q - truth[0]), _rms(dq - truth[1])
+            nominal_q, nominal_dq = _rms(alone[step][0] - truth[0]), _rms(alone[step][1] - truth[1])
+            errors.append(KStepError(step + 1, q_error, dq_error, nominal_q, nominal_dq, len(starts)))
     return tuple(errors)
+
+
+def prior_alone(
+    prior: Prior, transitions: Transitions, starts: NDArray[np.int64], steps: int
+) -> list[tuple[Array, Array]]:
+    """Position and velocity [W, J] after each of ``steps`` steps, by what the arm description says."""
+    described = as_described(prior)
+    position, velocity = torch.from_numpy(transitions.position[starts]), torch.from_numpy(transitions.velocity[starts])
+    found = []
+    with torch.inference_mode():
+        for step in range(steps):
+            action = torch.from_numpy(transitions.action[starts + step])
+            position, velocity = prior_step(described, position, velocity, action)
+            found.append((position.numpy(), velocity.numpy()))
+    return found
 
 
 def spread_range(
@@ -83,32 +90,19 @@ def spread_range(
     """rad/s, epistemic spread after 1 to ``steps`` steps that `SPREAD_QUANTILE` of the windows of `k_step_errors` stay
     below; as `rollout.onnx` has it: root mean over joints of the variance of the members' velocities."""
     starts, joints = _windows(transitions, rows, steps), ensemble.shape.joints
-    state, _ = _inputs(ensemble, transitions, starts)
     largest = []
-    with torch.inference_mode():
-        for step in range(steps):
-            state, mean, _ = ensemble(state, torch.from_numpy(transitions.action[starts + step]).float())
-            spread = mean[..., joints : 2 * joints].var(0, unbiased=False).mean(-1).sqrt()
-            largest.append(float(np.quantile(spread.numpy(), SPREAD_QUANTILE)))
+    for mean, _ in open_loop(ensemble, transitions, starts, steps):
+        spread = mean[..., joints : 2 * joints].var(0, unbiased=False).mean(-1).sqrt()
+        largest.append(float(np.quantile(spread.numpy(), SPREAD_QUANTILE)))
     return tuple(largest)
 
 
 def _windows(transitions: Transitions, rows: NDArray[np.int64], longest: int) -> NDArray[np.int64]:
-    """Those of ``rows`` whose next ``longest`` rows lie in one segment; DataError when there are none."""
-    starts: NDArray[np.int64] = rows[rows + longest <= len(transitions)]
-    starts = starts[transitions.segment[starts] == transitions.segment[starts + longest - 1]]
+    """See `whole_windows`; DataError when there are none."""
+    starts = whole_windows(transitions, rows, longest)
     if len(starts) == 0:
-        raise DataError(f"rows: no gapless run of {longest} rows to score; keep longer segments")
+        raise no_window(longest)
     return starts
-
-
-def _inputs(
-    ensemble: ProbabilisticEnsemble, transitions: Transitions, rows: NDArray[np.int64]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    history = transitions.history[rows].reshape(len(rows), -1)
-    state = np.concatenate([transitions.position[rows], transitions.velocity[rows], history], axis=1)
-    carried = torch.from_numpy(state).float().expand(ensemble.shape.members, -1, -1)
-    return carried, torch.from_numpy(transitions.action[rows]).float()
 
 
 def _rms(error: Array) -> float:

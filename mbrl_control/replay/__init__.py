@@ -1,1 +1,1 @@
-"""From logs to training rows: aligned transitions, delay estimate, held-out blocks."""
+"""From logs to training rows: aligned transitions, delay estimate, held-out blocks, replay buffers and their mix."""

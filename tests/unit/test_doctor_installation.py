@@ -152,15 +152,15 @@ class TestExtras:
     @pytest.mark.parametrize(
         ("source", "present", "levels"),
         [
-            (WHEELS, {"a", "b", "c", "d", "e"}, ["ok"] * 5),
-            (WHEELS, {"a", "c", "d", "e"}, ["ok", "info", "ok", "ok", "ok"]),
-            (WHEELS, set(), ["info", "info", "warn", "warn", "info"]),
-            (WHEELS, {"onnxruntime-gpu"}, ["ok", "info", "warn", "warn", "info"]),
-            (ROBOT, {"a"}, ["ok", "info", "ok", "ok", "info"]),
+            (WHEELS, {"a", "b", "c", "d", "e"}, ["ok"] * 7),
+            (WHEELS, {"a", "c", "d", "e"}, ["ok", "info", "ok", "ok", "ok", "ok", "ok"]),
+            (WHEELS, set(), ["info", "info", "ok", "ok", "warn", "warn", "info"]),
+            (WHEELS, {"onnxruntime-gpu"}, ["ok", "info", "ok", "ok", "warn", "warn", "info"]),
+            (ROBOT, {"a"}, ["ok", "info", "ok", "ok", "ok", "ok", "info"]),
         ],
     )
     def test_levels(self, source: RosSource, present: set[str], levels: list[str]) -> None:
-        wanted = {"cpu": ["a"], "gpu": ["b"], "ros": ["c"], "build": ["d"], "test": ["e"]}
+        wanted = {"cpu": ["a"], "gpu": ["b"], "data": [], "ray": [], "ros": ["c"], "build": ["d"], "test": ["e"]}
         checks = extras.extra_checks(wanted, source, lambda name: "1" if name in present else None)
         assert [check.level for check in checks] == levels
         for check, extra in zip(checks, wanted, strict=True):

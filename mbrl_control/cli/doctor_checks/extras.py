@@ -13,6 +13,8 @@ from mbrl_control.cli.doctor_checks.ros import SETUP, RosSource, installed_versi
 ADDS = {
     "cpu": "running models: planner, export, models verify",
     "gpu": "running models on an NVIDIA GPU; instead of `cpu`, never beside it",
+    "data": "recordings from elsewhere and tables of logs (log export --format parquet)",
+    "ray": "learning on several machines",
     "ros": "the nodes (up, demo), where no ROS 2 is installed",
     "build": "building the messages (make setup)",
     "test": "make test",

@@ -38,6 +38,8 @@ LIBRARY = {
     "onnx": Package("onnx", "export of a retrained model", needed_by_a_robot=False, shown=True),
     "mujoco": Package("mujoco", "demo and up in simulation", needed_by_a_robot=False, shown=True),
     "pybullet": Package("pybullet", "the PyBullet simulator", needed_by_a_robot=False, shown=True),
+    "cryptography": Package("cryptography", "signatures of bundles", needed_by_a_robot=False),
+    "tensorboard": Package("tensorboard", "curves of a fit", needed_by_a_robot=False),
     "mcap": Package("mcap", "the log", shown=True),
     "lz4": Package("lz4.frame", "compressed logs"),
     "matplotlib": Package("matplotlib", "plots of a report", needed_by_a_robot=False),

@@ -1,0 +1,229 @@
+"""Whether the learned spread is as wide as the errors, and whether it, or the innovation, tells what the model lacks.
+
+Everything in virtual time: one session to learn from, a second to fit the spread's scale on, a third that both are
+judged on; then sessions of the same excitation of an arm with +2 kg, with twice the friction, in the other simulator,
+in a wider box, and one more of the unchanged arm as the null.
+
+    ece_1, ece_15        calibration error of the scaled spread, mean over outputs (`learning.calibration`)
+    sharpness_ratio      mean std after 15 steps over that of the best constant spread
+    auroc_region         members' disagreement about a row's pose at rest: rows with some joint 0.3-0.6 rad outside the
+                         excited range against another session's inside; beside it the disagreement as the arm moves, of
+                         all outputs and of the velocities alone as the deployed graph states it, and inside to inside
+    auroc_payload, auroc_friction   innovation in windows of 1 s of motion, 15 steps ahead; beside them other windows,
+                         horizons and quantities, disagreement in the innovation's place, and null against null
+
+Example: `mbrl-control bench calibration --seconds 240`. Ends with one line of JSON; some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.calibration_plot import plot_reliability
+from benchmarks.calibration_sessions import (
+    FRICTION_FACTOR,
+    HORIZONS,
+    OUTSIDE_RAD,
+    PAYLOAD_KG,
+    Bench,
+    Plant,
+    Session,
+    outside,
+)
+from mbrl_control.cli.locations import arm_file
+from mbrl_control.learning.calibration import CALIBRATED_STEPS, Errors, fit_scale, judged
+from mbrl_control.learning.detection import WINDOWS_NS, auroc, innovation, unfamiliar_pose, unfamiliarity, windowed
+from mbrl_control.learning.learn import Learned
+from mbrl_control.learning.score import k_step_errors
+from mbrl_control.signals import Array, CommandInterface
+from sim.engines import Simulator
+
+AT_MOST = {"ece_1": 0.03, "ece_15": 0.05, "sharpness_ratio": 1.2}
+AT_LEAST = {"auroc_region": 0.95, "auroc_payload": 0.95, "auroc_friction": 0.9}
+PLANTS = {
+    "fit": Plant(),
+    "judge": Plant(),
+    "null": Plant(),
+    "payload": Plant(payload_kg=PAYLOAD_KG),
+    "friction": Plant(friction=FRICTION_FACTOR),
+    "other_simulator": Plant(simulator=Simulator.PYBULLET),
+    "region": Plant(wider_rad=OUTSIDE_RAD[1]),
+}
+"""Sessions beside the one that is learned from, each with a seed of its own."""
+DT_NS = 20_000_000
+HEADLINE_NS, HEADLINE_STEPS = 1_000_000_000, 15
+MOVES = 0.05
+"""rad/s, RMS over joints and a window, from which the window counts as motion."""
+GROWTH = (1, 2, 5, 10, 15)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arm", type=Path, default=arm_file("panda"))
+    parser.add_argument(
+        "--command", type=CommandInterface, default=CommandInterface.VELOCITY, help="velocity or effort"
+    )
+    parser.add_argument("--seconds", type=float, default=240.0, help="of each session")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("out/calibration"), help="folder of the diagrams")
+    options = parser.parse_args()
+    began = time.perf_counter()
+    bench = Bench(options.arm, options.command, options.seconds)
+    learned, excited, sessions = _sessions(bench, options.seed)
+    figures = measure(learned, excited, sessions)
+    options.out.mkdir(parents=True, exist_ok=True)
+    picture = options.out / "reliability.png"
+    plot_reliability({steps: _spreads(sessions, steps) for steps in CALIBRATED_STEPS}, picture)
+    print(json.dumps(figures | {"plots": [str(picture)], "wall_s": round(time.perf_counter() - began, 1)}))
+
+
+def measure(learned: Learned, excited: Array, sessions: dict[str, Session]) -> dict[str, Any]:
+    """JSON-ready; positions [N, J] ``excited`` in the session that was learned from."""
+    judge = sessions["judge"]
+    calibrated = {
+        steps: judged(steps, Errors.of(sessions["fit"].ahead[steps]), Errors.of(judge.ahead[steps]))
+        for steps in CALIBRATED_STEPS
+    }
+    region = region_figures(learned, excited, sessions)
+    changes = change_figures(learned, sessions)
+    figures = {
+        "ece_1": calibrated[1].ece,
+        "ece_15": calibrated[15].ece,
+        "sharpness_ratio": calibrated[15].sharpness_ratio,
+        "auroc_region": region["at_rest"],
+        "auroc_payload": _headline(changes, "payload"),
+        "auroc_friction": _headline(changes, "friction"),
+        "auroc_other_simulator": _headline(changes, "other_simulator"),
+        "auroc_null": _headline(changes, "null"),
+    }
+    every = np.arange(len(judge.rows))
+    errors = k_step_errors(learned.fitted.ensemble, judge.rows, every, GROWTH)
+    return {
+        **{name: round(value, 4) for name, value in figures.items()},
+        "targets": {"at_most": AT_MOST, "at_least": AT_LEAST},
+        "misses": misses(figures),
+        "calibration": {
+            steps: {name: value for name, value in asdict(each).items() if name != "scale"}
+            for steps, each in calibrated.items()
+        },
+        "scale_range": {steps: [min(each.scale), max(each.scale)] for steps, each in calibrated.items()},
+        "growth": [asdict(each) for each in errors],
+        "region": region,
+        "changes": changes,
+    }
+
+
+def misses(figures: dict[str, float]) -> list[str]:
+    """What is beyond its bound, or is no number."""
+    above = [
+        f"{name} {figures[name]:.4g} above {limit}" for name, limit in AT_MOST.items() if not figures[name] <= limit
+    ]
+    below = [
+        f"{name} {figures[name]:.4g} below {least}" for name, least in AT_LEAST.items() if not figures[name] >= least
+    ]
+    return above + below
+
+
+def region_figures(learned: Learned, excited: Array, sessions: dict[str, Session]) -> dict[str, float]:
+    """AUROC of rows outside the excited range against another session's inside it, and how many there are."""
+    ensemble, units = learned.fitted.ensemble, _units(learned)
+    chosen = {name: outside(sessions[name].rows.position, excited) == 0.0 for name in ("judge", "null")}
+    beyond = outside(sessions["region"].rows.position, excited)
+    chosen["region"] = (beyond >= OUTSIDE_RAD[0]) & (beyond <= OUTSIDE_RAD[1])
+    scores: dict[str, dict[str, Array]] = {}
+    for name, rows in chosen.items():
+        session, one = sessions[name], sessions[name].ahead[1]
+        scores[name] = {"at_rest": unfamiliar_pose(ensemble, session.rows.position[rows], units["all_outputs"])}
+        for kind, unit in units.items():
+            scores[name][f"moving_{kind}"] = unfamiliarity(one, unit)[rows[one.starts]]
+    found = {kind: round(auroc(null, scores["region"][kind]), 4) for kind, null in scores["judge"].items()}
+    null = {f"null_{kind}": round(auroc(each, scores["null"][kind]), 4) for kind, each in scores["judge"].items()}
+    counts = {"rows_outside": float(chosen["region"].sum()), "rows_inside": float(chosen["judge"].sum())}
+    return found | null | counts
+
+
+def change_figures(learned: Learned, sessions: dict[str, Session]) -> dict[str, dict[str, float]]:
+    """By session, AUROC of its windows against those of the judging session, by horizon, window and score."""
+    unit = _units(learned)["all_outputs"]
+    scales = {steps: fit_scale(Errors.of(sessions["fit"].ahead[steps])) for steps in HORIZONS}
+    found: dict[str, dict[str, float]] = {}
+    for name in ("null", "payload", "friction", "other_simulator"):
+        found[name] = {}
+        for steps in HORIZONS:
+            for window_ns in WINDOWS_NS:
+                null, changed = (
+                    window_scores(sessions[each], steps, scales[steps], unit, window_ns) for each in ("judge", name)
+                )
+                for score, values in changed.items():
+                    found[name][_key(steps, window_ns, score)] = round(auroc(null[score], values), 4)
+    return found
+
+
+def window_scores(session: Session, steps: int, scale: Array, unit: Array, window_ns: int) -> dict[str, Array]:
+    """[n] of each score, of the windows of motion."""
+    ahead, rows = session.ahead[steps], session.rows
+    speed = np.mean(rows.velocity[ahead.starts] ** 2, axis=1)
+    columns = [innovation(ahead, scale), unfamiliarity(ahead, unit)[:, None], speed[:, None]]
+    found = windowed(rows.stamp_ns[ahead.starts], np.concatenate(columns, axis=1), window_ns, DT_NS)
+    position, velocity, effort, disagreement, squared = found.mean[np.sqrt(found.mean[:, -1]) > MOVES].T
+    return {
+        "innovation": position + velocity + effort,
+        "position": position,
+        "velocity": velocity,
+        "effort": effort,
+        "disagreement": disagreement,
+        "speed": squared,
+    }
+
+
+def _key(steps: int, window_ns: int, score: str) -> str:
+    return f"{score}_{steps}_steps_{window_ns / 1e9:g}_s"
+
+
+def _headline(changes: dict[str, dict[str, float]], name: str) -> float:
+    return changes[name][_key(HEADLINE_STEPS, HEADLINE_NS, "innovation")]
+
+
+def _units(learned: Learned) -> dict[str, Array]:
+    """Of all outputs; and as the deployed graph has it, the joints' velocities alone."""
+    ensemble = learned.fitted.ensemble
+    unit = ensemble.target_std.double().numpy()
+    joints = ensemble.shape.joints
+    alone = np.full(3 * joints, np.inf)
+    alone[joints : 2 * joints] = 1.0
+    return {"all_outputs": unit, "velocity_alone": alone}
+
+
+def _spreads(sessions: dict[str, Session], steps: int) -> dict[str, Errors]:
+    fit, judge = (Errors.of(sessions[name].ahead[steps]) for name in ("fit", "judge"))
+    constant = judge.constant().scaled(fit_scale(fit.constant()))
+    return {"as predicted": judge, "scaled": judge.scaled(fit_scale(fit)), "best constant": constant}
+
+
+def _sessions(bench: Bench, seed: int) -> tuple[Learned, Array, dict[str, Session]]:
+    began = time.perf_counter()
+
+    def said(text: str) -> None:
+        print(f"{time.perf_counter() - began:4.0f} s: {text}", file=sys.stderr, flush=True)
+
+    said("the session that is learned from")
+    streams = bench.streams(Plant(), seed)
+    learned = bench.learned(streams, seed)
+    sessions = {}
+    for number, (name, plant) in enumerate(PLANTS.items(), start=1):
+        said(name)
+        rows = bench.rows(bench.streams(plant, seed + 100 * number), learned.delay_s)
+        sessions[name] = Session.of(learned.fitted.ensemble, rows)
+    return learned, bench.rows(streams, learned.delay_s).position, sessions
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Sessions of `bench calibration`: one arm's excitation, in virtual time, of plants that differ in one thing each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.lockstep import Lockstep, excite
+from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
+from mbrl_control.learning.fit_ensemble import FitSettings
+from mbrl_control.learning.learn import Learned, learn
+from mbrl_control.learning.open_loop import Predicted, predictions
+from mbrl_control.planning.excitation import ExcitationConfig
+from mbrl_control.replay.blocks import thin_to_model_step
+from mbrl_control.replay.carried_weight import on_command_side
+from mbrl_control.replay.streams import Streams
+from mbrl_control.replay.transitions import Grid, history_of, transitions_from_streams
+from mbrl_control.robot import Arm, load_arm
+from mbrl_control.signals import Array, CommandInterface, Transitions
+from sim.engines import Simulator
+from sim.randomization import SimParameters
+
+PAYLOAD_KG, FRICTION_FACTOR = 2.0, 2.0
+OUTSIDE_RAD = (0.3, 0.6)
+"""Of a state that counts as outside: as far beyond the excited range some joint is, and none is farther."""
+_STOP_RAD = 0.05
+"""Wide sessions stay so far from the position limits."""
+HORIZONS = (1, 5, 15)
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """What a session's arm is, beside the described one."""
+
+    simulator: Simulator = Simulator.MUJOCO
+    payload_kg: float = 0.0
+    friction: float = 1.0
+    wider_rad: float = 0.0
+    """Of the box that the excitation works in; the arm is the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The same for all sessions."""
+
+    arm_path: Path
+    interface: CommandInterface
+    seconds: float
+
+    @property
+    def arm(self) -> Arm:
+        return load_arm(self.arm_path, self.interface)
+
+    def streams(self, plant: Plant, seed: int) -> Streams:
+        """One session; ``seed`` of its motion and of its noise."""
+        arm = self.arm
+        described = SimParameters.nominal(arm)
+        parameters = replace(
+            described,
+            friction_coulomb=described.friction_coulomb * plant.friction,
+            friction_viscous=described.friction_viscous * plant.friction,
+        )
+        lockstep = Lockstep(self.arm_path, seed, plant.simulator, self.interface, parameters)
+        if plant.payload_kg:
+            lockstep.attach_payload(plant.payload_kg)
+        lockstep.arm = replace(
+            arm,
+            box_lower=np.maximum(arm.box_lower - plant.wider_rad, arm.lower + _STOP_RAD),
+            box_upper=np.minimum(arm.box_upper + plant.wider_rad, arm.upper - _STOP_RAD),
+        )
+        excite(lockstep, self.seconds, ExcitationConfig(), seed)
+        return lockstep.streams()
+
+    def learned(self, streams: Streams, seed: int) -> Learned:
+        """As a first retraining does it."""
+        settings = replace(FitSettings.deployed(self.interface), max_seconds=math.inf)
+        return learn([streams], self.arm, seed, None, settings)
+
+    def rows(self, streams: Streams, delay_s: float) -> Transitions:
+        """All rows of a session, one model step apart."""
+        grid = Grid(delay_s, history=history_of(self.arm))
+        rows = on_command_side(transitions_from_streams([streams], grid), self.arm)
+        return thin_to_model_step(rows, grid.stride_ns, grid.dt_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Rows of one session and what the model says of them."""
+
+    rows: Transitions
+    ahead: dict[int, Predicted]
+    """By steps."""
+
+    @staticmethod
+    def of(ensemble: ProbabilisticEnsemble, rows: Transitions) -> Session:
+        return Session(rows, {each.steps: each for each in predictions(ensemble, rows, HORIZONS)})
+
+
+def outside(position: Array, excited: Array) -> Array:
+    """[N] rad, how far the joint that is farthest out of the ``excited`` range lies beyond it; 0 inside."""
+    beyond = np.maximum(excited.min(axis=0) - position, position - excited.max(axis=0))
+    return np.maximum(beyond.max(axis=1), 0.0)

@@ -1,0 +1,82 @@
+"""`bench swap`: activations by turns, and what becomes a miss."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.rate_window import Window
+from benchmarks.swap import Swapped, activate_by_turns, figures
+
+NONE = {"position": 0, "velocity": 0, "acceleration": 0, "jerk": 0}
+
+
+class Activations:
+    """A registry of three versions, of which the first was deleted while active."""
+
+    def __init__(self) -> None:
+        self.current = 1
+
+    def versions(self) -> tuple[int, ...]:
+        return (2, 5)
+
+    def active(self) -> int:
+        return self.current
+
+    def activate(self, version: int) -> None:
+        self.current = version
+
+
+def test_versions_are_activated_by_turns_as_often_as_asked() -> None:
+    done: list[int] = []
+    activate_by_turns(Activations(), 5, 0.0, threading.Event(), done)
+    assert done == [2, 5, 2, 5, 2]
+
+
+def test_the_end_of_the_motion_ends_the_activations() -> None:
+    ended = threading.Event()
+    ended.set()
+    done: list[int] = []
+    activate_by_turns(Activations(), 5, 3600.0, ended, done)
+    assert done == []
+
+
+def window(late: int = 0) -> Window:
+    reference = {"late": 0, "cycles": 3000, "jitter_ms": {"p99": 0.1, "max": 0.2}}
+    one = np.ones(10)
+    return Window(
+        scheduling={},
+        rates=(50.0, 200.0),
+        planner=(late, 3000),
+        guard=(0, 12000),
+        references={"planner": reference, "guard": {**reference, "cycles": 12000}},
+        jitter_ms={"planner": one, "guard": one},
+        latency_ms=one,
+        cycle_ms=one,
+        iterations=Counter({3: 3000}),
+        outcomes=Counter({"OPTIMIZED": 3000}),
+        stops=0,
+        stolen=0.0,
+    )
+
+
+def test_a_clean_run_has_no_miss_and_every_fault_is_one() -> None:
+    clean = Swapped(window(), 100, 100, NONE)
+    assert figures([clean], [clean])["misses"] == []
+    superseded = figures([replace(clean, swaps=97)], [clean])
+    assert superseded["not_swapped"] == 3
+    assert superseded["misses"] == ["not_swapped 3 above 0"]
+    assert figures([replace(clean, limits={**NONE, "jerk": 2})], [clean])["misses"] == ["limit_violations 2 above 0"]
+    late = figures([replace(clean, window=window(late=9))], [clean])
+    assert late["excess_late"] > 0
+    assert any("excess_late" in miss for miss in late["misses"])
+
+
+def test_what_the_run_without_swaps_does_is_beside_it_and_no_miss() -> None:
+    clean = Swapped(window(), 100, 100, NONE)
+    found = figures([clean], [replace(clean, activations=0, swaps=0, window=window(late=9))])
+    assert found["late_raw_still"] == 9
+    assert found["misses"] == []
