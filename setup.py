@@ -70,7 +70,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=[NAME, f"{NAME}.*", "sim", "sim.*"]),
-    package_data={"sim": ["robots/*"]},
+    package_data={"sim": ["robots/*"], NAME: ["deployment/shipped.json"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

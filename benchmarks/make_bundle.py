@@ -23,8 +23,11 @@ from benchmarks.lockstep import Lockstep, excite
 from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.cli.provenance import source_commit
 from mbrl_control.deployment.bundle import Origin
+from mbrl_control.deployment.lifecycle import promote
 from mbrl_control.deployment.manifest import Manifest
+from mbrl_control.deployment.pins import pin
 from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.signing import SIGNATURE
 from mbrl_control.learning.fit_ensemble import FitSettings
 from mbrl_control.learning.judge import gate
 from mbrl_control.learning.learn import learn
@@ -51,7 +54,12 @@ def main() -> None:
         manifest = _make(options, arm, Registry(Path(folder), arm.model_name))
         place = options.models / arm.model_name
         shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(Path(folder) / arm.model_name, place)
+        # What is shipped is pinned by the package; its maker's signature would count nowhere else.
+        shipped = options.models == shipped_models()
+        left_out = shutil.ignore_patterns(SIGNATURE) if shipped else None
+        shutil.copytree(Path(folder) / arm.model_name, place, ignore=left_out)
+        if shipped:
+            pin(options.models)
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     facts = {"model_id": manifest.model_id, "delay_ms": round(manifest.delay_s * 1e3, 1), "bytes": size}
     print(json.dumps(facts | {"wall_s": round(time.monotonic() - began, 1)}))
@@ -69,7 +77,7 @@ def _make(options: argparse.Namespace, arm: Arm, registry: Registry) -> Manifest
     training = training_of(learned, verdict, payload_kg=0.0)
     origin = Origin(time.time_ns(), learned.delay_s, training, git_sha=source_commit(), made_by=made_by)
     manifest = store(learned, arm, registry, origin)
-    registry.activate(manifest.version)
+    promote(registry, manifest.version, arm)
     return manifest
 
 

@@ -1,4 +1,4 @@
-"""log -> transitions -> split -> fit -> gate -> bundle -> activated: one retraining, start to end."""
+"""log -> transitions -> split -> fit -> gate -> signed bundle -> trial -> activated: one retraining, start to end."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import torch
 
 from mbrl_control.deployment.bundle import Origin, load_weights, write_bundle
 from mbrl_control.deployment.check import verify_bundle
+from mbrl_control.deployment.keys import Keys
+from mbrl_control.deployment.lifecycle import promote
 from mbrl_control.deployment.manifest import Calibration, GateRecord, KStep, Manifest, Training
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.errors import LogError
@@ -71,8 +73,9 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     """Learn a new bundle from the logs and activate it; ``progress(stage, share done)``.
 
     Raises LogError for an unusable log, TooLittleData, DataError, RetrainRefused with the numbers,
-    BundleError or ParityError when the bundle cannot be written.
+    BundleError or ParityError when the bundle cannot be written, signed or opened.
     """
+    Keys().own()  # one that cannot sign is said now, not after minutes of learning
     progress("reading", 0.0)
     streams = _read(config)
     extents = _extents(config)
@@ -85,7 +88,8 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
 
     progress("exporting", 0.0)
     manifest = _store(config, registry, learned, verdict, streams[-1].payload_kg, active, extents)
-    registry.activate(manifest.version)
+    progress("trying", 0.0)
+    promote(registry, manifest.version, config.arm)
     return _result(manifest, registry, learned, verdict)
 
 

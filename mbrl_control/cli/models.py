@@ -1,4 +1,4 @@
-"""`mbrl-control models`: the bundles of a registry: list, show, verify, roll back, and the prior to start from."""
+"""`mbrl-control models`: the bundles of a registry, from the prior to start from to the one that is active."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mbrl_control.cli import model_keys
 from mbrl_control.command_interface import CommandInterface
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ app = typer.Typer(
     help="Model bundles. Example: mbrl-control models list --robot panda --registry models", no_args_is_help=True
 )
 
+app.add_typer(model_keys.app, name="keys")
+
 RobotOption = Annotated[str, typer.Option("--robot", help="Name of a shipped arm, or a YAML file.")]
 CommandOption = Annotated[CommandInterface, typer.Option("--command", help="What the model commands.")]
 RegistryOption = Annotated[Path, typer.Option("--registry", help="Folder that holds <robot>/<version>/.")]
@@ -27,7 +30,9 @@ MODELS = Path("models")
 
 @app.command("list")
 def list_versions(
-    robot: RobotOption = "panda",
+    robot: app.add_typer(model_keys.app, name="keys")
+
+RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
@@ -50,7 +55,9 @@ def list_versions(
 @app.command()
 def show(
     version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
-    robot: RobotOption = "panda",
+    robot: app.add_typer(model_keys.app, name="keys")
+
+RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
@@ -68,29 +75,78 @@ def show(
 @app.command()
 def verify(
     version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
-    robot: RobotOption = "panda",
+    robot: app.add_typer(model_keys.app, name="keys")
+
+RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
-    """Check hashes, sizes, names and shapes, then run every graph against its golden case.
+    """Check signature, hashes, sizes and names, then let a child process run every graph against its golden case.
 
     Example: mbrl-control models verify 2 --robot panda --registry out/demo/registry
     """
     from mbrl_control.deployment.check import read_bundle
-    from mbrl_control.deployment.evaluator import DeployedModel, Opening
+    from mbrl_control.deployment.trial import try_bundle
 
     bundles = _registry(registry, robot, command)
     bundle = read_bundle(bundles.path(_chosen(bundles, version)), _arm(robot, command))
-    DeployedModel(bundle)
-    if bundle.manifest.extended:
-        DeployedModel(bundle, Opening(derivatives=True))
-    typer.echo(f"{bundle.path}: ok, {bundle.manifest.model_id}, manifest {bundle.manifest_sha256[:12]}")
+    tried = try_bundle(bundle)
+    typer.echo(
+        f"{bundle.path}: ok, {bundle.manifest.model_id}, manifest {bundle.manifest_sha256[:12]}, "
+        f"signed by {bundle.signer[:16]}; trial: {tried.cpu_s:.1f} s of processor time, {tried.memory_mib:.0f} MiB"
+    )
+
+
+@app.command()
+def promote(
+    version: Annotated[int, typer.Argument(help="Version to make active.")],
+    robot: app.add_typer(model_keys.app, name="keys")
+
+RobotOption = "panda",
+    command: CommandOption = CommandInterface.VELOCITY,
+    registry: RegistryOption = MODELS,
+) -> None:
+    """Verify a bundle, let it pass its trial, and make it active; a running graph follows at its next cycle.
+
+    No gate is asked: that is `retrain`'s, and its numbers are in the bundle's card. Refused: what is active stays so.
+
+    Example: mbrl-control models promote 3 --robot panda --registry out/models
+    """
+    from mbrl_control.deployment import lifecycle
+
+    bundles = _registry(registry, robot, command)
+    lifecycle.promote(bundles, version, _arm(robot, command))
+    _say_active(bundles, version)
+
+
+@app.command()
+def sign(
+    version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
+    robot: app.add_typer(model_keys.app, name="keys")
+
+RobotOption = "panda",
+    command: CommandOption = CommandInterface.VELOCITY,
+    registry: RegistryOption = MODELS,
+) -> None:
+    """Vouch for a bundle from elsewhere, or from before bundles were signed, by your own key; checked and tried first.
+
+    Example: mbrl-control models sign 3 --robot panda --registry out/models
+    """
+    from mbrl_control.deployment.lifecycle import sign_bundle
+
+    bundles = _registry(registry, robot, command)
+    bundle = sign_bundle(bundles, _chosen(bundles, version), _arm(robot, command))
+    typer.echo(json.dumps({"model_id": bundle.manifest.model_id, "key_id": bundle.signer, "path": str(bundle.path)}))
 
 
 @app.command()
 def rollback(
-    version: Annotated[int | None, typer.Argument(help="Version; the one active before when left out.")] = None,
-    robot: RobotOption = "panda",
+    version: Annotated[
+        int | None, typer.Argument(help="Version, tried again as by `promote`; the one active before when left out.")
+    ] = None,
+    robot: app.add_typer(model_keys.app, name="keys")
+
+RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
@@ -98,21 +154,22 @@ def rollback(
 
     Example: mbrl-control models rollback 1 --robot panda --registry out/demo/registry
     """
-    from mbrl_control.deployment.check import verify_bundle
+    from mbrl_control.deployment import lifecycle
 
-    bundles = _registry(registry, robot, command)
-    verify_bundle(bundles.path(bundles.before() if version is None else version), _arm(robot, command))
+    bundles, arm = _registry(registry, robot, command), _arm(robot, command)
     if version is None:
-        version = bundles.rollback()
+        version = lifecycle.roll_back(bundles, arm)
     else:
-        bundles.activate(version)
-    typer.echo(json.dumps({"model_id": f"{bundles.robot}/{version}", "active": version}))
+        lifecycle.promote(bundles, version, arm)
+    _say_active(bundles, version)
 
 
 @app.command()
 def extend(
     version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
-    robot: RobotOption = "panda",
+    robot: app.add_typer(model_keys.app, name="keys")
+
+RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
@@ -125,6 +182,7 @@ def extend(
     from mbrl_control.cli.provenance import source_commit
     from mbrl_control.deployment.bundle import extend_bundle
     from mbrl_control.deployment.check import read_bundle
+    from mbrl_control.deployment.lifecycle import promote
 
     bundles, arm = _registry(registry, robot, command), _arm(robot, command)
     source = _chosen(bundles, version)
@@ -133,13 +191,15 @@ def extend(
         typer.echo("its training measured no spread: the planner's `trust` will need a retrained model", err=True)
     path = extend_bundle(arm, bundles, source, time.time_ns(), source_commit())
     made = int(path.name)
-    bundles.activate(made)
+    promote(bundles, made, arm)
     typer.echo(json.dumps({"model_id": f"{bundles.robot}/{made}", "path": str(path)}))
 
 
 @app.command()
 def prior(
-    robot: RobotOption = "panda",
+    robot: app.add_typer(model_keys.app, name="keys")
+
+RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
@@ -148,6 +208,7 @@ def prior(
     Example: mbrl-control models prior --robot panda --registry out/models
     """
     from mbrl_control.deployment.bundle import prior_bundle
+    from mbrl_control.deployment.lifecycle import promote
     from mbrl_control.deployment.registry import Registry
     from mbrl_control.replay.transitions import Grid, history_of
 
@@ -157,8 +218,12 @@ def prior(
     grid = Grid(delay_s=arm.command_delay_s)
     path = prior_bundle(arm, bundles, grid.dt_ns * 1e-9, grid.delay_s, history_of(arm), time.time_ns())
     version = int(path.name)
-    bundles.activate(version)
+    promote(bundles, version, arm)
     typer.echo(json.dumps({"model_id": f"{arm.model_name}/{version}", "path": str(path)}))
+
+
+def _say_active(bundles: Registry, version: int) -> None:
+    typer.echo(json.dumps({"model_id": f"{bundles.robot}/{version}", "active": version}))
 
 
 def _arm(robot: str, command: CommandInterface) -> Arm:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from mbrl_control.cli.locations import shipped_models
 from mbrl_control.cli.session import Session, run_verb
-from mbrl_control.deployment.check import MANIFEST, read_bundle, verify_bundle
+from mbrl_control.deployment.check import MANIFEST, read_bundle
 from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.evaluator import OnnxEvaluator, OnnxStepModel
 from mbrl_control.deployment.files import write_folder
 from mbrl_control.deployment.manifest import Manifest
 from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.trial import try_bundle
 from mbrl_control.robot import Arm, load_arm
 
 
@@ -48,9 +48,7 @@ def copy_shipped(models: Path, arm: Arm, own: Registry) -> Manifest:
     # An installation may consist of links (colcon's --symlink-install), which a bundle itself may not.
     folder = (shipped.path(version) / MANIFEST).resolve().parent
     bundle = read_bundle(folder, arm)
-    OnnxEvaluator(bundle)
-    OnnxStepModel(bundle)
-    write_folder(own.path(version), {**bundle.content, MANIFEST: (folder / MANIFEST).read_bytes()})
-    manifest = verify_bundle(own.path(version), arm)
+    try_bundle(bundle)
+    write_folder(own.path(version), bundle.content)
     own.activate(version)
-    return manifest
+    return bundle.manifest

@@ -17,11 +17,13 @@ from mbrl_control.deployment.check import CARD, GOLDEN, MANIFEST, WEIGHTS, golde
 from mbrl_control.deployment.exports import export_bare, export_further
 from mbrl_control.deployment.files import write_folder
 from mbrl_control.deployment.geometry import geometry_sha256
+from mbrl_control.deployment.keys import Keys
 from mbrl_control.deployment.manifest import Manifest, Scaling, Training
 from mbrl_control.deployment.parity import Exported, check_parity, rollout_cases
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
 from mbrl_control.deployment.session import Float32
+from mbrl_control.deployment.signing import SIGNATURE, sign
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.prior import Prior, prior_of
@@ -58,11 +60,12 @@ def write_bundle(
     graph: GraphShape | None = None,
     extended: bool = False,
 ) -> tuple[Path, dict[str, float]]:
-    """Export, check and store a new version (not activated); ParityError when the graphs differ from torch.
+    """Export, check, sign and store a new version (not activated); ParityError when the graphs differ from torch.
 
     ``extended``: with the graphs for trust, particles, obstacles and derivatives, which take minutes.
     """
-    graph = graph or GraphShape.deployed(arm.interface)
+    graph, keys = graph or GraphShape.deployed(arm.interface), Keys()
+    keys.own()  # one that cannot be used is said now, not after minutes of exporting
     with torch.no_grad():
         rollout = RolloutGraph(ensemble, arm, graph).eval()
         exported = export_bare(ensemble, rollout)
@@ -77,6 +80,7 @@ def write_bundle(
     content[CARD] = _card(arm, version, origin, parity, ensemble.prior).encode()
     manifest = _manifest(ensemble, arm, version, origin, graph, content, extended)
     content[MANIFEST] = manifest.model_dump_json(indent=1).encode()
+    content[SIGNATURE] = sign(content[MANIFEST], keys, registry.models)
     write_folder(registry.path(version), content)
     return registry.path(version), parity
 
