@@ -30,9 +30,7 @@ MODELS = Path("models")
 
 @app.command("list")
 def list_versions(
-    robot: app.add_typer(model_keys.app, name="keys")
-
-RobotOption = "panda",
+    robot: RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
@@ -55,9 +53,7 @@ RobotOption = "panda",
 @app.command()
 def show(
     version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
-    robot: app.add_typer(model_keys.app, name="keys")
-
-RobotOption = "panda",
+    robot: RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
@@ -75,9 +71,7 @@ RobotOption = "panda",
 @app.command()
 def verify(
     version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
-    robot: app.add_typer(model_keys.app, name="keys")
-
-RobotOption = "panda",
+    robot: RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
@@ -100,9 +94,7 @@ RobotOption = "panda",
 @app.command()
 def promote(
     version: Annotated[int, typer.Argument(help="Version to make active.")],
-    robot: app.add_typer(model_keys.app, name="keys")
-
-RobotOption = "panda",
+    robot: RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
@@ -122,9 +114,7 @@ RobotOption = "panda",
 @app.command()
 def sign(
     version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
-    robot: app.add_typer(model_keys.app, name="keys")
-
-RobotOption = "panda",
+    robot: RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
@@ -144,9 +134,7 @@ def rollback(
     version: Annotated[
         int | None, typer.Argument(help="Version, tried again as by `promote`; the one active before when left out.")
     ] = None,
-    robot: app.add_typer(model_keys.app, name="keys")
-
-RobotOption = "panda",
+    robot: RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
@@ -167,9 +155,7 @@ RobotOption = "panda",
 @app.command()
 def extend(
     version: Annotated[int | None, typer.Argument(help="Version; the active one when left out.")] = None,
-    robot: app.add_typer(model_keys.app, name="keys")
-
-RobotOption = "panda",
+    robot: RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
@@ -197,9 +183,7 @@ RobotOption = "panda",
 
 @app.command()
 def prior(
-    robot: app.add_typer(model_keys.app, name="keys")
-
-RobotOption = "panda",
+    robot: RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:

@@ -14,14 +14,67 @@ from mbrl_control.deployment.errors import BundleError
 
 OPSET = 20
 ALLOWED = frozenset(
-    """
-    Abs Add And Cast Clip Concat Constant ConstantOfShape Cos Div Einsum Equal Exp Expand Flatten Gather GatherElements
-    GatherND Greater GreaterOrEqual Identity If Less LessOrEqual Log MatMul Max Min Mul Neg Not Or Pow Range
-    Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape ScatterElements ScatterND Shape Sigmoid Sign Sin
-    Slice Softplus Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Where
-    """.split()
+    {
+        "Abs",
+        "Add",
+        "And",
+        "Cast",
+        "Clip",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "Cos",
+        "Div",
+        "Einsum",
+        "Equal",
+        "Exp",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Greater",
+        "GreaterOrEqual",
+        "Identity",
+        "If",
+        "Less",
+        "LessOrEqual",
+        "Log",
+        "MatMul",
+        "Max",
+        "Min",
+        "Mul",
+        "Neg",
+        "Not",
+        "Or",
+        "Pow",
+        "Range",
+        "Reciprocal",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+        "ReduceSum",
+        "Relu",
+        "Reshape",
+        "ScatterElements",
+        "ScatterND",
+        "Shape",
+        "Sigmoid",
+        "Sign",
+        "Sin",
+        "Slice",
+        "Softplus",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Tanh",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    }
 )
-"""Arithmetic and arrangement of the default domain (ONNX operator schemas): no loops, no randomness, no calls outside."""
+"""Arithmetic and arrangement of the default domain: no loops, no randomness, no calls outside (ONNX operator schemas)."""
 
 
 def check_operators(content: bytes, place: str) -> None:

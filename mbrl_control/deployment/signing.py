@@ -31,8 +31,10 @@ class _Signature(BaseModel):
 
 
 def sign(manifest: bytes, keys: Keys, models: Path) -> bytes:
-    """Content of `SIGNATURE` for these bytes of a manifest, by the user's own key; KeysError where it lies in ``models``,
-    the registry: it would be handed on with the bundles."""
+    """Content of `SIGNATURE` for these bytes of a manifest, by the user's own key.
+
+    KeysError where the keys lie in ``models``, the registry: they would be handed on with the bundles.
+    """
     if keys.folder.resolve().is_relative_to(models.resolve()):
         raise KeysError(f"{keys.folder}: lies in the registry {models}; set {FOLDER_VARIABLE} to a folder outside")
     key = keys.own()
