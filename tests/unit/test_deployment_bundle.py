@@ -32,6 +32,7 @@ from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.protocol import Objective
 from mbrl_control.robot import Arm, load_arm
+from tests.unit.signing_support import sign_anew
 
 ROBOTS = Path(__file__).parents[2] / "sim" / "robots"
 GRAPH = GraphShape(horizon=5)
@@ -59,6 +60,7 @@ def _edit(field: str, value: object) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         path = folder / "manifest.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+        sign_anew(folder)
 
     return apply
 
@@ -75,11 +77,17 @@ def _flip(folder: Path) -> None:
 
 
 def _rehash(folder: Path, name: str) -> None:
-    """As someone who knows the format would: the manifest agrees with the changed file."""
+    """As someone who knows the format and has a trusted key would: the manifest agrees with the changed file."""
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     path.write_text(json.dumps(manifest))
+    sign_anew(folder)
+
+
+def _no_json(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{")
+    sign_anew(folder)
 
 
 def _golden(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
@@ -112,7 +120,7 @@ BROKEN = {
     "missing file": (lambda folder: (folder / "golden.npz").unlink(), r"golden\.npz: cannot be read"),
     "external data": (lambda folder: (folder / "w.bin").write_bytes(b"x"), r"w\.bin: does not belong"),
     "link": (_link, r"model\.onnx: is a link"),
-    "not json": (lambda folder: (folder / "manifest.json").write_text("{"), r"manifest\.json: json"),
+    "not json": (_no_json, r"manifest\.json: json"),
     "unknown field": (_edit("surprise", 1), "surprise"),
     "non-finite": (_edit("delay_s", "nan"), "delay_s"),
     "other robot": (_edit("joint_names", ["a", "b"]), "joint_names"),

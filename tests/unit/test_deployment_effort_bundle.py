@@ -29,6 +29,7 @@ from mbrl_control.rigid_load import MOMENTS, point_moments
 from mbrl_control.robot import Arm, EffortMode, load_arm
 from mbrl_control.signals import CommandInterface
 from sim.generate import ROBOTS
+from tests.unit.signing_support import sign_anew
 
 BATCH, HORIZON, DT = 3, 5, 0.02
 GRAPH = GraphShape(HORIZON, refresh=3)
@@ -191,6 +192,7 @@ def test_bundles_whose_networks_were_told_the_torque_are_refused_by_name(
     for name in ("feature_mean", "feature_std"):
         manifest["scaling"][name] += 2 * arm.joints * [1.0]
     (copy / "manifest.json").write_text(json.dumps(manifest))
+    sign_anew(copy)
     for read in (load_weights, load_model, verify_bundle):
         with pytest.raises(
             BundleError, match=r"told the torque, made by an older version; .*models prior .*--command effort"
@@ -202,6 +204,7 @@ def test_an_older_format_is_refused_by_name(arm: Arm, bundle: Path, tmp_path: Pa
     copy = Path(shutil.copytree(bundle, tmp_path / "1"))
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    sign_anew(copy)
     with pytest.raises(BundleError, match=r"manifest\.json: format.*export the bundle again"):
         verify_bundle(copy, arm)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +17,10 @@ from mbrl_control.cli.session import Session
 from mbrl_control.cli.shipped import copy_shipped, prepare
 from mbrl_control.cli.wiring import Wiring
 from mbrl_control.deployment.bundle import prior_bundle
-from mbrl_control.deployment.check import CARD, read_bundle
+from mbrl_control.deployment.check import CARD, MANIFEST, read_bundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import OnnxEvaluator, OnnxStepModel
+from mbrl_control.deployment.pins import PINNED, PINS
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface
@@ -41,6 +44,7 @@ def test_it_is_whole_meets_its_golden_outputs_and_beats_the_prior(name: str) -> 
     assert version is not None
     assert registry.versions() == (version,)
     bundle = read_bundle(registry.path(version), arm)
+    assert bundle.signer == PINNED, "who makes them anew pins them: make models"
     OnnxEvaluator(bundle)
     OnnxStepModel(bundle)
     training = bundle.manifest.training
@@ -55,6 +59,12 @@ def test_it_is_whole_meets_its_golden_outputs_and_beats_the_prior(name: str) -> 
     if not card.partition("made by:")[2].splitlines()[0].endswith(" --seed 0`"):
         assert f"`{name}`, which has seed" in (shipped_models() / "README.md").read_text(), "who chose a seed says why"
     assert sum(path.stat().st_size for path in bundle.path.iterdir()) <= LARGEST_BYTES
+
+
+def test_nothing_is_pinned_that_is_not_shipped() -> None:
+    manifests = {f"{name}/1": shipped_models() / name / "1" / MANIFEST for name in FOLDERS}
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in manifests.items()}
+    assert json.loads(PINS.read_text()) == digests
 
 
 @pytest.fixture(scope="module")
