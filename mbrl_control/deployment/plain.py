@@ -23,13 +23,16 @@ def read_plain(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
         if error.errno == errno.ELOOP:
             raise NotPlain("is a link or no plain file") from error
         raise
-    with open(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise NotPlain("is a link or no plain file")
         if status.st_size > limit:
             raise NotPlain(f"{status.st_size} bytes, more than the {limit} allowed")
-        data = file.read(limit + 1)
+        with open(handle, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(handle)
     if len(data) > limit:
         raise NotPlain(f"grew beyond the {limit} bytes allowed while it was read")
     return data, status
