@@ -62,6 +62,8 @@ CONTROL = (
     "mbrl_control.deployment.check",
     "mbrl_control.deployment.manifest",
     "mbrl_control.deployment.session",
+    "mbrl_control.deployment.lifecycle",
+    "mbrl_control.deployment.trial_child",
     "mbrl_control.deployment.quiet_runtime",
     "mbrl_nodes",
 )

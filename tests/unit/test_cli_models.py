@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import yaml
 from mbrl_control.cli import main as cli
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.cli.provenance import source_commit
+from mbrl_control.deployment.keys import Keys
 from mbrl_control.learning.judge import RetrainRefused
 
 
@@ -31,6 +34,46 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_promote_sign_and_keys(registry: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A bundle of a key that is revoked comes back when it is signed anew, or not at all."""
+    models = shutil.copytree(registry, tmp_path / "models")
+    where = ("--robot", "planar", "--registry", str(models))
+    own = run(capsys, "models", "keys", "list")[1].split()
+    assert own[0] == "own"
+    assert f"signed by {own[1][:16]}" in run(capsys, "models", "verify", "1", *where)[1]
+    status, out, _ = run(capsys, "models", "promote", "1", *where)
+    assert (status, json.loads(out)) == (0, {"model_id": "planar/1", "active": 1})
+    (models / "planar" / "2" / "signature.json").unlink()
+    status, out, err = run(capsys, "models", "promote", "2", *where)
+    assert (status, out) == (2, "")
+    remedy = shlex.split(err.partition("mbrl-control models ")[2].strip())
+    assert run(capsys, "models", *remedy)[0] == 0
+    assert run(capsys, "models", "promote", "2", *where)[0] == 0
+    assert run(capsys, "models", "rollback", *where)[0] == 0
+
+
+def test_the_keys_of_another(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    theirs = Keys(tmp_path / "theirs")
+    theirs.own()
+    ((key_id, file),) = theirs.trusted().items()
+    monkeypatch.setenv("MBRL_KEYS", str(tmp_path / "mine"))
+    assert run(capsys, "models", "keys", "list")[1].startswith("no own key in ")
+    assert not (tmp_path / "mine").exists()
+    assert run(capsys, "models", "keys", "trust", str(file)) == (0, f"trusted  {key_id}\n", "")
+    mine = Keys()
+    mine.own()
+    listed = [line.split()[:2] for line in run(capsys, "models", "keys", "list")[1].splitlines()]
+    assert sorted(listed) == sorted([["own", mine.own_id()], ["trusted", key_id]])
+    assert run(capsys, "models", "keys", "revoke", key_id[:8]) == (0, f"revoked  {key_id}\n", "")
+    status, _, err = run(capsys, "models", "keys", "trust", str(file))
+    assert (status, "revoked" in err) == (2, True)
+    own_id = mine.own_id()
+    assert own_id is not None
+    assert "private half is deleted" in run(capsys, "models", "keys", "revoke", own_id)[2]
+
+
 def test_list_verify_roll_back_and_forth(registry: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ("--robot", "planar", "--registry", str(registry))
     status, out, _ = run(capsys, "models", "list", *where, "--json")
@@ -45,7 +88,7 @@ def test_list_verify_roll_back_and_forth(registry: Path, capsys: pytest.CaptureF
     assert "* planar/2" in run(capsys, "models", "list", *where)[1]
 
 
-@pytest.mark.parametrize("verb", ["list", "show", "verify", "rollback"])
+@pytest.mark.parametrize("verb", ["list", "show", "verify", "rollback", "sign"])
 def test_a_registry_that_is_not_there_is_no_empty_one(
     verb: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -76,7 +119,14 @@ def test_a_damaged_bundle_is_refused_by_file(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("models", "verify", "9"), ("models", "rollback", "9"), ("models", "show", "x"), ("models", "show", "-1")],
+    [
+        ("models", "verify", "9"),
+        ("models", "rollback", "9"),
+        ("models", "promote", "9"),
+        ("models", "sign", "9"),
+        ("models", "show", "x"),
+        ("models", "show", "-1"),
+    ],
     ids=" ".join,
 )
 def test_a_version_that_is_not_there_exits_2(

@@ -1,5 +1,6 @@
 """What an extended bundle adds: derivatives, particles, trust, obstacles; against the graphs that every bundle has."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 import torch
 
 from mbrl_control.deployment.bundle import Origin, extend_bundle, write_bundle
+from mbrl_control.deployment.check import GRADIENT, JACOBIAN, read_bundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import DeployedModel, Opening, load_model
 from mbrl_control.deployment.particles import Particles
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape
+from mbrl_control.deployment.trial import try_bundle
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.planner_model import opening_of, planning_model
@@ -42,6 +45,15 @@ def registry(arm: Arm, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     write_bundle(ensemble, arm, registry, Origin(0, 0.01), GraphShape(HORIZON))
     extend_bundle(arm, registry, 1, 0, "unknown")
     return registry
+
+
+def test_its_trial_opens_all_of_its_graphs(registry: Registry, arm: Arm) -> None:
+    """So their operations are among those that a bundle may have."""
+    bundle = read_bundle(registry.path(2), arm)
+    try_bundle(bundle)
+    forged = replace(bundle, content=bundle.content | {JACOBIAN: bundle.content[GRADIENT]})
+    with pytest.raises(BundleError, match=r"trial: .*jacobian\.onnx"):
+        try_bundle(forged)
 
 
 def _loaded(registry: Registry, arm: Arm, version: int = 2, **opening) -> DeployedModel:

@@ -61,7 +61,7 @@ def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainC
     assert first.reference_id == "nominal"
     assert first.candidate.position_15 < 0.5 * first.reference.position_15
     assert abs(first.delay_s - 0.012) <= 1e-3
-    assert list(dict.fromkeys(stages)) == ["reading", "fitting", "judging", "exporting"]
+    assert list(dict.fromkeys(stages)) == ["reading", "fitting", "judging", "exporting", "trying"]
     manifest = verify_bundle(first.path, config.arm)
     assert manifest.training is not None
     assert [row.steps for row in manifest.training.k_step] == [1, 5, 15]
