@@ -42,7 +42,7 @@ class TrialResult(BaseModel):
     cpu_s: FiniteFloat
     """Of the whole child, its start included."""
     memory_mib: FiniteFloat
-    """Memory that the bundle took, at most, beyond the child's own."""
+    """Resident memory that the bundle took, at most, beyond the child's own."""
 
 
 def try_bundle(bundle: CheckedBundle, limits: TrialLimits | None = None) -> TrialResult:

@@ -28,7 +28,7 @@ def main() -> None:
     """Entry point."""
     memory_mib, cpu_s = map(int, sys.argv[1:])
     stand_behind()
-    before = _resident_bytes()
+    before = _most_resident()
     limit(memory_mib, cpu_s)
     refused = ""
     try:
@@ -39,7 +39,7 @@ def main() -> None:
         refused = f"asks for more than {memory_mib} MiB; export the bundle again"
     except Exception as error:  # untrusted bytes: whatever they break is a reason to refuse them
         refused = f"{type(error).__name__}: {error}; export the bundle again"
-    taken = max(0, _most_resident() - before)
+    taken = _most_resident() - before
     print(json.dumps({"refused": refused, "cpu_s": time.process_time(), "memory_mib": taken / _MIB}))
 
 
@@ -84,12 +84,10 @@ def _sizes() -> tuple[int, int]:
     return pages[0] * resource.getpagesize(), pages[5] * resource.getpagesize()
 
 
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
 def _most_resident() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Bytes since this program began; `getrusage` would also count its parent's before it (getrusage(2))."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 if __name__ == "__main__":
