@@ -24,7 +24,7 @@ PINNED = "shipped"
 
 def is_pinned(manifest: bytes) -> bool:
     """These bytes are the manifest of a shipped bundle."""
-    return hashlib.sha256(manifest).hexdigest() in _pins().values()
+    return hashlib.sha256(manifest).hexdigest() in installed().values()
 
 
 def pin(models: Path) -> dict[str, str]:
@@ -32,12 +32,13 @@ def pin(models: Path) -> dict[str, str]:
     found = sorted(models.glob("*/[0-9]*/manifest.json"))
     pins = {"/".join(path.parts[-3:-1]): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
     replace_file(PINS, (json.dumps(pins, indent=1) + "\n").encode())
-    _pins.cache_clear()
+    installed.cache_clear()
     return pins
 
 
 @cache
-def _pins() -> dict[str, str]:
+def installed() -> dict[str, str]:
+    """SHA-256 of each shipped manifest, by model id; read once."""
     try:
         return TypeAdapter(dict[str, Sha256]).validate_json(PINS.read_bytes())
     except (OSError, ValidationError) as error:

@@ -16,12 +16,14 @@ from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.cli.session import Session
 from mbrl_control.cli.shipped import copy_shipped, prepare
 from mbrl_control.cli.wiring import Wiring
+from mbrl_control.deployment import pins
 from mbrl_control.deployment.bundle import prior_bundle
 from mbrl_control.deployment.check import CARD, MANIFEST, read_bundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import OnnxEvaluator, OnnxStepModel
 from mbrl_control.deployment.pins import PINNED, PINS
 from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.signing import SIGNATURE
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface
 from sim.generate import ROBOTS
@@ -87,6 +89,24 @@ def test_a_copy_is_active_and_the_original_is_left_alone(models: Path, tmp_path:
     assert (own.active(), own.next_version()) == (manifest.version, manifest.version + 1)
     assert files(own.path(manifest.version)) == files(models / "planar" / str(manifest.version))
     assert files(models) == before
+
+
+def test_what_is_pinned_needs_no_signature_until_it_is_pinned_no_more(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pins, "PINS", tmp_path / "shipped.json")
+    bare = shutil.copytree(models, tmp_path / "bare", ignore=shutil.ignore_patterns(SIGNATURE))
+    arm, own = load_arm(arm_file("planar")), Registry(tmp_path / "own", "planar")
+    assert list(pins.pin(bare)) == ["planar/1"]
+    copy_shipped(bare, arm, own)
+    assert read_bundle(own.path(1), arm).signer == PINNED
+    pins.pin(tmp_path / "none")
+    with pytest.raises(BundleError, match=r"signature\.json: missing"):
+        read_bundle(own.path(1), arm)
+    with pytest.raises(BundleError, match=r"signature\.json: missing"):
+        copy_shipped(bare, arm, Registry(tmp_path / "other", "planar"))
+    assert not (tmp_path / "other").exists()
+    pins.installed.cache_clear()
 
 
 def test_an_installation_made_of_links_is_copied_too(models: Path, tmp_path: Path) -> None:
