@@ -77,7 +77,7 @@ class _Topic:
         for row, raw in enumerate(messages):
             try:
                 message = decoder.decode(raw)
-                if self._enabled is not None and not self._read(message, self._enabled):
+                if not self._in_force(message):
                     part += 1
                     raise _Bad("no command in force")
                 places = self._order(message)
@@ -160,6 +160,12 @@ class _Topic:
         if values.ndim != 1 or len(values) <= max(places):
             raise _Bad(f"`{field}` has {values.size} entries for {max(places) + 1} joints or more")
         return values[places]
+
+    def _in_force(self, message: Any) -> bool:
+        try:
+            return self._enabled is None or bool(self._read(message, self._enabled))
+        except AttributeError as error:
+            raise _Bad(f"has no field `{self._enabled}`") from error
 
     def _read(self, message: Any, field: str) -> Any:
         for key in field.split("."):
