@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, ReaderError
@@ -28,7 +27,8 @@ SUFFIXES = (".mcap", ".db3")
 
 def read_bag(source: Path, mapping: ImportMap, topics: Topics, arm: Arm) -> Recording:
     """State and commands of two topics. LogError for a bag that cannot be read, topics that are not there."""
-    files, notes = _files(source), []
+    files = _files(source)
+    notes: list[str] = []
     found: dict[str, list[RawMessage]] = {}
     wanted = (topics.state.name, topics.command.name)
     for raw in _messages(source, files, wanted, notes):
@@ -56,7 +56,9 @@ def _of(source: Path, found: dict[str, list[RawMessage]], name: str) -> list[Raw
     alike = [topic for topic in found if matches(topic, _topic(name))]
     if len(alike) != 1:
         problem = f"could be any of {alike}" if alike else "holds no message"
-        raise LogError(source, name, problem, "name a topic of the bag in full; `ros2 bag info` or `log info` list them")
+        raise LogError(
+            source, name, problem, "name a topic of the bag in full; `ros2 bag info` or `log info` list them"
+        )
     return found[alike[0]]
 
 

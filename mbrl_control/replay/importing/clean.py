@@ -20,7 +20,7 @@ def clean(series: Series) -> tuple[Series, tuple[BadRows, ...]]:
     bad += left_out(series, outside, "stamp outside of 1970 to 2038")
     series = series.select(~outside)
     for name in series.values:
-        broken = ~np.isfinite(series.values[name]).all(axis=1)
+        broken: NDArray[np.bool_] = ~np.isfinite(series.values[name]).all(axis=1)
         bad += left_out(series, broken, f"{name} is not finite")
         series = series.select(~broken)
     kept = longest_growing(series.stamp_ns)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def read_hdf5(path: Path, mapping: ImportMap, layout: Hdf5, arm: Arm) -> Recordi
             numbered = [match for name in file if (match := _EPISODE.fullmatch(name))]
             if numbered:
                 names = [match[0] for match in sorted(numbered, key=lambda match: int(match[1]))]
-                episodes, notes = [_minari(path, h5py, file, name, layout) for name in names], ()
+                episodes = [_minari(path, h5py, file, name, layout) for name in names]
+                notes: tuple[str, ...] = ()
             else:
                 episodes, notes = _d4rl(path, h5py, file, layout)
     except (OSError, RuntimeError) as error:
@@ -88,7 +90,7 @@ def _d4rl(path: Path, h5py: Any, file: Any, layout: Hdf5) -> tuple[list[_Episode
     edges = [0, *(np.flatnonzero(ends) + 1).tolist(), len(ends)]
     return [
         _Episode(f"{path.name} episode {number}", first, observations[first:last], actions[first:last])
-        for number, (first, last) in enumerate(zip(edges, edges[1:], strict=False))
+        for number, (first, last) in enumerate(pairwise(edges))
         if last > first
     ], tuple(notes)
 
@@ -153,7 +155,9 @@ def _array(path: Path, h5py: Any, file: Any, name: str) -> Array:
             raise LogError(path, name, "is a link", "copy the data into the file: links are not followed")
         place = place[key]
     if not isinstance(place, h5py.Dataset) or place.dtype.kind not in "fiub":
-        raise LogError(path, name, "is no data set of numbers", "correct the map: dictionaries need the path of an array")
+        raise LogError(
+            path, name, "is no data set of numbers", "correct the map: dictionaries need the path of an array"
+        )
     if place.is_virtual or place.external:
         raise LogError(path, name, "lies in another file", "copy the data into the file")
     if place.size * place.dtype.itemsize > _MOST_BYTES:

@@ -171,7 +171,9 @@ def check_joints(path: Path, mapping: ImportMap, arm: Arm) -> None:
         for field in ("position", "velocity", "effort", "command", "action_scale"):
             value = getattr(section, field, None)
             if isinstance(value, str) and "{joint}" not in value and arm.joints > 1:
-                raise LogError(path, field, f"{value!r} has no {{joint}}", "write a pattern, or a list with a name each")
+                raise LogError(
+                    path, field, f"{value!r} has no {{joint}}", "write a pattern, or a list with a name each"
+                )
             if isinstance(value, tuple) and len(value) != arm.joints:
                 problem = f"has {len(value)} entries, {arm.name} has {arm.joints} joints"
                 raise LogError(path, field, problem, "give one per joint, in the order of `joints`")

@@ -84,7 +84,9 @@ class _Topic:
                 if places is None:
                     self._ignored["messages of other joints"] += 1
                     continue
-                sample = {name: self._numbers(message, field, places, name in optional) for name, field in fields.items()}
+                sample = {
+                    name: self._numbers(message, field, places, name in optional) for name, field in fields.items()
+                }
             except (_Bad, LogError) as error:
                 bad.append((self._topic.name, row, str(error)))
                 continue

@@ -131,7 +131,9 @@ def text_of(report: ImportReport) -> str:
     lines += _some([f"- {bad.where}: {_rows(bad)}: {bad.why}" for bad in report.bad_rows])
     gaps = [(kind, gap) for kind, part in (("state", report.state), ("command", report.command)) for gap in part.gaps]
     lines += ["", f"## Gaps: {len(gaps)}", ""]
-    lines += _some([f"- {kind}, {g.where}: rows {g.after_row} to {g.before_row}: {g.length_ns * 1e-6:.3f} ms" for kind, g in gaps])
+    lines += _some(
+        [f"- {kind}, {g.where}: rows {g.after_row} to {g.before_row}: {g.length_ns * 1e-6:.3f} ms" for kind, g in gaps]
+    )
     return "\n".join(lines) + "\n"
 
 

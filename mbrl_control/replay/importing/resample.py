@@ -1,14 +1,15 @@
 """Stamps that are not uniform onto a uniform grid, stretch by stretch; nothing is made up across a gap.
 
-State: linear between the two neighbouring samples. Commands: held until the next one (zero-order hold), and averaged over
-each step of the grid; a held value read at the grid's instants alone would come up to a step late, half a step in the
-mean, which a fit would take for delay of the arm. Both leave a uniform recording as it is.
+State: linear between the two neighbouring samples. Commands: held until the next one (zero-order hold), and
+averaged over each step of the grid; a held value read at the grid's instants alone would come up to a step late, half a
+step in the mean, which a fit would take for delay of the arm. Both leave a uniform recording as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +131,7 @@ def _resample(series: Series, grid: Grid, onto_grid: Callable[[Series], Stretch]
     edges = [0, *(np.flatnonzero(split) + 1).tolist(), len(series)]
     stretches: list[Stretch] = []
     short: list[BadRows] = []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         part = np.arange(begin, end, dtype=np.int64)
         duration = int(series.stamp_ns[end - 1] - series.stamp_ns[begin])
         if len(part) < _LEAST_SAMPLES or duration < grid.period_ns:

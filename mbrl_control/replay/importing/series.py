@@ -1,4 +1,4 @@
-"""What a reader takes out of a source: samples with the number of the row each came from, and the rows it could not use."""
+"""What a reader takes out of a source: samples with the number of their row, and the rows that it could not use."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def _read_csv(
     rows, stamps, numbers, flags = array("q"), array("q"), array("d"), array("b")
     bad: list[tuple[str, int, str]] = []
     with _csv(path, delimiter) as lines:
-        head = next(lines, [])
+        head: list[str] = next(lines, [])
         time, *places = _places(path, head, [part.time, *names])
         flag = None if enabled is None else _places(path, head, [enabled])[0]
         for line, cells in ((lines.line_num, cells) for cells in lines if cells):
@@ -114,7 +114,9 @@ def _read_csv(
             stamps.append(stamp)
             numbers.extend(found)
             flags.append(on)
-    table = np.frombuffer(numbers, dtype=np.float64).reshape(len(rows), len(names)) if rows else np.empty((0, len(names)))
+    table = (
+        np.frombuffer(numbers, dtype=np.float64).reshape(len(rows), len(names)) if rows else np.empty((0, len(names)))
+    )
     return _Table(_int64(rows), _int64(stamps), table, np.array(flags, dtype=np.bool_), merged(bad))
 
 

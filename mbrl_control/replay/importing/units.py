@@ -39,12 +39,13 @@ def within_limits(series: Series, mapping: ImportMap, arm: Arm, source: str) -> 
     for name in series.values:
         values = series.values[name]
         lower, upper = _bounds(arm, name)
-        beyond = (values < lower) | (values > upper)
-        if float(beyond.any(axis=1).mean()) > _FEW:
+        beyond: NDArray[np.bool_] = (values < lower) | (values > upper)
+        outside: NDArray[np.bool_] = beyond.any(axis=1)
+        if float(outside.mean()) > _FEW:
             raise _refusal(values, beyond, mapping, arm, name, source)
         joints = [arm.joint_names[j] for j in np.flatnonzero(beyond.any(axis=0))]
-        bad += left_out(series, beyond.any(axis=1), f"{name} is beyond the arm's limits ({', '.join(joints)})")
-        series = series.select(~beyond.any(axis=1))
+        bad += left_out(series, outside, f"{name} is beyond the arm's limits ({', '.join(joints)})")
+        series = series.select(~outside)
     return series, tuple(bad)
 
 
@@ -64,7 +65,7 @@ def velocity_fits_position(series: Series, bound_ns: int, arm: Arm, source: str)
         slope = float(np.mean(change[:, joint] * mean[:, joint]) / power[joint])
         if not 0.5 <= slope <= 2.0:
             problem = f"positions of {arm.joint_names[joint]} change {slope:.3g} times as fast as its velocity says"
-            remedy = "correct joints, columns, time unit or `unit: deg` (both share it); or leave velocity out: it is derived"
+            remedy = "correct joints, columns, time unit or `unit: deg` (of both); or leave velocity out: it is derived"
             raise LogError(source, "velocity", problem, remedy)
 
 

@@ -70,7 +70,9 @@ def _beliefs(encoder: _Encoder, state: Resampled, arm: Arm) -> Iterator[_Message
     sequence = 0
     for stretch in state.stretches:
         effort = stretch.values.get("effort", np.zeros((len(stretch.stamp_ns), arm.joints)))
-        rows = zip(stretch.stamp_ns.tolist(), stretch.values["position"], stretch.values["velocity"], effort, strict=True)
+        rows = zip(
+            stretch.stamp_ns.tolist(), stretch.values["position"], stretch.values["velocity"], effort, strict=True
+        )
         for stamp, position, velocity, torque in rows:
             body = encoder.cdr(
                 BELIEF, stamp=stamp, joint_names=list(arm.joint_names), position=position, velocity=velocity,
