@@ -1,4 +1,4 @@
-"""`mbrl-control log`: what a log holds, a cut-off one finished, tables of it, a log made of tables, old ones removed."""
+"""`mbrl-control log`: what a log holds, a cut-off one finished, tables of it, a log of tables, old ones removed."""
 
 from __future__ import annotations
 

@@ -75,11 +75,8 @@ def test_a_bad_row_is_left_out_and_named_by_its_line(tmp_path: Path, edit: Edit,
     edit(lines)
     (tmp_path / "a.csv").write_text("\n".join(lines))
     report = run(tmp_path / "a.csv", TABLE, tmp_path / "log")
-    found = [(bad.first, bad.why) for bad in report.bad_rows if "command" not in bad.why]
-    lines_of_state = [entry for entry in found if entry in state]
-    assert sorted(set(lines_of_state)) == state
-    assert {entry[0] for entry in found} <= {line for line, _ in state} | {51}
-    assert report.state.samples == len(motion.seconds) - len(state)
+    assert [(bad.first, bad.why) for bad in report.bad_rows] == state
+    assert report.state.samples == len(lines) - 1 - len(state)
     streams = read_streams(tmp_path / "log")
     step = 0.03**2 / 8 * (foreign.AMPLITUDE * foreign.OMEGA**2).max()
     seconds = (streams.belief_ns - foreign.T0_NS) * 1e-9
@@ -309,11 +306,7 @@ def test_an_mcap_file_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: Path)
     (path,) = (tmp_path / "bag").glob("*.mcap")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
-    try:
-        report = run(tmp_path / "bag", BAG, tmp_path / "log")
-    except LogError as error:
-        assert "holds no" in str(error), "one chunk, and that was cut"
-        return
+    report = run(tmp_path / "bag", BAG, tmp_path / "log")
     assert any("was cut off" in note for note in report.notes)
     assert 0.0 < report.usable_s < 60.0
 

@@ -20,7 +20,7 @@ def clean(series: Series) -> tuple[Series, tuple[BadRows, ...]]:
     bad += left_out(series, outside, "stamp outside of 1970 to 2038")
     series = series.select(~outside)
     for name in series.values:
-        broken: NDArray[np.bool_] = ~np.isfinite(series.values[name]).all(axis=1)
+        broken = np.asarray(~np.isfinite(series.values[name]).all(axis=1))
         bad += left_out(series, broken, f"{name} is not finite")
         series = series.select(~broken)
     kept = longest_growing(series.stamp_ns)
@@ -43,6 +43,8 @@ def longest_growing(stamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
     before = np.empty(len(stamp_ns), dtype=np.int64)
     for index, stamp in enumerate(stamp_ns.tolist()):
         place = bisect_left(tails, stamp)
+        if place < len(tails) and tails[place] == stamp:
+            continue  # of equal stamps the first row counts
         before[index] = ends[place - 1] if place else -1
         tails[place : place + 1] = [stamp]
         ends[place : place + 1] = [index]

@@ -101,6 +101,7 @@ def checked(recording: Recording, mapping: ImportMap, arm: Arm, source: str) -> 
     velocity_fits_position(state, state_grid.bound_ns, arm, source)
     on_state, on_command = resample_state(state, state_grid), resample_command(command, command_grid)
     bad = (*recording.bad, *bad_state, *beyond_state, *on_state.bad, *bad_command, *beyond_command, *on_command.bad)
+    bad = tuple(dict.fromkeys(bad))  # a row of a table may be bad for state and commands alike
     return Recording(state, command, bad, recording.files, recording.notes), on_state, on_command
 
 

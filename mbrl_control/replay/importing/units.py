@@ -40,7 +40,7 @@ def within_limits(series: Series, mapping: ImportMap, arm: Arm, source: str) -> 
         values = series.values[name]
         lower, upper = _bounds(arm, name)
         beyond: NDArray[np.bool_] = (values < lower) | (values > upper)
-        outside: NDArray[np.bool_] = beyond.any(axis=1)
+        outside = np.asarray(beyond.any(axis=1))
         if float(outside.mean()) > _FEW:
             raise _refusal(values, beyond, mapping, arm, name, source)
         joints = [arm.joint_names[j] for j in np.flatnonzero(beyond.any(axis=0))]
