@@ -23,6 +23,7 @@ from mbrl_control.retrain import RetrainConfig, retrain
 from mbrl_control.robot import load_arm
 from tests.unit import foreign_recordings as foreign
 from tests.unit.foreign_recordings import BAG, HDF5, TABLE, regular, run, write_bag, write_csv
+from tests.unit.synthetic_log import Arm, arm_streams, write_streams
 
 Edit = Callable[[list[str]], None]
 
@@ -302,13 +303,25 @@ def test_two_clocks_are_not_mixed(tmp_path: Path) -> None:
 
 
 def test_an_mcap_file_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
-    write_bag(tmp_path / "bag", regular(60.0), StoragePlugin.MCAP)
-    (path,) = (tmp_path / "bag").glob("*.mcap")
+    path = tmp_path / "log.mcap"
+    write_streams(path, arm_streams(Arm(), 10.0, np.random.default_rng(0)))
     whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) * 2 // 3])
-    report = run(tmp_path / "bag", BAG, tmp_path / "log")
+    topics = {"state": {"name": "/arm/belief"}, "command": {"name": "/arm/safe_command"}}
+    mapping = {"joints": {"shoulder": "shoulder", "elbow": "elbow"}, "topics": topics}
+    path.write_bytes(whole[: len(whole) // 2])
+    report = run(path, mapping, tmp_path / "log_cut")
     assert any("was cut off" in note for note in report.notes)
-    assert 0.0 < report.usable_s < 60.0
+    assert 3.0 < report.usable_s < 7.0
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0xFF
+    path.write_bytes(flipped)
+    report = run(path, mapping, tmp_path / "log_damaged")
+    assert any("left out, " in note for note in report.notes)
+    assert len(report.spans_ns) == 2, "what was in the damaged chunk is a gap"
+    write_bag(tmp_path / "bag", regular(), StoragePlugin.MCAP)
+    (path,) = (tmp_path / "bag").glob("*.mcap")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])  # a single chunk, of which nothing is whole
+    refused(tmp_path, tmp_path / "bag", BAG, r"holds no message \(bag\.mcap was cut off")
 
 
 def test_state_and_commands_of_different_times_are_refused(tmp_path: Path) -> None:

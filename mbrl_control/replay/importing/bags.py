@@ -34,8 +34,9 @@ def read_bag(source: Path, mapping: ImportMap, topics: Topics, arm: Arm) -> Reco
     for raw in _messages(source, files, wanted, notes):
         found.setdefault(raw.channel.topic, []).append(raw)
     names = mapping.sources(arm)
-    state = read_states(source, _of(source, found, topics.state.name), topics.state, names)
-    command = read_commands(source, _of(source, found, topics.command.name), topics.command, names, mapping.interface)
+    states, orders = (_of(source, found, name, notes) for name in wanted)
+    state = read_states(source, states, topics.state, names)
+    command = read_commands(source, orders, topics.command, names, mapping.interface)
     _one_clock(source, topics, state.ahead_s, command.by_header)
     return Recording(
         state.series, command.series, state.bad + command.bad, files, (*notes, *state.notes, *command.notes)
@@ -49,16 +50,16 @@ def _one_clock(source: Path, topics: Topics, ahead_s: float, command_by_header: 
         raise LogError(source, topics.state.name, problem, "write `stamp: received` for the state: one clock for both")
 
 
-def _of(source: Path, found: dict[str, list[RawMessage]], name: str) -> list[RawMessage]:
+def _of(source: Path, found: dict[str, list[RawMessage]], name: str, notes: list[str]) -> list[RawMessage]:
     """Messages of the topic called so, or of the only one whose name ends so."""
     if name in found:
         return found[name]
     alike = [topic for topic in found if matches(topic, _topic(name))]
     if len(alike) != 1:
-        problem = f"could be any of {alike}" if alike else "holds no message"
-        raise LogError(
-            source, name, problem, "name a topic of the bag in full; `ros2 bag info` or `log info` list them"
-        )
+        why = f" ({'; '.join(notes)})" if notes else ""
+        problem = f"could be any of {alike}" if alike else f"holds no message{why}"
+        remedy = "name a topic of the bag in full; `ros2 bag info` or `log info` list them"
+        raise LogError(source, name, problem, remedy)
     return found[alike[0]]
 
 
