@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from mbrl_control.cli.locations import arm_file
+from mbrl_control.episode_log.errors import LogError
 from mbrl_control.replay.importing.mapping import load_map
 from mbrl_control.replay.importing.report import ImportReport
 from mbrl_control.replay.importing.run import import_recording
@@ -76,6 +78,12 @@ def run(source: Path, mapping: dict[str, Any] | str, out: Path, robot: str = "pl
     path.write_text(mapping if isinstance(mapping, str) else yaml.safe_dump(mapping, sort_keys=False))
     read = load_map(path)
     return import_recording(source, path, read, load_arm(arm_file(robot), read.interface), out)
+
+
+def refused(tmp_path: Path, source: Path, mapping: dict[str, Any] | str, match: str, robot: str = "planar") -> None:
+    with pytest.raises(LogError, match=match):
+        run(source, mapping, tmp_path / "refused", robot)
+    assert not list(tmp_path.glob("refused*/")), "nothing is left behind"
 
 
 def write_csv(path: Path, motion: Motion, unit: float = 1.0, skip: tuple[str, ...] = ()) -> list[str]:
