@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from mbrl_control.cli.locations import arm_file
@@ -133,9 +133,12 @@ def write_bag(
     plugin: StoragePlugin = StoragePlugin.SQLITE3,
     command_topic: str = "/commands",
     header_ahead_ns: int = 0,
+    compression: CompressionMode = CompressionMode.NONE,
 ) -> None:
     """Joints in turns in this and that order, a gripper among them, some messages of the gripper alone."""
-    with Writer(folder, version=9, storage_plugin=plugin) as writer:
+    writer = Writer(folder, version=9, storage_plugin=plugin)
+    writer.set_compression(compression, CompressionFormat.ZSTD)
+    with writer:
         kinds = {"/joint_states": "sensor_msgs/msg/JointState", command_topic: "std_msgs/msg/Float64MultiArray"}
         topics = {name: writer.add_connection(name, kind, typestore=ROS) for name, kind in kinds.items()}
 

@@ -14,10 +14,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from mbrl_control.cli.main import build_app
+from mbrl_control.command_interface import CommandInterface
 from mbrl_control.episode_log.bag_metadata import summary_of
+from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.export import export
 from mbrl_control.episode_log.folder import log_files
 from mbrl_control.replay.delay import estimate_delay
@@ -186,6 +188,26 @@ def test_rosbag2_joints_by_name_in_any_order(tmp_path: Path, plugin: StoragePlug
     np.testing.assert_array_equal(read_streams(tmp_path / "single").position, streams.position)
 
 
+@pytest.mark.parametrize("mode", [CompressionMode.MESSAGE, CompressionMode.FILE], ids=lambda mode: mode.name)
+def test_bags_that_rosbag2_compressed_are_read(tmp_path: Path, mode: CompressionMode) -> None:
+    write_bag(tmp_path / "bag", regular(), compression=mode)
+    run(tmp_path / "bag", BAG, tmp_path / "log")
+    np.testing.assert_array_equal(read_streams(tmp_path / "log").position, regular().q)
+
+
+def test_commands_may_be_torques(tmp_path: Path) -> None:
+    """Which no unit of angles scales."""
+    write_csv(tmp_path / "a.csv", regular(), unit=180 / np.pi)
+    mapping = {**TABLE, "interface": "effort", "unit": "deg"}
+    with pytest.raises(LogError, match=r"command: elbow is outside \[-22.5, 22.5\]"):
+        run(tmp_path / "a.csv", mapping, tmp_path / "log")
+    write_csv(tmp_path / "a.csv", regular())
+    run(tmp_path / "a.csv", {**mapping, "unit": "rad"}, tmp_path / "log")
+    streams = read_streams(tmp_path / "log")
+    assert streams.interface is CommandInterface.EFFORT
+    np.testing.assert_allclose(streams.applied[:-1], regular().u, atol=1e-12)
+
+
 def test_a_log_of_ours_is_a_source_too(tmp_path: Path) -> None:
     streams = arm_streams(Arm(), 3.0, np.random.default_rng(5))
     write_streams(tmp_path / "log.mcap", streams)
@@ -195,6 +217,9 @@ def test_a_log_of_ours_is_a_source_too(tmp_path: Path) -> None:
     back = read_streams(tmp_path / "back")
     np.testing.assert_array_equal(back.velocity, streams.velocity)
     np.testing.assert_array_equal(back.effort, streams.effort)
+    again = run(tmp_path / "back", mapping, tmp_path / "again")  # a folder
+    np.testing.assert_array_equal(read_streams(tmp_path / "again").applied, back.applied)
+    assert [each.name for each in again.sources] == ["log_0.mcap"]
 
 
 def test_d4rl_episodes_end_at_terminals_and_timeouts(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.typesys import Stores, get_typestore
 
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.episode_log.folder import METADATA, log_files
+from mbrl_control.episode_log.folder import METADATA, log_files, numbered_files
 from mbrl_control.episode_log.reader import Channel, LogReader, RawMessage
 from mbrl_control.episode_log.schema import QosClass, Topic, matches
 from mbrl_control.replay.importing.mapping import ImportMap, Topics
@@ -71,6 +71,8 @@ def _files(source: Path) -> tuple[Path, ...]:
     """Everything that is read, the metadata too."""
     if not source.is_dir():
         return (source,)
+    if numbered_files(source):
+        return log_files(source)  # a log of ours, also one that is not finished
     metadata = source / METADATA
     if not metadata.is_file():
         loose = tuple(sorted(path for path in source.iterdir() if path.suffix in SUFFIXES and path.is_file()))
@@ -94,18 +96,15 @@ def _bag(metadata: Path) -> tuple[str, list[str], bool]:
 def _messages(source: Path, files: tuple[Path, ...], names: tuple[str, ...], notes: list[str]) -> Iterator[RawMessage]:
     """MCAP is read by this project's own reader, which takes cut-off files; the rest by `rosbags`."""
     metadata = source / METADATA
-    storage, _, packed = _bag(metadata) if metadata.is_file() else (files[0].suffix.lstrip("."), [], False)
-    if storage == "mcap" and not packed:
-        logs = [path for path in files if path != metadata]
-        if metadata.is_file() and (source / "log_0.mcap").is_file():
-            logs = list(log_files(source))  # also those of ours that are not finished
-        for path in logs:
-            yield from _mcap(path, names, notes)
-    elif metadata.is_file():
+    storage, _, packed = _bag(metadata) if metadata in files else ("", [], False)
+    if metadata in files and (storage != "mcap" or packed):
         yield from _rosbags(source, [path for path in files if path.suffix == ".db3"], names)
-    else:
-        for path in files:
+        return
+    for path in files:
+        if path.suffix == ".db3":
             yield from _rosbags(path, [path], names)
+        elif path != metadata:
+            yield from _mcap(path, names, notes)
 
 
 def _mcap(path: Path, names: tuple[str, ...], notes: list[str]) -> Iterator[RawMessage]:
