@@ -211,7 +211,7 @@ def test_commands_may_be_torques(tmp_path: Path) -> None:
 def test_a_log_of_ours_is_a_source_too(tmp_path: Path) -> None:
     streams = arm_streams(Arm(), 3.0, np.random.default_rng(5))
     write_streams(tmp_path / "log.mcap", streams)
-    topics = {"state": {"name": "belief"}, "command": {"name": "/arm/safe_command", "enabled": "drives_enabled"}}
+    topics = {"state": {"name": "belief"}, "command": {"name": "safe_command", "enabled": "drives_enabled"}}
     mapping = {"joints": {"shoulder": "shoulder", "elbow": "elbow"}, "topics": topics}
     run(tmp_path / "log.mcap", mapping, tmp_path / "back")
     back = read_streams(tmp_path / "back")
