@@ -1,4 +1,4 @@
-"""`mbrl-control log`: what a log holds, a cut-off one finished, tables of it, played again, old ones removed."""
+"""`mbrl-control log`: what a log holds, a cut-off one finished, tables of it and from tables, played again, pruned."""
 
 from __future__ import annotations
 
@@ -87,6 +87,39 @@ def export(
         raise UserError(f"{out}: --out: exists already; name a new folder")
     for table in export_log(log, out, kind, topic or ()):
         typer.echo(f"{table.rows:>9}  {table.path}")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="MCAP, rosbag2 folder, CSV, Parquet (or a folder of tables), HDF5."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the log and its report.")],
+    mapping: Annotated[
+        Path, typer.Option("--map", metavar="MAP.yaml", help="What SOURCE calls what: docs/importing.md.")
+    ],
+    robot: Annotated[str, typer.Option("--robot", help="Name of a shipped arm, or a YAML file.")],
+) -> None:
+    """Make a log of a recording from elsewhere, for `retrain --log`; import.md in it says what was done and left out.
+
+    Example: mbrl-control log import recording.csv --out out/imported --map map.yaml --robot panda
+    """
+    from mbrl_control.cli.locations import arm_file
+    from mbrl_control.cli.progress import progress_bar
+    from mbrl_control.replay.importing.mapping import load_map
+    from mbrl_control.replay.importing.report import TEXT_NAME
+    from mbrl_control.replay.importing.run import import_recording
+    from mbrl_control.robot import load_arm
+
+    read = load_map(mapping)
+    arm = load_arm(arm_file(robot), read.interface)
+    with progress_bar() as progress:
+        done = import_recording(source, mapping, read, arm, out, progress)
+    typer.echo(f"{out}: {done.usable_s:.2f} s usable, {len(done.spans_ns)} spans, {done.messages} messages")
+    typer.echo(
+        f"{done.bad_count} rows left out, {len(done.state.gaps) + len(done.command.gaps)} gaps: {out / TEXT_NAME}"
+    )
 
 
 @app.command()

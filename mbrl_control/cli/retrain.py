@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +11,7 @@ from typing import Annotated
 import typer
 
 from mbrl_control.cli.errors import Refused
+from mbrl_control.cli.progress import progress_bar
 from mbrl_control.cli.provenance import collected_by, own_or_shipped, repeatable, source_commit
 from mbrl_control.command_interface import CommandInterface
 
@@ -64,21 +63,9 @@ def retrain(
         made_by=(*filter(None, map(collected_by, log)), repeatable("retrain", {"log": log[0], **said})),
     )
     run_in_background()
-    with _progress() as progress:
+    with progress_bar() as progress:
         try:
             result = run(config, progress)
         except (RetrainRefused, TooLittleData) as error:
             raise Refused(f"retrain: {error}") from error
     typer.echo(json.dumps(asdict(result), default=str))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """A bar on standard error where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda stage, share: bar.update(task, description=stage, completed=share)

@@ -183,7 +183,7 @@ def _add_channel(
     type_name, text = schemas.get(schema, ("", ""))
     if encoding != "cdr" or not text:
         raise LogError(path, name, f"encoded as {encoding or 'nothing'}", "give a log of profile ros2")
-    if chosen is not None and type_name != chosen.type:
+    if chosen is not None and chosen.type and type_name != chosen.type:
         raise LogError(path, name, f"is {type_name}, wanted {chosen.type}", "give a log of this graph")
     wanted[number] = Channel(name, type_name, text, read_map(record.body, offset).get("offered_qos_profiles", ""))
 

@@ -24,7 +24,7 @@ class Topic:
     name: str
     """Relative to the arm's namespace, except where it starts with a slash."""
     type: str
-    """`package/msg/Name`."""
+    """`package/msg/Name`; empty where a reader takes any."""
     qos: QosClass
 
 

@@ -44,6 +44,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("log",),
         ("log", "info"),
         ("log", "recover"),
+        ("log", "import"),
         ("retrain",),
         ("collect",),
         ("doctor",),

@@ -1,0 +1,56 @@
+"""Rows that cannot be used, found before anything is interpolated: not finite, or stamps that do not grow."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_control.replay.importing.series import BadRows, Series, left_out
+
+_LAST_NS = (2**31 - 1) * 1_000_000_000
+"""What a builtin_interfaces/Time can say."""
+
+
+def clean(series: Series) -> tuple[Series, tuple[BadRows, ...]]:
+    """The usable rows, stamps strictly growing, and the others with their reason."""
+    bad: list[BadRows] = []
+    outside = (series.stamp_ns < 0) | (series.stamp_ns > _LAST_NS)
+    bad += left_out(series, outside, "stamp outside of 1970 to 2038")
+    series = series.select(~outside)
+    for name in series.values:
+        broken = np.asarray(~np.isfinite(series.values[name]).all(axis=1))
+        bad += left_out(series, broken, f"{name} is not finite")
+        series = series.select(~broken)
+    kept = longest_growing(series.stamp_ns)
+    repeated = np.isin(series.stamp_ns, series.stamp_ns[kept]) & ~kept
+    bad += left_out(series, repeated, "stamp was there already")
+    bad += left_out(series, ~kept & ~repeated, "stamp goes backward, or is ahead of those that follow")
+    return series.select(kept), tuple(bad)
+
+
+def longest_growing(stamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """[N] a largest set of rows whose stamps strictly grow (patience sorting; Schensted, Canad. J. Math. 13, 1961).
+
+    A single wild stamp costs its own row; to drop whatever is not later than the latest would cost all that follow it.
+    """
+    kept = np.ones(len(stamp_ns), dtype=np.bool_)
+    if len(stamp_ns) < 2 or bool(np.all(np.diff(stamp_ns) > 0)):
+        return kept
+    tails: list[int] = []
+    ends: list[int] = []
+    before = np.empty(len(stamp_ns), dtype=np.int64)
+    for index, stamp in enumerate(stamp_ns.tolist()):
+        place = bisect_left(tails, stamp)
+        if place < len(tails) and tails[place] == stamp:
+            continue  # of equal stamps the first row counts
+        before[index] = ends[place - 1] if place else -1
+        tails[place : place + 1] = [stamp]
+        ends[place : place + 1] = [index]
+    kept[:] = False
+    index = ends[-1]
+    while index >= 0:
+        kept[index] = True
+        index = int(before[index])
+    return kept

@@ -1,0 +1,81 @@
+"""What a reader takes out of a source: samples with the number of their row, and the rows that it could not use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_control.signals import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Samples of one kind, ``N`` rows in the order of the source."""
+
+    names: tuple[str, ...]
+    """Where the rows are: one file or topic, or one name per part (an episode)."""
+    part: NDArray[np.int64]
+    """[N] samples of different parts are never joined."""
+    row: NDArray[np.int64]
+    """[N] number in the source: line of a CSV file, message of a topic, row of a data set."""
+    stamp_ns: NDArray[np.int64]
+    """[N]."""
+    values: dict[str, Array]
+    """`position`, `velocity`, `effort` or `command`: [N, J], joints in the arm's order."""
+
+    def __len__(self) -> int:
+        return len(self.stamp_ns)
+
+    def where(self, index: int) -> str:
+        """File, topic or episode of a sample."""
+        return self.names[int(self.part[index])] if len(self.names) > 1 else self.names[0]
+
+    def select(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Series:
+        """The chosen samples, by mask or index."""
+        values = {name: array[chosen] for name, array in self.values.items()}
+        return replace(
+            self, part=self.part[chosen], row=self.row[chosen], stamp_ns=self.stamp_ns[chosen], values=values
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BadRows:
+    """Neighbouring rows that were left out for one reason, both ends included."""
+
+    where: str
+    first: int
+    last: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """All that was read of a source."""
+
+    state: Series
+    command: Series
+    bad: tuple[BadRows, ...]
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+    """What a reader had to assume or pass over."""
+
+
+def merged(rows: Iterable[tuple[str, int, str]]) -> tuple[BadRows, ...]:
+    """(where, row, why) as ranges of neighbours."""
+    found: list[BadRows] = []
+    for where, row, why in rows:
+        last = found[-1] if found else None
+        if last is not None and (last.where, last.last + 1, last.why) == (where, row, why):
+            found[-1] = replace(last, last=row)
+        else:
+            found.append(BadRows(where, row, row, why))
+    return tuple(found)
+
+
+def left_out(series: Series, bad: NDArray[np.bool_], why: str) -> tuple[BadRows, ...]:
+    """The rows of a mask [N], to be reported."""
+    return merged((series.where(i), int(series.row[i]), why) for i in np.flatnonzero(bad).tolist())

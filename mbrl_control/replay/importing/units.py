@@ -1,0 +1,106 @@
+"""Source units to SI, and the proof that they were those: limits of the arm, and velocity against position."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_control.episode_log.errors import LogError
+from mbrl_control.replay.importing.mapping import ImportMap
+from mbrl_control.replay.importing.series import BadRows, Recording, Series, left_out
+from mbrl_control.robot import Arm
+from mbrl_control.signals import Array, CommandInterface
+
+_DEGREE = np.pi / 180.0
+_MARGIN = 0.05
+"""rad and share of the range: a stop that gives way, an encoder's offset."""
+_FACTOR = 1.5
+"""On velocity, effort and command limits: noise and short peaks."""
+_FEW = 0.01
+"""Share of rows beyond the limits up to which these are single bad rows and not a wrong unit."""
+_MOVING = 0.02
+"""rad/s RMS below which a joint says nothing about the unit of its velocity."""
+
+
+def to_si(recording: Recording, mapping: ImportMap) -> Recording:
+    """With rad and rad/s in place of degrees."""
+    state = {name: values * _scale(mapping, name) for name, values in recording.state.values.items()}
+    command = {name: values * _scale(mapping, name) for name, values in recording.command.values.items()}
+    return replace(
+        recording, state=replace(recording.state, values=state), command=replace(recording.command, values=command)
+    )
+
+
+def within_limits(series: Series, mapping: ImportMap, arm: Arm, source: str) -> tuple[Series, tuple[BadRows, ...]]:
+    """Without the rows that the arm cannot have had; LogError when these are so many that unit or joints are wrong."""
+    bad: list[BadRows] = []
+    for name in series.values:
+        values = series.values[name]
+        lower, upper = _bounds(arm, name)
+        beyond: NDArray[np.bool_] = (values < lower) | (values > upper)
+        outside = np.asarray(beyond.any(axis=1))
+        if float(outside.mean()) > _FEW:
+            raise _refusal(values, beyond, mapping, arm, name, source)
+        joints = [arm.joint_names[j] for j in np.flatnonzero(beyond.any(axis=0))]
+        bad += left_out(series, outside, f"{name} is beyond the arm's limits ({', '.join(joints)})")
+        series = series.select(~outside)
+    return series, tuple(bad)
+
+
+def velocity_fits_position(series: Series, bound_ns: int, arm: Arm, source: str) -> None:
+    """Slope of the position's change on the recorded velocity: 1 when both are of one joint and in one unit.
+
+    LogError outside of 0.5..2. Joints that hardly move are not judged.
+    """
+    if "velocity" not in series.values:
+        return
+    interval = np.diff(series.stamp_ns)
+    joined = (interval <= bound_ns) & (np.diff(series.part) == 0)
+    change = (np.diff(series.values["position"], axis=0) / (interval * 1e-9)[:, None])[joined]
+    mean = (0.5 * (series.values["velocity"][1:] + series.values["velocity"][:-1]))[joined]
+    power = np.mean(mean**2, axis=0) if len(mean) else np.zeros(arm.joints)
+    for joint in np.flatnonzero(np.sqrt(power) > _MOVING).tolist():
+        slope = float(np.mean(change[:, joint] * mean[:, joint]) / power[joint])
+        if not 0.5 <= slope <= 2.0:
+            problem = f"positions of {arm.joint_names[joint]} change {slope:.3g} times as fast as its velocity says"
+            remedy = "correct joints, columns, time unit or `unit: deg` (of both); or leave velocity out: it is derived"
+            raise LogError(source, "velocity", problem, remedy)
+
+
+def _scale(mapping: ImportMap, name: str) -> float:
+    if name == "effort" or (name == "command" and mapping.interface is CommandInterface.EFFORT):
+        return 1.0
+    unit = mapping.command_unit or mapping.unit if name == "command" else mapping.unit
+    return _DEGREE if unit == "deg" else 1.0
+
+
+def _bounds(arm: Arm, name: str) -> tuple[Array, Array]:
+    if name == "position":
+        margin = _MARGIN * (1.0 + arm.upper - arm.lower)
+        return arm.lower - margin, arm.upper + margin
+    limit = _FACTOR * {"velocity": arm.velocity, "effort": arm.effort, "command": arm.command_limit}[name]
+    return -limit, limit
+
+
+def _refusal(
+    values: Array, beyond: NDArray[np.bool_], mapping: ImportMap, arm: Arm, name: str, source: str
+) -> LogError:
+    joint = int(np.argmax(beyond.mean(axis=0)))
+    lower, upper = _bounds(arm, name)
+    farthest = float(values[np.argmax(np.abs(values[:, joint])), joint])
+    problem = (
+        f"{arm.joint_names[joint]} is outside [{lower[joint]:.4g}, {upper[joint]:.4g}] "
+        f"in {beyond[:, joint].mean():.0%} of the rows, as far as {farthest:.4g}"
+    )
+    angular = name != "effort" and not (name == "command" and mapping.interface is CommandInterface.EFFORT)
+    field = "command_unit" if name == "command" else "unit"
+    degrees = _scale(mapping, name) != 1.0
+    other = values / _DEGREE if degrees else values * _DEGREE
+    fits = float(((other < lower) | (other > upper)).any(axis=1).mean()) <= _FEW
+    if angular and fits and degrees:
+        return LogError(source, name, f"{problem}; looks like radians", f"write `{field}: rad` in the map")
+    if angular and fits:
+        return LogError(source, name, f"{problem}; looks like degrees", f"write `{field}: deg` in the map")
+    return LogError(source, name, problem, "correct unit, joints or columns in the map, or name the arm that it is of")
