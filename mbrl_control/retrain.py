@@ -15,7 +15,8 @@ from mbrl_control.deployment.manifest import KStep, Manifest, Training
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import LogReader
-from mbrl_control.learning.fit_ensemble import FitSettings
+from mbrl_control.learning.curves import Curves
+from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.learning.judge import Score, gate
 from mbrl_control.learning.learn import Learned, Parent, Progress, learn
 from mbrl_control.replay.errors import TooLittleData
@@ -65,8 +66,10 @@ class RetrainResult:
     fit_seconds: float
 
 
-def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: None) -> RetrainResult:
-    """Learn a new bundle from the logs and activate it; ``progress(stage, share done)``.
+def retrain(
+    config: RetrainConfig, progress: Progress = lambda stage, share: None, curves: Curves | None = None
+) -> RetrainResult:
+    """Learn a new bundle from the logs and activate it; ``progress(stage, share done)``, ``curves`` of every epoch.
 
     Raises LogError for an unusable log, TooLittleData, DataError, RetrainRefused with both scores,
     BundleError or ParityError when the bundle cannot be written.
@@ -78,7 +81,7 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     active = _active(registry, config.arm)
     settings = config.fit or FitSettings.deployed(config.arm.interface)
     parent = _parent(registry, active, config.arm)
-    learned = learn(streams, config.arm, config.seed, parent, settings, config.dt_ns, progress)
+    learned = learn(streams, config.arm, config.seed, parent, settings, config.dt_ns, progress, curves)
     judged = learned.judged
     gate(judged.candidate, judged.reference, judged.reference_id, judged.nll)
 

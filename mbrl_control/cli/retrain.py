@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +37,13 @@ def retrain(
         typer.Option("--minutes", help="Only the last minutes of each log; memory grows with them.", min=0.1),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the training.", min=0)] = 0,
+    tensorboard: Annotated[
+        Path | None, typer.Option("--tensorboard", help="Folder of an event file with the learning curves.")
+    ] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option("--checkpoints", help="Folder that keeps the state of the fit; the same command again resumes it."),
+    ] = None,
 ) -> None:
     """Learn from logs; the new bundle is activated only when it beats the active one on held-out motion.
 
@@ -44,6 +51,8 @@ def retrain(
     Example: mbrl-control retrain --log out/demo/log --registry out/demo/registry --robot panda
     """
     from mbrl_control.cli.locations import arm_file
+    from mbrl_control.learning.curves import tensorboard_curves
+    from mbrl_control.learning.fit_settings import Checkpointing, FitSettings
     from mbrl_control.learning.judge import RetrainRefused
     from mbrl_control.replay.errors import TooLittleData
     from mbrl_control.retrain import RetrainConfig, run_in_background
@@ -52,6 +61,7 @@ def retrain(
 
     arm = load_arm(arm_file(robot), command)
     said = {"robot": own_or_shipped(robot), "command": command.value, "phase": phase, "minutes": minutes, "seed": seed}
+    checkpoint = None if checkpoints is None else Checkpointing(checkpoints)
     config = RetrainConfig(
         tuple(log),
         registry,
@@ -60,13 +70,15 @@ def retrain(
         phase=phase,
         newest_s=None if minutes is None else 60.0 * minutes,
         seed=seed,
+        fit=replace(FitSettings.deployed(command), checkpoint=checkpoint),
         git_sha=source_commit(),
         made_by=(*filter(None, map(collected_by, log)), repeatable("retrain", {"log": log[0], **said})),
     )
     run_in_background()
-    with _progress() as progress:
+    writer = nullcontext() if tensorboard is None else tensorboard_curves(tensorboard)
+    with _progress() as progress, writer as curves:
         try:
-            result = run(config, progress)
+            result = run(config, progress, curves)
         except (RetrainRefused, TooLittleData) as error:
             raise Refused(f"retrain: {error}") from error
     typer.echo(json.dumps(asdict(result), default=str))

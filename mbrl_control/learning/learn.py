@@ -10,7 +10,9 @@ import torch
 
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
-from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
+from mbrl_control.learning.curves import Curves
+from mbrl_control.learning.fit_ensemble import FitResult, fit
+from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.learning.judge import GATE_STEPS, Judged, Score, judge, score_of
 from mbrl_control.learning.regimes import regime_weights, thin_older_regimes
 from mbrl_control.learning.score import k_step_errors
@@ -57,6 +59,7 @@ def learn(
     settings: FitSettings,
     dt_ns: int = 20_000_000,
     progress: Progress = lambda stage, share: None,
+    curves: Curves | None = None,
 ) -> Learned:
     """Everything between a log and the gate: delay, rows, held-out blocks, fit from the ``parent``, scores.
 
@@ -76,6 +79,7 @@ def learn(
         regime_weights(train),
         None if parent is None else parent.ensemble,
         lambda epoch, nll: progress("fitting", epoch / settings.epochs),
+        curves,
     )
 
     progress("judging", 0.0)
