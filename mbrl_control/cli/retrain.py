@@ -42,7 +42,9 @@ def retrain(
     ] = None,
     checkpoints: Annotated[
         Path | None,
-        typer.Option("--checkpoints", help="Folder that keeps the state of the fit; the same command again resumes it."),
+        typer.Option(
+            "--checkpoints", help="Folder that keeps the state of the fit; the same command again resumes it."
+        ),
     ] = None,
 ) -> None:
     """Learn from logs; the new bundle is activated only when it beats the active one on held-out motion.

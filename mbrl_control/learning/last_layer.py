@@ -58,7 +58,7 @@ class Posterior:
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """[count, D, G]"""
         unit = torch.randn(count, *self.mean.shape, generator=generator, dtype=torch.float64)
-        shift = torch.linalg.solve_triangular(self.factor.mT, unit[..., None], upper=True)
+        shift: torch.Tensor = torch.linalg.solve_triangular(self.factor.mT, unit[..., None], upper=True)
         return self.mean + shift[..., 0]
 
 

@@ -64,9 +64,9 @@ def windows_of(transitions: Transitions, held: NDArray[np.int64], prior: Prior, 
         transitions.action,
         np.concatenate([transitions.next_position, transitions.next_velocity], axis=1),
     )
-    tensors = [torch.from_numpy(array).float() for array in arrays]
+    state, action, after = (torch.from_numpy(array).float() for array in arrays)
     scale = _prior_error(transitions, train, stride, steps, prior)
-    made = [Windows(*tensors, torch.from_numpy(chosen), stride, scale) for chosen in (train, test)]
+    made = [Windows(state, action, after, torch.from_numpy(chosen), stride, scale) for chosen in (train, test)]
     return made[0], made[1]
 
 
@@ -101,7 +101,8 @@ def _starts(transitions: Transitions, stride: int, steps: int, dt_ns: int) -> ND
     # Rows may have been thinned inside a segment: then the last one is later than it should be.
     whole &= transitions.stamp_ns[last] - transitions.stamp_ns[first] == dt_ns * (steps - 1)
     newest = newest_regime(transitions)
-    return first[whole & newest[first] & newest[last]]
+    starts: NDArray[np.int64] = first[whole & newest[first] & newest[last]]
+    return starts
 
 
 def _prior_error(

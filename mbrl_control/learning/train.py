@@ -79,7 +79,7 @@ def train(
         cut_off = out_of_time()
         if cut_off:
             break
-        rate = training.schedule.get_last_lr()[0]
+        rate = float(training.schedule.get_last_lr()[0])
         loss = run_epoch(training, problem)
         scores = member_scores(training.ensemble, problem)
         score = float(scores.mean())
