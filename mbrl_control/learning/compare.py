@@ -1,4 +1,4 @@
-"""Prior alone, prior and residual, pure network; ensemble and Bayesian networks: one table on the same held-out rows."""
+"""Prior, prior and residual, pure network; ensemble and Bayesian networks: one table on the same held-out rows."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ def test_it_lowers_the_error_of_15_steps_where_one_step_is_fitted_to_noisy_state
     for rollout in (None, RolloutLoss(15, 1.0, 32)):
         model = fit(rows, PRIOR, torch.Generator().manual_seed(seed), replace(SETTINGS, rollout=rollout)).ensemble
         errors.append(k_step_errors(model, truth, np.arange(len(truth)), (15,))[0])
-    assert errors[1].position < 0.8 * errors[0].position
-    assert errors[1].velocity < 0.8 * errors[0].velocity
+    assert errors[1].position < 0.9 * errors[0].position
+    assert errors[1].velocity < 0.9 * errors[0].velocity
 
 
 def test_a_model_without_residual_is_as_wrong_as_its_prior_and_gradients_pass_through_every_step() -> None:
