@@ -72,8 +72,8 @@ def sweep(arm: Arm, rows: int, seed: int) -> Transitions:
     count = -(-rows // kept)
     start, commands = _commands(arm, count, generator)
     position, velocity, effort = _moved(arm, start, commands)
-    seen_q = position + arm.noise.position * generator.normal(size=position.shape)
-    seen_dq = velocity + arm.noise.velocity * generator.normal(size=velocity.shape)
+    seen_q = position + arm.noise.position_std * generator.normal(size=position.shape)
+    seen_dq = velocity + arm.noise.velocity_std * generator.normal(size=velocity.shape)
     now = slice(history, STEPS)
     past = np.stack([commands[:, k : STEPS - history + k] for k in range(history)], axis=2)
     index = np.arange(count * kept)[:rows]
@@ -101,12 +101,8 @@ def _commands(arm: Arm, count: int, generator: np.random.Generator) -> tuple[Arr
     time = np.arange(STEPS)[None, :, None, None] * DT_NS * 1e-9
     reach = np.minimum(size / rate, 0.15)  # rad, so that three sines stay near the point they move about
     commands = (reach * rate * np.cos(rate * time + phase)).sum(-1)
-    middle = generator.uniform(arm.box_lower, arm.box_upper, (count, arm.joints)) if _joint_box(arm) else arm.home
+    middle = generator.uniform(arm.box_lower, arm.box_upper, (count, arm.joints))
     return middle + (reach * np.sin(phase))[:, 0].sum(-1), commands
-
-
-def _joint_box(arm: Arm) -> bool:
-    return len(arm.box_lower) == arm.joints
 
 
 def _moved(arm: Arm, position: Array, commands: Array) -> tuple[Array, Array, Array]:
