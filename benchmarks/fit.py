@@ -1,12 +1,13 @@
 """Training of an ensemble: ours beside mbrl-lib's trainer, in turns, on the same rows, to the same held-out NLL.
 
 50,000 transitions of the 7-joint arm from a rigid-body sweep in virtual time (`fit_rows`), as residuals over the arm's
-prior, scaled; 7 members of 200 x 4 hidden units, SiLU, batches of 256. Ours is the loop and the settings of every fit;
-mbrl-lib 0.2.0 brings its `ModelTrainer` and `GaussianMLP`. Each contestant is a process of its own, with one and with
+prior, scaled; 7 members of 200 x 4 hidden units, SiLU, batches of 256. Ours is the loop of every fit with
+`FitSettings.onednn`, `plain` the same without it, as fits are by default; mbrl-lib 0.2.0 brings its `ModelTrainer` and `GaussianMLP`. Each contestant is a process of its own, with one and with
 two threads; they take turns of one epoch. Only training counts as time, not the evaluation of held-out rows.
 
     speedup       = training time of mbrl-lib to the best held-out NLL it has in its epochs, over ours to the same one
     speedup_step  = its median time per gradient step over ours; each at its better number of threads
+    *_plain       = the same figures of `plain`: both with the same matrix products, so what remains is the trainer
     epoch_time    = our time per epoch with a quarter, half and all of the rows, and the line through them
 
 Example: `mbrl-control bench fit --epochs 30`. Ends with one line of JSON; some ten minutes.
@@ -37,6 +38,7 @@ from mbrl_control.robot import load_arm
 
 _SHARES = (0.25, 0.5, 1.0)
 _HERE = Path(__file__).parent
+_OURS = (sys.executable, "-P", "-m", "benchmarks.fit_ours")
 
 
 def main() -> None:
@@ -71,9 +73,10 @@ def contest(peers: Path, rows: Path, options: dict[str, Any]) -> dict[str, list[
     told, order = json.dumps(options | {"share": 1.0}), np.random.default_rng(options["seed"])
     commands = {}
     for threads in options["threads"]:
-        commands[f"ours/{threads}"] = [*_ours(), str(threads), str(rows), told]
+        for kind in ("ours", "plain"):
+            commands[f"{kind}/{threads}"] = [*_OURS, kind, str(threads), str(rows), told]
         commands[f"mbrl/{threads}"] = [str(peers), str(_HERE / "fit_peers.py"), str(threads), str(rows), told]
-    last = {name: options["our_epochs" if name.startswith("ours") else "epochs"] for name in commands}
+    last = {name: options["epochs" if name.startswith("mbrl") else "our_epochs"] for name in commands}
     taken: dict[str, list[Epoch]] = {name: [] for name in commands}
     with contextlib.ExitStack() as stack:
         children = {name: stack.enter_context(started(command)) for name, command in commands.items()}
@@ -88,7 +91,7 @@ def sizes(rows: Path, options: dict[str, Any], count: int) -> dict[str, object]:
     """Our time per epoch, one thread: the least of three, with parts of the rows."""
     seconds = []
     for share in _SHARES:
-        with started([*_ours(), "1", str(rows), json.dumps(options | {"share": share})]) as child:
+        with started([*_OURS, "ours", "1", str(rows), json.dumps(options | {"share": share})]) as child:
             seconds.append(min(one_epoch(child).seconds for _ in range(3)))
         say(f"{share:g} of the rows: {seconds[-1]:.2f} s per epoch")
     return linear([round(share * count) for share in _SHARES], seconds)
@@ -116,10 +119,6 @@ def one_epoch(child: subprocess.Popen[str]) -> Epoch:
 
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _ours() -> list[str]:
-    return [sys.executable, "-P", "-m", "benchmarks.fit_ours"]
 
 
 def _line(child: subprocess.Popen[str]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Our side of `bench fit`: ``python -m benchmarks.fit_ours THREADS ROWS.npz SETTINGS.json``, then an epoch a line."""
+"""Our side of `bench fit`: ``python -m benchmarks.fit_ours KIND THREADS ROWS.npz SETTINGS.json``, then an epoch a line.
+
+KIND `ours` or `plain`, without oneDNN.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,7 @@ from mbrl_control.learning.train import Problem, member_nll, run_epoch, training
 
 
 def compete() -> None:
-    threads, path, told = int(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
-    torch.set_num_threads(threads)
+    kind, threads, path, told = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
     rows = Rows.load(path, told["share"])
     settings = FitSettings(
         trained_members=told["members"],
@@ -27,6 +29,7 @@ def compete() -> None:
         epochs=told["our_epochs"],
         batch_size=told["batch"],
         threads=threads,
+        onednn=kind == "ours",
     )
     joints = rows.train.targets.shape[1] // 3
     history = rows.train.features.shape[1] // joints - 4
@@ -40,7 +43,8 @@ def compete() -> None:
         run_epoch(training, problem)
         return -(-len(rows.train.weights) // settings.batch_size)
 
-    serve(epoch, lambda: float(member_nll(ensemble, rows.held).mean()), sys.stdout, {"threads": threads})
+    with settings.on_torch():
+        serve(epoch, lambda: float(member_nll(ensemble, rows.held).mean()), sys.stdout, {"threads": threads})
 
 
 if __name__ == "__main__":

@@ -64,9 +64,8 @@ def fit(
     """
     settings = settings or FitSettings()
     check_rows(transitions, row_weights)
-    started, threads = time.monotonic(), torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
+    started = time.monotonic()
+    with settings.on_torch():
         beginning = begin(transitions, prior, generator, settings, warm_start)
         held = holdout_rows(transitions, settings, generator)
         problem = _problem(transitions, beginning, held, settings, row_weights)
@@ -76,8 +75,6 @@ def fit(
         cut_off = train(training, problem, late, keep, progress, curves)
         chosen = _members(training.ensemble, problem, generator).eval()
         nll = float(member_nll(chosen, problem.held).mean())
-    finally:
-        torch.set_num_threads(threads)
     return FitResult(chosen, held, nll, training.epoch, time.monotonic() - started, cut_off)
 
 
