@@ -2,8 +2,9 @@
 
 50,000 transitions of the 7-joint arm from a rigid-body sweep in virtual time (`fit_rows`), as residuals over the arm's
 prior, scaled; 7 members of 200 x 4 hidden units, SiLU, batches of 256. Ours is the loop of every fit with
-`FitSettings.onednn`, `plain` the same without it, as fits are by default; mbrl-lib 0.2.0 brings its `ModelTrainer` and `GaussianMLP`. Each contestant is a process of its own, with one and with
-two threads; they take turns of one epoch. Only training counts as time, not the evaluation of held-out rows.
+`FitSettings.onednn`, `plain` the same without it, as fits are by default; mbrl-lib 0.2.0 brings its `ModelTrainer` and
+`GaussianMLP`. Each contestant is a process of its own, with one and with two threads; they take turns of one epoch.
+Only training counts as time, not the evaluation of held-out rows.
 
     speedup       = training time of mbrl-lib to the best held-out NLL it has in its epochs, over ours to the same one
     speedup_step  = its median time per gradient step over ours; each at its better number of threads

@@ -1,4 +1,4 @@
-"""`bench fit`: what its figures mean on epochs written by hand, that its arm obeys its physics, that our side learns."""
+"""`bench fit`: its figures on epochs written by hand, the physics of its arm, and that our side learns."""
 
 from __future__ import annotations
 
