@@ -3,7 +3,7 @@
 Every trajectory (500 steps of 20 ms) moves all joints by three sines each about a random point of the work box, as
 velocity commands held over a step. A servo per joint with the description's gain makes torques of them; the arm of the
 description (mass matrix, Coriolis, gravity that the drives carry) with friction moves by them, integrated in 1 ms.
-Measured positions and speeds carry the description's noise.
+Measured positions, speeds and efforts carry the description's noise.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ def sweep(arm: Arm, rows: int, seed: int) -> Transitions:
     position, velocity, effort = _moved(arm, start, commands)
     seen_q = position + arm.noise.position_std * generator.normal(size=position.shape)
     seen_dq = velocity + arm.noise.velocity_std * generator.normal(size=velocity.shape)
+    felt = effort + arm.noise.effort_std * generator.normal(size=effort.shape)
     now = slice(history, STEPS)
     past = np.stack([commands[:, k : STEPS - history + k] for k in range(history)], axis=2)
     index = np.arange(count * kept)[:rows]
@@ -84,7 +85,7 @@ def sweep(arm: Arm, rows: int, seed: int) -> Transitions:
         commands[:, now],
         seen_q[:, history + 1 :],
         seen_dq[:, history + 1 :],
-        effort[:, now],
+        felt[:, now],
     )
     flat = [column.reshape(count * kept, *column.shape[2:])[:rows] for column in columns]
     segment: NDArray[np.int64] = index // kept

@@ -86,8 +86,8 @@ class FitSettings:
     threads: int = 1
     """Of torch; beside running control there is none to spare."""
     onednn: bool = False
-    """Matrix products by oneDNN instead of torch's BLAS: twice as fast on some processors (`bench fit`), other weights in
-    the last digits. A processor with AMX then rounds what it multiplies to bfloat16."""
+    """Matrix products by oneDNN instead of torch's BLAS: twice as fast on some processors (`bench fit`), the weights
+    differ in the last digits. A processor with AMX then rounds what it multiplies to bfloat16."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.dropout < 1.0:
