@@ -18,7 +18,8 @@ from mbrl_control.deployment.manifest import Calibration, GateRecord, KStep, Man
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import LogReader
-from mbrl_control.learning.fit_ensemble import FitSettings
+from mbrl_control.learning.curves import Curves
+from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.learning.judge import Score, Verdict, gate
 from mbrl_control.learning.learn import Learned, Parent, Progress, learn
 from mbrl_control.replay.errors import TooLittleData
@@ -69,8 +70,10 @@ class RetrainResult:
     gate: Verdict
 
 
-def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: None) -> RetrainResult:
-    """Learn a new bundle from the logs and activate it; ``progress(stage, share done)``.
+def retrain(
+    config: RetrainConfig, progress: Progress = lambda stage, share: None, curves: Curves | None = None
+) -> RetrainResult:
+    """Learn a new bundle from the logs and activate it; ``progress(stage, share done)``, ``curves`` of every epoch.
 
     Raises LogError for an unusable log, TooLittleData, DataError, RetrainRefused with the numbers,
     BundleError or ParityError when the bundle cannot be written, signed or opened.
@@ -83,7 +86,7 @@ def retrain(config: RetrainConfig, progress: Progress = lambda stage, share: Non
     active = _active(registry, config.arm)
     settings = config.fit or FitSettings.deployed(config.arm.interface)
     parent = _parent(registry, active, config.arm)
-    learned = learn(streams, config.arm, config.seed, parent, settings, config.dt_ns, progress)
+    learned = learn(streams, config.arm, config.seed, parent, settings, config.dt_ns, progress, curves)
     verdict = gate(learned.judged, np.random.default_rng(config.seed))
 
     progress("exporting", 0.0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,9 @@ from mbrl_control.cli.errors import Refused
 from mbrl_control.cli.progress import progress_bar
 from mbrl_control.cli.provenance import collected_by, own_or_shipped, repeatable, source_commit
 from mbrl_control.command_interface import CommandInterface
+
+if TYPE_CHECKING:
+    from mbrl_control.retrain import RetrainConfig
 
 
 def retrain(
@@ -36,36 +40,51 @@ def retrain(
         typer.Option("--minutes", help="Only the last minutes of each log; memory grows with them.", min=0.1),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the training.", min=0)] = 0,
+    tensorboard: Annotated[
+        Path | None, typer.Option("--tensorboard", help="Folder of an event file with the learning curves.")
+    ] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoints", help="Folder that keeps the state of the fit; the same command again resumes it."
+        ),
+    ] = None,
 ) -> None:
     """Learn from logs; the new bundle is activated only when it beats the active one on held-out motion.
 
     Runs at nice 19 with one thread. The last line is JSON. Exit status 1: refused, with the numbers.
     Example: mbrl-control retrain --log out/demo/log --registry out/demo/registry --robot panda
     """
-    from mbrl_control.cli.locations import arm_file
+    from mbrl_control.learning.curves import tensorboard_curves
     from mbrl_control.learning.judge import RetrainRefused
     from mbrl_control.replay.errors import TooLittleData
-    from mbrl_control.retrain import RetrainConfig, run_in_background
     from mbrl_control.retrain import retrain as run
-    from mbrl_control.robot import load_arm
+    from mbrl_control.retrain import run_in_background
 
-    arm = load_arm(arm_file(robot), command)
     said = {"robot": own_or_shipped(robot), "command": command.value, "phase": phase, "minutes": minutes, "seed": seed}
-    config = RetrainConfig(
-        tuple(log),
-        registry,
-        arm,
-        created_ns=time.time_ns(),
-        phase=phase,
-        newest_s=None if minutes is None else 60.0 * minutes,
-        seed=seed,
-        git_sha=source_commit(),
-        made_by=(*filter(None, map(collected_by, log)), repeatable("retrain", {"log": log[0], **said})),
-    )
+    made_by = (*filter(None, map(collected_by, log)), repeatable("retrain", {"log": log[0], **said}))
+    config = _config(log, registry, robot, command, checkpoints)
+    newest_s = None if minutes is None else 60.0 * minutes
+    config = replace(config, phase=phase, newest_s=newest_s, seed=seed, made_by=made_by)
     run_in_background()
-    with progress_bar() as progress:
+    writer = nullcontext() if tensorboard is None else tensorboard_curves(tensorboard)
+    with progress_bar() as progress, writer as curves:
         try:
-            result = run(config, progress)
+            result = run(config, progress, curves)
         except (RetrainRefused, TooLittleData) as error:
             raise Refused(f"retrain: {error}") from error
     typer.echo(json.dumps(asdict(result), default=str))
+
+
+def _config(
+    log: list[Path], registry: Path, robot: str, command: CommandInterface, checkpoints: Path | None
+) -> RetrainConfig:
+    from mbrl_control.cli.locations import arm_file
+    from mbrl_control.learning.fit_settings import Checkpointing, FitSettings
+    from mbrl_control.retrain import RetrainConfig
+    from mbrl_control.robot import load_arm
+
+    checkpoint = None if checkpoints is None else Checkpointing(checkpoints)
+    fit = replace(FitSettings.deployed(command), checkpoint=checkpoint)
+    arm = load_arm(arm_file(robot), command)
+    return RetrainConfig(tuple(log), registry, arm, created_ns=time.time_ns(), fit=fit, git_sha=source_commit())

@@ -19,7 +19,7 @@ from mbrl_control.dynamics.normalizer import FEATURE_LIMIT
 _POINTS, _BATCH = 4096, 64
 _REACH = 4.0
 """Std of the drawn motion in std of the parent's rows, or of the rows where there is no parent."""
-_WEIGHT = 0.1
+ANCHOR_WEIGHT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Anchor:
         """Of some of the points, summed over members; to be added to that of the rows."""
         chosen = torch.randint(len(self.features), (_BATCH,), generator=generator)
         mean, _ = ensemble.heads(self.features[chosen].expand(ensemble.shape.members, -1, -1))
-        return _WEIGHT * (mean - self.targets[:, chosen]).square().mean((1, 2)).sum()
+        return ANCHOR_WEIGHT * (mean - self.targets[:, chosen]).square().mean((1, 2)).sum()
 
 
 def anchor_to_prior(ensemble: ProbabilisticEnsemble, generator: torch.Generator) -> Anchor:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
-from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
+from mbrl_control.learning.curves import Curves
+from mbrl_control.learning.fit_ensemble import FitResult, fit
+from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.learning.judge import GATE_STEPS, Judged, Reference, judge, score_of
 from mbrl_control.learning.losses import LOSS_STEPS, losses_of
 from mbrl_control.learning.open_loop import whole_windows
@@ -60,6 +62,7 @@ def learn(
     settings: FitSettings,
     dt_ns: int = 20_000_000,
     progress: Progress = lambda stage, share: None,
+    curves: Curves | None = None,
 ) -> Learned:
     """Everything between a log and the gate: delay, rows, held-out blocks, fit from the ``parent``, scores.
 
@@ -79,6 +82,7 @@ def learn(
         regime_weights(train),
         None if parent is None else parent.ensemble,
         lambda epoch, nll: progress("fitting", epoch / settings.epochs),
+        curves,
     )
 
     progress("judging", 0.0)

@@ -62,7 +62,7 @@ def test_relearned_from_a_narrow_motion_it_still_does(
 ) -> None:
     """And without the anchor it would not."""
     kept = rms(residual(fitted(parent, 1, **NARROW)) - residual(parent))
-    monkeypatch.setattr(anchor_module, "_WEIGHT", 0.0)
+    monkeypatch.setattr(anchor_module, "ANCHOR_WEIGHT", 0.0)
     lost = rms(residual(fitted(parent, 1, **NARROW)) - residual(parent))
     assert kept < 0.7 * lost
     assert kept < 0.25 * rms(residual(parent))
@@ -70,5 +70,5 @@ def test_relearned_from_a_narrow_motion_it_still_does(
 
 def test_a_first_model_of_a_narrow_motion_makes_little_up(monkeypatch: pytest.MonkeyPatch) -> None:
     bounded = rms(residual(fitted(None, 2, **NARROW)))
-    monkeypatch.setattr(anchor_module, "_WEIGHT", 0.0)
+    monkeypatch.setattr(anchor_module, "ANCHOR_WEIGHT", 0.0)
     assert bounded < 0.2 * rms(residual(fitted(None, 2, **NARROW)))

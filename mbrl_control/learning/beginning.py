@@ -1,0 +1,73 @@
+"""What a fit begins with: fresh members or a parent's, and the rows beside their prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.normalizer import Normalizer, raw_features
+from mbrl_control.dynamics.prior import Prior
+from mbrl_control.learning.anchor import Anchor, anchor_to_parent, anchor_to_prior
+from mbrl_control.learning.errors import DataError
+from mbrl_control.learning.fit_settings import FitSettings
+from mbrl_control.learning.model_rows import ModelTensors, rows_beside
+from mbrl_control.signals import CommandInterface, Transitions
+
+_FOREIGN = 5.0
+"""RMS of the rows' residual in a parent's units beyond which its weights are no start: the last layer would have to
+grow by as much, while a new scaling is fitted at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a fit begins with."""
+
+    ensemble: ProbabilisticEnsemble
+    rows: ModelTensors
+    anchor: Anchor | None
+    """Of torques; velocities have none."""
+
+
+def begin(
+    transitions: Transitions,
+    prior: Prior,
+    generator: torch.Generator,
+    settings: FitSettings,
+    warm_start: ProbabilisticEnsemble | None,
+) -> Beginning:
+    """Fresh members, or the parent's, repeated and slightly shaken up to the trained number; and the rows they see.
+
+    A parent in whose scaling the rows lie far out is left aside.
+    """
+    history, joints = transitions.history.shape[1:]
+    anchored = prior.interface is CommandInterface.EFFORT  # and the load in its prior
+    if warm_start is not None and (warm_start.shape.joints, warm_start.shape.history) != (joints, history):
+        made = warm_start.shape
+        raise DataError(f"warm_start: made for J={made.joints}, K={made.history}, rows have J={joints}, K={history}")
+    parent = None if warm_start is None else warm_start.prior
+    known, rows = rows_beside(prior if parent is None or anchored else parent, transitions, parent)
+    if warm_start is not None and _fits(warm_start, rows):
+        members = [member % warm_start.shape.members for member in range(settings.networks)]
+        ensemble = warm_start.select(members, known)
+        anchor = None
+        if anchored:
+            changed = (ensemble.friction != warm_start.friction).any(0)
+            anchor = anchor_to_parent(ensemble, changed, generator)
+        with torch.no_grad():
+            for weights, _ in ensemble.layers:
+                weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
+        return Beginning(ensemble, rows, anchor)
+    if parent is not None and not anchored:
+        known, rows = rows_beside(prior, transitions, None)
+    shape = EnsembleShape(settings.networks, joints, history, settings.width, settings.depth)
+    ensemble = ProbabilisticEnsemble(shape, known, generator)
+    mixed = raw_features(rows.position, rows.velocity, rows.commands) @ ensemble.mixing.double()
+    ensemble.set_normalizer(Normalizer.of(mixed, rows.residual))
+    return Beginning(ensemble, rows, anchor_to_prior(ensemble, generator) if anchored else None)
+
+
+def _fits(parent: ProbabilisticEnsemble, rows: ModelTensors) -> bool:
+    scaled = (rows.residual - parent.target_mean.double()) / parent.target_std.double()
+    return bool(scaled.square().mean(0).sqrt().max() <= _FOREIGN)
