@@ -84,7 +84,7 @@ def test_a_killed_logger_goes_on_where_it_was_and_leaves_a_whole_bag(
     kept = [m.cdr for m in LogReader(log).raw()]
     second = logger(log, environment)
     speak(publisher, log, 100)
-    second.send_signal(signal.SIGINT)
+    second.send_signal(signal.SIGTERM)  # SIGINT is ignored by the children of a job in the background
     assert second.wait(HUNG_S) == 0
     assert len(log_files(log)) == 2
     assert log_info(log).finished, "the torn file, too"
