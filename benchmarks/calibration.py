@@ -39,6 +39,7 @@ from benchmarks.calibration_sessions import (
     outside,
 )
 from mbrl_control.cli.locations import arm_file
+from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.calibration import CALIBRATED_STEPS, Errors, fit_scale, judged
 from mbrl_control.learning.detection import WINDOWS_NS, auroc, innovation, unfamiliar_pose, unfamiliarity, windowed
 from mbrl_control.learning.learn import Learned
@@ -78,22 +79,22 @@ def main() -> None:
     began = time.perf_counter()
     bench = Bench(options.arm, options.command, options.seconds)
     learned, excited, sessions = _sessions(bench, options.seed)
-    figures = measure(learned, excited, sessions)
+    figures = measure(learned.fitted.ensemble, excited, sessions)
     options.out.mkdir(parents=True, exist_ok=True)
     picture = options.out / "reliability.png"
     plot_reliability({steps: _spreads(sessions, steps) for steps in CALIBRATED_STEPS}, picture)
     print(json.dumps(figures | {"plots": [str(picture)], "wall_s": round(time.perf_counter() - began, 1)}))
 
 
-def measure(learned: Learned, excited: Array, sessions: dict[str, Session]) -> dict[str, Any]:
+def measure(ensemble: ProbabilisticEnsemble, excited: Array, sessions: dict[str, Session]) -> dict[str, Any]:
     """JSON-ready; positions [N, J] ``excited`` in the session that was learned from."""
     judge = sessions["judge"]
     calibrated = {
         steps: judged(steps, Errors.of(sessions["fit"].ahead[steps]), Errors.of(judge.ahead[steps]))
         for steps in CALIBRATED_STEPS
     }
-    region = region_figures(learned, excited, sessions)
-    changes = change_figures(learned, sessions)
+    region = region_figures(ensemble, excited, sessions)
+    changes = change_figures(ensemble, sessions)
     figures = {
         "ece_1": calibrated[1].ece,
         "ece_15": calibrated[15].ece,
@@ -105,7 +106,7 @@ def measure(learned: Learned, excited: Array, sessions: dict[str, Session]) -> d
         "auroc_null": _headline(changes, "null"),
     }
     every = np.arange(len(judge.rows))
-    errors = k_step_errors(learned.fitted.ensemble, judge.rows, every, GROWTH)
+    errors = k_step_errors(ensemble, judge.rows, every, GROWTH)
     return {
         **{name: round(value, 4) for name, value in figures.items()},
         "targets": {"at_most": AT_MOST, "at_least": AT_LEAST},
@@ -132,9 +133,9 @@ def misses(figures: dict[str, float]) -> list[str]:
     return above + below
 
 
-def region_figures(learned: Learned, excited: Array, sessions: dict[str, Session]) -> dict[str, float]:
+def region_figures(ensemble: ProbabilisticEnsemble, excited: Array, sessions: dict[str, Session]) -> dict[str, float]:
     """AUROC of rows outside the excited range against another session's inside it, and how many there are."""
-    ensemble, units = learned.fitted.ensemble, _units(learned)
+    units = _units(ensemble)
     chosen = {name: outside(sessions[name].rows.position, excited) == 0.0 for name in ("judge", "null")}
     beyond = outside(sessions["region"].rows.position, excited)
     chosen["region"] = (beyond >= OUTSIDE_RAD[0]) & (beyond <= OUTSIDE_RAD[1])
@@ -150,9 +151,9 @@ def region_figures(learned: Learned, excited: Array, sessions: dict[str, Session
     return found | null | counts
 
 
-def change_figures(learned: Learned, sessions: dict[str, Session]) -> dict[str, dict[str, float]]:
+def change_figures(ensemble: ProbabilisticEnsemble, sessions: dict[str, Session]) -> dict[str, dict[str, float]]:
     """By session, AUROC of its windows against those of the judging session, by horizon, window and score."""
-    unit = _units(learned)["all_outputs"]
+    unit = _units(ensemble)["all_outputs"]
     scales = {steps: fit_scale(Errors.of(sessions["fit"].ahead[steps])) for steps in HORIZONS}
     found: dict[str, dict[str, float]] = {}
     for name in ("null", "payload", "friction", "other_simulator"):
@@ -192,9 +193,8 @@ def _headline(changes: dict[str, dict[str, float]], name: str) -> float:
     return changes[name][_key(HEADLINE_STEPS, HEADLINE_NS, "innovation")]
 
 
-def _units(learned: Learned) -> dict[str, Array]:
+def _units(ensemble: ProbabilisticEnsemble) -> dict[str, Array]:
     """Of all outputs; and as the deployed graph has it, the joints' velocities alone."""
-    ensemble = learned.fitted.ensemble
     unit = ensemble.target_std.double().numpy()
     joints = ensemble.shape.joints
     alone = np.full(3 * joints, np.inf)

@@ -22,7 +22,8 @@ import argparse
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,18 +115,13 @@ def two_models(session: Session) -> None:
 def _swapping(session: Session, swaps: int, period_s: float, activated: list[int]) -> Iterator[None]:
     """Activate the versions of the registry by turns, in a thread, while the caller goes on."""
     ending = threading.Event()
-    failed: list[BaseException] = []
-    thread = threading.Thread(
-        target=_noting(failed, lambda: activate_by_turns(_registry(session), swaps, period_s, ending, activated))
-    )
-    thread.start()
-    try:
-        yield
-    finally:
-        ending.set()
-        thread.join()
-    if failed:
-        raise failed[0]
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(activate_by_turns, _registry(session), swaps, period_s, ending, activated)
+        try:
+            yield
+        finally:
+            ending.set()
+        running.result()
 
 
 def activate_by_turns(
@@ -138,16 +134,6 @@ def activate_by_turns(
         following = versions[(versions.index(current) + 1) % len(versions)] if current in versions else versions[0]
         registry.activate(following)
         activated.append(following)
-
-
-def _noting(failed: list[BaseException], step: Callable[[], None]) -> Callable[[], None]:
-    def run() -> None:
-        try:
-            step()
-        except Exception as error:
-            failed.append(error)
-
-    return run
 
 
 def _registry(session: Session) -> Registry:

@@ -1,4 +1,4 @@
-"""`mbrl-control retrain`: learn a new bundle from logs, at the lowest priority, and activate it if it is better."""
+"""`mbrl-control retrain`: learn a new bundle from logs, at the lowest priority, and activate it if it passes the gate."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def retrain(
         ),
     ] = None,
 ) -> None:
-    """Learn from logs; the new bundle is activated only when it beats the active one on held-out motion.
+    """Learn from logs; the new bundle is activated only when it passes the gate on held-out motion.
+
+    A first one has to beat the prior, a later one to be, with 95 % confidence, less than 2 % worse than the active one.
 
     Runs at nice 19 with one thread. The last line is JSON. Exit status 1: refused, with the numbers.
     Example: mbrl-control retrain --log out/demo/log --registry out/demo/registry --robot panda

@@ -123,7 +123,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["fit"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            names: list[str] = list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointRefused(f"{path}: no checkpoint of a fit ({error}); delete it to begin anew") from error
     if header.get("format") != _FORMAT:

@@ -71,7 +71,10 @@ def fit(
         problem = _problem(transitions, beginning, held, settings, row_weights)
         training = training_of(beginning.ensemble, generator, settings)
         keep = _keeper(transitions, row_weights, training, settings)
-        late = lambda: time.monotonic() - started > settings.max_seconds  # noqa: E731
+
+        def late() -> bool:
+            return time.monotonic() - started > settings.max_seconds
+
         cut_off = train(training, problem, late, keep, progress, curves)
         chosen = _members(training.ensemble, problem, generator).eval()
         nll = float(member_nll(chosen, problem.held).mean())

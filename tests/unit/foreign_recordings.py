@@ -98,18 +98,18 @@ def write_csv(path: Path, motion: Motion, unit: float = 1.0, skip: tuple[str, ..
     return lines
 
 
-TABLE = {
+TABLE: dict[str, Any] = {
     "joints": {"joint_a": "shoulder", "joint_b": "elbow"},
     "tables": {
         "state": {"time": "t", "time_unit": "ms", "position": "q_{joint}", "velocity": "dq_{joint}"},
         "command": {"time": "t", "time_unit": "ms", "command": "u_{joint}"},
     },
 }
-BAG = {
+BAG: dict[str, Any] = {
     "joints": {"joint_a": "shoulder", "joint_b": "elbow"},
     "topics": {"state": {"name": "/joint_states"}, "command": {"name": "/commands", "joints": ["joint_a", "joint_b"]}},
 }
-HDF5 = {
+HDF5: dict[str, Any] = {
     "joints": {"joint_a": "shoulder", "joint_b": "elbow"},
     "hdf5": {"dt_s": 0.01, "position": [0, 1], "velocity": [2, 3], "command": [0, 1]},
 }

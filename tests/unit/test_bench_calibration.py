@@ -13,8 +13,6 @@ from benchmarks.calibration import change_figures, misses, region_figures, windo
 from benchmarks.calibration_plot import plot_reliability
 from benchmarks.calibration_sessions import Session, outside
 from mbrl_control.learning.calibration import Errors, fit_scale
-from mbrl_control.learning.fit_ensemble import FitResult
-from mbrl_control.learning.learn import Learned
 from tests.unit.noisy_arm import knowing, noisy_arm
 
 NOISE = 0.05
@@ -39,23 +37,19 @@ def test_windows_at_rest_are_left_out() -> None:
 
 
 def test_a_noisier_arm_is_told_by_innovation_and_not_by_disagreement() -> None:
-    fitted = FitResult(knowing(NOISE), np.empty(0, np.int64), 0.0, 1, 0.0, False)
-    learned = Learned(fitted, 0.0, 1, 1, None)  # type: ignore[arg-type]
     sessions = {name: session(seed) for seed, name in enumerate(("fit", "judge", "null", "other_simulator"))}
     sessions |= {"payload": session(5, 3.0 * NOISE), "friction": session(6, 2.0 * NOISE)}
-    found = change_figures(learned, sessions)
+    found = change_figures(knowing(NOISE), sessions)
     assert found["payload"]["innovation_15_steps_1_s"] > 0.95
     assert found["payload"]["disagreement_15_steps_1_s"] == pytest.approx(0.5)
     assert abs(found["null"]["innovation_15_steps_1_s"] - 0.5) < 0.2
 
 
 def test_region_compares_rows_far_outside_with_rows_inside() -> None:
-    fitted = FitResult(knowing(NOISE), np.empty(0, np.int64), 0.0, 1, 0.0, False)
-    learned = Learned(fitted, 0.0, 1, 1, None)  # type: ignore[arg-type]
     inside = session(0)
     edge = np.array([[inside.rows.position.min()], [inside.rows.position.max()]])
     beyond = Session(replace(inside.rows, position=edge[1] + np.linspace(0.0, 0.9, 3000)[:, None]), inside.ahead)
-    found = region_figures(learned, edge, {"judge": inside, "null": inside, "region": beyond})
+    found = region_figures(knowing(NOISE), edge, {"judge": inside, "null": inside, "region": beyond})
     assert found["rows_inside"] == 3000
     assert found["rows_outside"] == pytest.approx(1000, abs=2)
     # Members that always agree tell nothing apart.

@@ -7,7 +7,6 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -136,7 +135,7 @@ def test_a_known_delay_survives_jitter_and_resampling(tmp_path: Path) -> None:
 def test_velocity_is_derived_where_it_is_missing_and_the_report_says_so(tmp_path: Path) -> None:
     motion = jittered(np.random.default_rng(2))
     write_csv(tmp_path / "a.csv", motion, skip=("dq",))
-    tables: dict[str, Any] = TABLE["tables"]  # type: ignore[assignment]
+    tables = TABLE["tables"]
     state = {key: value for key, value in tables["state"].items() if key != "velocity"}
     report = run(tmp_path / "a.csv", {**TABLE, "tables": {**tables, "state": state}}, tmp_path / "log")
     streams = read_streams(tmp_path / "log")
@@ -232,7 +231,7 @@ def test_d4rl_episodes_end_at_terminals_and_timeouts(tmp_path: Path) -> None:
         file["actions"] = (motion.u / 1.5).astype(np.float32)
         for name, values in ends.items():
             file[name] = values
-    layout: dict[str, Any] = {**HDF5["hdf5"], "action_scale": [1.5, 1.5]}  # type: ignore[dict-item]
+    layout = {**HDF5["hdf5"], "action_scale": [1.5, 1.5]}
     report = run(tmp_path / "a.hdf5", {**HDF5, "hdf5": layout}, tmp_path / "log")
     assert [(gap.after_row, gap.before_row) for gap in report.state.gaps] == [(149, 150), (249, 250)]
     assert {"terminals: 1", "timeouts: 1", "3 episodes"} <= set(report.notes)

@@ -109,7 +109,7 @@ def test_degrees_are_told_from_radians_and_the_remedy_is_named(tmp_path: Path) -
 
 def test_joints_mixed_up_between_position_and_velocity_are_noticed(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", regular())
-    tables: dict[str, Any] = TABLE["tables"]  # type: ignore[assignment]
+    tables = TABLE["tables"]
     state = {**tables["state"], "velocity": ["dq_joint_b", "dq_joint_a"]}
     mapping = {**TABLE, "tables": {**tables, "state": state}}
     refused(tmp_path, tmp_path / "a.csv", mapping, "velocity: positions of shoulder change")
@@ -118,7 +118,7 @@ def test_joints_mixed_up_between_position_and_velocity_are_noticed(tmp_path: Pat
 def test_permuted_joints_in_the_map_are_a_permutation_of_the_columns(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", regular())
     permuted = {**TABLE, "joints": {"joint_b": "elbow", "joint_a": "shoulder"}}
-    tables: dict[str, Any] = TABLE["tables"]  # type: ignore[assignment]
+    tables = TABLE["tables"]
     listed = {**permuted, "tables": {**tables, "state": {**tables["state"], "position": ["q_joint_b", "q_joint_a"]}}}
     for number, mapping in enumerate((permuted, listed)):
         run(tmp_path / "a.csv", mapping, tmp_path / f"log_{number}")
@@ -167,7 +167,7 @@ def test_a_time_in_the_wrong_unit_is_refused(tmp_path: Path) -> None:
     start = float(lines[1].split(",")[0])
     relative = [",".join([f"{float(t) - start}", rest]) for t, rest in (line.split(",", 1) for line in lines[1:])]
     (tmp_path / "a.csv").write_text("\n".join([lines[0], *relative]))
-    tables: dict[str, Any] = TABLE["tables"]  # type: ignore[assignment]
+    tables = TABLE["tables"]
     wrong = {name: {**part, "time_unit": "s"} for name, part in tables.items()}
     refused(tmp_path, tmp_path / "a.csv", {**TABLE, "tables": wrong}, "positions of shoulder change 0.001 times")
 

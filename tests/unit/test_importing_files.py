@@ -117,7 +117,7 @@ def test_broken_bags_are_refused(tmp_path: Path) -> None:
 
 def test_topics_and_joints_that_are_not_in_the_bag_are_named(tmp_path: Path) -> None:
     write_bag(tmp_path / "bag", regular(1.0))
-    topics: dict[str, Any] = BAG["topics"]  # type: ignore[assignment]
+    topics = BAG["topics"]
     for change, match in (
         ({"state": {"name": "/states"}}, "/states: holds no message"),
         ({"command": {"name": "/commands"}}, "does not name its joints"),
@@ -131,7 +131,7 @@ def test_topics_and_joints_that_are_not_in_the_bag_are_named(tmp_path: Path) -> 
 def test_two_clocks_are_not_mixed(tmp_path: Path) -> None:
     write_bag(tmp_path / "bag", regular(), header_ahead_ns=-40_000_000_000)
     refused(tmp_path, tmp_path / "bag", BAG, "header stamps are -40 s ahead .* `stamp: received`")
-    topics: dict[str, Any] = BAG["topics"]  # type: ignore[assignment]
+    topics = BAG["topics"]
     received = {**BAG, "topics": {**topics, "state": {"name": "/joint_states", "stamp": "received"}}}
     run(tmp_path / "bag", received, tmp_path / "log")
     np.testing.assert_array_equal(read_streams(tmp_path / "log").position, regular().q)
