@@ -1,4 +1,4 @@
-"""`mbrl-control retrain`: learn a new bundle from logs, at the lowest priority, and activate it if it passes the gate."""
+"""`mbrl-control retrain`: learn a new bundle from logs, at the lowest priority, activated if it passes the gate."""
 
 from __future__ import annotations
 
