@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -212,14 +214,13 @@ def run(factory: Callable[[], GraphNode]) -> None:
     """Process entry of a node: exit status 0 after a clean end, 1 when it could not start or failed."""
     # A thread that computes in Python hands over the interpreter after this time, not after 5 ms.
     sys.setswitchinterval(5e-4)
-    # Before there are other threads, which inherit it: one thread waits for the signals, none is interrupted by them.
+    ended = _ending_signals()
     # rclpy's own handler would take the context down at once, and nothing could be published any more.
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = factory()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    threading.Thread(target=_end_on_signal, args=(node,), name="signals", daemon=True).start()
+    threading.Thread(target=_end_on_signal, args=(node, ended), name="signals", daemon=True).start()
     started = False
     try:
         started = node.autostart()
@@ -237,8 +238,27 @@ def run(factory: Callable[[], GraphNode]) -> None:
     sys.exit(0 if started and not node.failed else 1)
 
 
-def _end_on_signal(node: GraphNode) -> None:
+def _ending_signals() -> socket.socket:
+    """A byte can be read from it for each signal that ends the node; the signals interrupt none of its threads.
+
+    Blocking them and waiting for one is not enough: threads that numpy's libraries made at their import do not block
+    them, and a signal that is delivered there would end the process at once, unless it has a handler.
+    """
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    signal.set_wakeup_fd(sender.detach())
+    for number in ENDING:
+        signal.signal(number, lambda *_: None)
+    # Before there are other threads, which inherit it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    return receiver
+
+
+def _end_on_signal(node: GraphNode, ended: socket.socket) -> None:
     """The first signal ends the node in order; where that hangs, the next SIGTERM ends the process."""
-    signal.sigwait(ENDING)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    ended.recv(1)
     node.finish()
+    while ended.recv(1)[0] != signal.SIGTERM:
+        pass
+    os._exit(128 + signal.SIGTERM)
