@@ -23,7 +23,7 @@ from mbrl_control.deployment.parity import Exported, check_parity, rollout_cases
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
 from mbrl_control.deployment.session import Float32
-from mbrl_control.deployment.signing import SIGNATURE, sign
+from mbrl_control.deployment.signing import SIGNATURE, sign, signing_key
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.prior import Prior, prior_of
@@ -65,7 +65,7 @@ def write_bundle(
     ``extended``: with the graphs for trust, particles, obstacles and derivatives, which take minutes.
     """
     graph, keys = graph or GraphShape.deployed(arm.interface), Keys()
-    keys.own()  # one that cannot be used is said now, not after minutes of exporting
+    signing_key(keys, registry.models)  # one that cannot be used is said now, not after minutes of exporting
     with torch.no_grad():
         rollout = RolloutGraph(ensemble, arm, graph).eval()
         exported = export_bare(ensemble, rollout)

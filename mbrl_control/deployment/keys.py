@@ -51,6 +51,7 @@ class Keys:
         self._make_folders()
         path = self.folder / _OWN
         if not os.path.lexists(path):
+            _refuse_repository(self.folder)  # also of a folder that somebody made beforehand
             self._make_pair()
         key = _private_key(path)
         key_id = id_of(key.public_key())
@@ -215,7 +216,8 @@ def _require_private(path: Path, status: os.stat_result, kind: Callable[[int], b
 
 def _refuse_repository(folder: Path) -> None:
     """A key that is committed is everybody's."""
-    repository = next((above for above in folder.resolve().parents if (above / ".git").exists()), None)
+    whole = folder.resolve()
+    repository = next((above for above in (whole, *whole.parents) if (above / ".git").exists()), None)
     if repository is not None:
         raise KeysError(f"{folder}: lies in the repository {repository}; set {FOLDER_VARIABLE} to a folder outside")
 

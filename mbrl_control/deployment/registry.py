@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -13,6 +18,10 @@ from mbrl_control.deployment.files import replace_file
 
 _ACTIVE = "active.json"
 _HIGHEST = "highest.json"
+LOCK = ".lock"
+"""File that those who write a registry lock."""
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+"""As `path` spells it; what is called otherwise was put there by nobody who takes versions."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -29,7 +38,7 @@ class _Highest(BaseModel):
 
 
 class Registry:
-    """The bundles of one robot below one ``models`` folder; one writer at a time."""
+    """The bundles of one robot below one ``models`` folder. Processes that write take turns; readers never wait."""
 
     def __init__(self, models: Path, robot: str) -> None:
         self.models = models
@@ -52,8 +61,8 @@ class Registry:
         """Complete bundles, ascending."""
         if not self.folder.is_dir():
             return ()
-        names = [entry.name for entry in self.folder.iterdir() if (entry / MANIFEST).is_file()]
-        return tuple(sorted(int(name) for name in names if name.isdecimal()))
+        named = [entry for entry in self.folder.iterdir() if _VERSION.fullmatch(entry.name)]
+        return tuple(sorted(int(entry.name) for entry in named if (entry / MANIFEST).is_file()))
 
     def next_version(self) -> int:
         """One more than any version ever taken, also when the newest was deleted."""
@@ -61,10 +70,11 @@ class Registry:
         return max(self.versions()[-1:] + ((highest.version,) if highest else ()), default=0) + 1
 
     def take_version(self) -> int:
-        """`next_version`, marked as taken."""
-        version = self.next_version()
+        """`next_version`, marked as taken: nobody else gets it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write(_HIGHEST, _Highest(version=version))
+        with self._turn():
+            version = self.next_version()
+            self._write(_HIGHEST, _Highest(version=version))
         return version
 
     def active(self) -> int | None:
@@ -74,12 +84,20 @@ class Registry:
 
     def activate(self, version: int) -> None:
         """Make ``version`` the one to run; BundleError when there is none."""
-        if version not in self.versions():
-            raise BundleError(f"{self.path(version)}: version: no such bundle; choose one of {list(self.versions())}")
-        current = self._read(_ACTIVE, _Active)
-        if current is None or current.version != version:
-            previous = (*current.previous, current.version) if current else ()
-            self._write(_ACTIVE, _Active(version=version, previous=previous))
+        self._require(version)
+        with self._turn():
+            self._activate(version)
+
+    def succeed(self, version: int, predecessor: int | None) -> None:
+        """As `activate`, if ``predecessor`` (None: nothing) still is the active one; BundleError where it is not."""
+        self._require(version)
+        with self._turn():
+            if self.active() != predecessor:
+                raise BundleError(
+                    f"{self.folder / _ACTIVE}: version: {self.active()} was made active meanwhile, {version} was "
+                    f"compared with {predecessor or 'nothing'}; compare again, or: mbrl-control models promote {version}"
+                )
+            self._activate(version)
 
     def before(self) -> int:
         """The version that `rollback` would return to."""
@@ -91,12 +109,41 @@ class Registry:
             raise BundleError(f"{self.path(version)}: version: was deleted; activate one of {list(self.versions())}")
         return version
 
-    def rollback(self) -> int:
-        """Return to the version active before and give its number."""
-        version, current = self.before(), self._read(_ACTIVE, _Active)
-        assert current is not None, "before() has just read it"
-        self._write(_ACTIVE, _Active(version=version, previous=current.previous[:-1]))
+    def rollback(self, to: int | None = None) -> int:
+        """Return to the version active before and give its number; BundleError where that is not ``to``, if given."""
+        with self._turn():
+            version, current = self.before(), self._read(_ACTIVE, _Active)
+            assert current is not None, "before() has just read it"
+            if to is not None and version != to:
+                raise BundleError(
+                    f"{self.folder / _ACTIVE}: previous: {version} now, it was {to} when that was verified; look again: "
+                    "mbrl-control models list"
+                )
+            self._write(_ACTIVE, _Active(version=version, previous=current.previous[:-1]))
         return version
+
+    def _require(self, version: int) -> None:
+        if version not in self.versions():
+            raise BundleError(f"{self.path(version)}: version: no such bundle; choose one of {list(self.versions())}")
+
+    def _activate(self, version: int) -> None:
+        current = self._read(_ACTIVE, _Active)
+        if current is None or current.version != version:
+            previous = (*current.previous, current.version) if current else ()
+            self._write(_ACTIVE, _Active(version=version, previous=previous))
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Of those that read and then write, one at a time: a retraining, an operator, what rolls back by itself."""
+        if not self.folder.is_dir():  # nothing to take turns about; what follows says what is missing
+            yield
+            return
+        handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _read(self, name: str, kind: type[_Model]) -> _Model | None:
         path = self.folder / name

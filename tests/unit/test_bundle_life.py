@@ -208,10 +208,31 @@ def hidden_in_a_branch(model: onnx.ModelProto) -> None:
     replaced(model, [helper.make_node("If", ["c"], ["cost"], then_branch=branch, else_branch=branch)], condition)
 
 
-def elsewhere(model: onnx.ModelProto) -> None:
-    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+def external(name: str) -> TensorProto:
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="../../outside.bin")
-    model.graph.initializer.append(tensor)
+    return tensor
+
+
+def elsewhere(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(external("w"))
+
+
+def elsewhere_in_a_branch(model: onnx.ModelProto) -> None:
+    """Of a branch that computes nothing: its output is the tensor itself."""
+    said = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    branch = helper.make_graph([], "branch", [], [said], [external("x")])
+    condition = numpy_helper.from_array(np.array(True), "c")
+    replaced(model, [helper.make_node("If", ["c"], ["cost"], then_branch=branch, else_branch=branch)], condition)
+
+
+def sparse(model: onnx.ModelProto) -> None:
+    model.graph.sparse_initializer.add(values=external("v"), dims=[4])
+
+
+def sparse_in_a_constant(model: onnx.ModelProto) -> None:
+    tensor = onnx.SparseTensorProto(values=external("v"), dims=[4])
+    model.graph.node.append(helper.make_node("Constant", [], ["s"], sparse_value=tensor))
 
 
 def other_opset(model: onnx.ModelProto) -> None:
@@ -236,6 +257,9 @@ HOSTILE = {
     loop_forever: r"rollout\.onnx: operation Loop",
     hidden_in_a_branch: r"rollout\.onnx: operation RandomNormal",
     elsewhere: r"rollout\.onnx: w: lies in another file",
+    elsewhere_in_a_branch: r"rollout\.onnx: x: lies in another file",
+    sparse: r"rollout\.onnx: holds sparse tensors",
+    sparse_in_a_constant: r"rollout\.onnx: holds sparse tensors",
     other_opset: r"rollout\.onnx: opset_import",
     own_domain: r"rollout\.onnx: opset_import",
     own_function: r"rollout\.onnx: brings functions",

@@ -113,6 +113,10 @@ def test_a_key_is_neither_made_in_a_repository_nor_used_in_a_registry(tmp_path: 
     with pytest.raises(KeysError, match=r"lies in the repository .*MBRL_KEYS"):
         inside.own()
     assert not inside.folder.parent.exists()
+    inside.folder.mkdir(mode=0o700, parents=True)
+    with pytest.raises(KeysError, match=r"lies in the repository"):
+        inside.own()
+    assert inside.own_id() is None
     with pytest.raises(KeysError, match=r"lies in the registry .*MBRL_KEYS"):
         sign(b"", Keys(tmp_path / "models" / "keys"), tmp_path / "models")
     assert not (tmp_path / "models").exists()
