@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from mbrl_control.deployment.bundle import prior_bundle
 from mbrl_control.deployment.check import read_bundle
 from mbrl_control.deployment.errors import BundleError, KeysError
-from mbrl_control.deployment.keys import Keys
-from mbrl_control.deployment.lifecycle import promote, roll_back, sign_bundle
+from mbrl_control.deployment.keys import FOLDER_VARIABLE, Keys
+from mbrl_control.deployment.lifecycle import promote, roll_back, sign_bundle, succeed
 from mbrl_control.deployment.operators import OPSET
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape
@@ -325,3 +325,21 @@ def test_a_manifest_that_agrees_with_a_changed_file_needs_the_key(registry: Regi
     path = registry.path(2) / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"delay_s": 0.02}))
     refused(registry, arm, "signature: does not fit")
+
+
+def test_a_successor_takes_the_place_of_what_it_was_compared_with_alone(registry: Registry, arm: Arm) -> None:
+    with pytest.raises(BundleError, match="1 was made active meanwhile, 2 was compared with nothing"):
+        succeed(registry, 2, None, arm)
+    assert registry.active() == 1
+    succeed(registry, 2, 1, arm)
+    assert registry.active() == 2
+
+
+def test_keys_in_the_registry_are_refused_before_anything_is_made(
+    arm: Arm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "models"
+    monkeypatch.setenv(FOLDER_VARIABLE, str(models / "keys"))
+    with pytest.raises(KeysError, match=r"lies in the registry .*MBRL_KEYS"):
+        prior_bundle(arm, Registry(models, arm.model_name), 0.02, 0.01, 3, 0, GraphShape(horizon=5))
+    assert not models.exists()

@@ -8,12 +8,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+import mbrl_control.learning.fit_ensemble as fit_module
 from mbrl_control.learning.checkpoint import FILE, CheckpointRefused
 from mbrl_control.learning.curves import tensorboard_curves
 from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
@@ -99,6 +103,18 @@ def test_a_finished_fit_resumed_is_finished(tmp_path: Path) -> None:
     first, seen = fitted(settings), list[int]()
     assert_same(fitted(settings, lambda epoch, _: seen.append(epoch)), first)
     assert seen == []
+
+
+def test_runs_that_are_cut_off_get_further_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has time for two epochs, fewer than lie between two checkpoints."""
+    settings, epochs = replace(kept_in(tmp_path), max_seconds=EVERY - 0.5), list[int]()
+    whole = fitted(SETTINGS)
+    for _ in range(6):
+        monkeypatch.setattr(fit_module, "time", SimpleNamespace(monotonic=partial(next, count())))
+        cut = fitted(settings)
+        epochs.append(cut.epochs)
+    assert (epochs, cut.cut_off) == ([2, 4, 6, 8, 10, 11], False)
+    assert_same(cut, whole)
 
 
 @pytest.mark.parametrize(
