@@ -1,0 +1,94 @@
+"""A registry that several processes write: versions are taken once, and nobody overrides what it has not seen."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from mbrl_control.deployment.bundle import prior_bundle
+from mbrl_control.deployment.check import MANIFEST, verify_bundle
+from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.manifest import GateRecord
+from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.rollout_graph import GraphShape
+from mbrl_control.learning.judge import OtherRegime, Verdict
+from mbrl_control.robot import load_arm
+
+VERSIONS = 12
+ROBOTS = Path(__file__).parents[2] / "sim" / "robots"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """Versions of which no more than the manifest's name is looked at."""
+    made = Registry(tmp_path / "models", "planar")
+    for _ in range(VERSIONS):
+        folder = made.path(made.take_version())
+        folder.mkdir()
+        (folder / MANIFEST).touch()
+    return made
+
+
+def test_no_two_get_the_same_version(registry: Registry) -> None:
+    def take(_: int) -> list[int]:
+        return [Registry(registry.models, registry.robot).take_version() for _ in range(10)]
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = [version for some in pool.map(take, range(8)) for version in some]
+    assert sorted(taken) == list(range(VERSIONS + 1, VERSIONS + 81))
+
+
+def test_nothing_that_was_active_is_forgotten_when_many_activate(registry: Registry) -> None:
+    def activate(version: int) -> None:
+        Registry(registry.models, registry.robot).activate(version)
+
+    with ThreadPoolExecutor(VERSIONS) as pool:
+        list(pool.map(activate, registry.versions()))
+    back = [registry.active(), *(registry.rollback() for _ in range(VERSIONS - 1))]
+    assert sorted(back) == list(registry.versions())
+
+
+def test_who_was_compared_with_another_does_not_take_over(registry: Registry) -> None:
+    registry.succeed(2, None)
+    registry.succeed(3, 2)
+    registry.rollback()
+    with pytest.raises(BundleError, match=r"active\.json: version: 2 was made active meanwhile, 4 was compared with 3"):
+        registry.succeed(4, 3)
+    with pytest.raises(BundleError, match=r"compared with nothing; .*models promote 4"):
+        registry.succeed(4, None)
+    with pytest.raises(BundleError, match="no such bundle"):
+        registry.succeed(VERSIONS + 1, 2)
+    assert registry.active() == 2
+
+
+def test_a_way_back_that_changed_since_it_was_verified_is_not_taken(registry: Registry) -> None:
+    for version in (1, 2, 3):
+        registry.activate(version)
+    with pytest.raises(BundleError, match="previous: 2 now, it was 1 when that was verified"):
+        registry.rollback(1)
+    assert registry.active() == 3
+    assert registry.rollback(2) == 2
+
+
+@pytest.mark.parametrize("name", ["007", "0", "+5", "\N{ARABIC-INDIC DIGIT THREE}", "1 ", "9" * 200], ids=ascii)
+def test_a_folder_that_no_version_is_called_like_is_none(name: str, registry: Registry) -> None:
+    folder = registry.folder / name
+    folder.mkdir()
+    (folder / MANIFEST).touch()
+    assert registry.versions() == tuple(range(1, VERSIONS + 1))
+
+
+def test_versions_and_blocks_have_no_end(tmp_path: Path) -> None:
+    """Learning every ten minutes takes 4096 versions in a month; ten hours of one regime have more blocks than that."""
+    arm = load_arm(ROBOTS / "planar.yaml")
+    registry = Registry(tmp_path, arm.model_name)
+    registry.folder.mkdir()
+    (registry.folder / "highest.json").write_text('{"version": 4096}')
+    path = prior_bundle(arm, registry, 0.02, 0.01, 3, 0, GraphShape(horizon=5))
+    assert verify_bundle(path, arm).version == 4097
+    other = OtherRegime(0, 6000, 0.1, 0.1)
+    verdict = Verdict("planar/1", 6000, 0.1, 0.1, 0.0, -0.1, 0.001, 0.002, 0.95, 10_000, None, None, (other,))
+    assert GateRecord(**asdict(verdict)).blocks == 6000
