@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ENTERED = "from mbrl_control.deployment.trial_child import limit, stand_behind; stand_behind(); limit(64, 1)\n"
+ENTERED = "from mbrl_control.deployment.trial_child import limit, stand_behind; stand_behind(); limit(64, {})\n"
 TRIED = """
 import json, os, resource, sys
 
@@ -32,14 +32,14 @@ print(json.dumps({
 """
 
 
-def child(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def child(code: str, cpu_s: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", ENTERED + code, *arguments]
+    command = [sys.executable, "-c", ENTERED.format(cpu_s) + code, *arguments]
     return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
 
 
 def test_it_writes_nothing_takes_little_and_stands_behind(tmp_path: Path) -> None:
-    done = child(TRIED, str(tmp_path / "written"))
+    done = child(TRIED, 60, str(tmp_path / "written"))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert "File too large" in found["write"]
@@ -50,4 +50,4 @@ def test_it_writes_nothing_takes_little_and_stands_behind(tmp_path: Path) -> Non
 
 
 def test_it_is_ended_by_the_processor_time_it_takes() -> None:
-    assert child("while True: pass").returncode == -signal.SIGXCPU
+    assert child("while True: pass", 1).returncode == -signal.SIGXCPU
