@@ -15,9 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mbrl_control.deployment.check import MANIFEST
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.files import replace_file
+from mbrl_control.deployment.plain import NotPlain, read_plain
 
 _ACTIVE = "active.json"
 _HIGHEST = "highest.json"
+_LARGEST = 1 << 24
 LOCK = ".lock"
 """File that those who write a registry lock."""
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -150,7 +152,10 @@ class Registry:
         if not path.exists():
             return None
         try:
-            return kind.model_validate_json(path.read_bytes())
+            # An installation may consist of links; what they lead to is a plain file, or nothing to read.
+            return kind.model_validate_json(read_plain(path.resolve(), _LARGEST)[0])
+        except NotPlain as error:
+            raise BundleError(f"{path}: {error}; delete it and activate a version again") from error
         except OSError as error:
             raise BundleError(f"{path}: {error.strerror}; delete it and activate a version again") from error
         except ValidationError as error:

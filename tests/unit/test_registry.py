@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -92,3 +94,35 @@ def test_versions_and_blocks_have_no_end(tmp_path: Path) -> None:
     other = OtherRegime(0, 6000, 0.1, 0.1)
     verdict = Verdict("planar/1", 6000, 0.1, 0.1, 0.0, -0.1, 0.001, 0.002, 0.95, 10_000, None, None, (other,))
     assert GateRecord(**asdict(verdict)).blocks == 6000
+
+
+def as_a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def as_a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def as_a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def as_a_desert(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+@pytest.mark.parametrize("put", [as_a_pipe, as_a_device, as_a_folder, as_a_desert])
+def test_an_active_json_that_never_ends_is_refused_at_once(put: Callable[[Path], None], registry: Registry) -> None:
+    """Whoever polls a registry that came from elsewhere goes on."""
+    put(registry.folder / "active.json")
+    with pytest.raises(BundleError, match=r"active\.json: .*(no plain file|more than the \d+ allowed); delete it"):
+        registry.active()
+
+
+def test_an_active_json_may_be_a_link_to_a_file(registry: Registry, tmp_path: Path) -> None:
+    registry.activate(2)
+    (registry.folder / "active.json").rename(tmp_path / "elsewhere.json")
+    (registry.folder / "active.json").symlink_to(tmp_path / "elsewhere.json")
+    assert registry.active() == 2
