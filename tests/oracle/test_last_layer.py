@@ -63,8 +63,8 @@ def test_rows_counted_in_parts_count_the_same(problem: tuple[torch.Tensor, torch
         torch.testing.assert_close(getattr(parts[0] + parts[1], name), getattr(whole, name))
 
 
-def test_the_draws_are_of_the_loss_that_the_network_is_trained_by() -> None:
-    """Rows by their weights and the anchor beside them: its minimum is the draws' mean, its curvature their spread."""
+def test_the_draws_are_of_the_likelihood_of_weighted_rows_and_the_anchor_beside_it() -> None:
+    """As the training adds them up, without its beta: the minimum is the draws' mean, the curvature their spread."""
     generator = torch.Generator().manual_seed(0)
     network = ProbabilisticEnsemble(EnsembleShape(1, 1, 3, 6, 1), PRIOR, generator)
     features = torch.randn(20_000, network.feature_mean.shape[0], generator=generator)
