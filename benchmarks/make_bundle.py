@@ -26,7 +26,7 @@ from mbrl_control.deployment.bundle import Origin
 from mbrl_control.deployment.lifecycle import promote
 from mbrl_control.deployment.manifest import Manifest
 from mbrl_control.deployment.pins import pin
-from mbrl_control.deployment.registry import LOCK, Registry
+from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.signing import SIGNATURE
 from mbrl_control.learning.fit_ensemble import FitSettings
 from mbrl_control.learning.judge import gate
@@ -56,7 +56,7 @@ def main() -> None:
         shutil.rmtree(place, ignore_errors=True)
         # What is shipped is pinned by the package; its maker's signature would count nowhere else.
         shipped = options.models == shipped_models()
-        left_out = shutil.ignore_patterns(LOCK, *([SIGNATURE] if shipped else []))
+        left_out = shutil.ignore_patterns(SIGNATURE) if shipped else None
         shutil.copytree(Path(folder) / arm.model_name, place, ignore=left_out)
         if shipped:
             pin(options.models)

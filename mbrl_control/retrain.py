@@ -12,8 +12,9 @@ import torch
 
 from mbrl_control.deployment.bundle import Origin, load_weights, write_bundle
 from mbrl_control.deployment.check import verify_bundle
+from mbrl_control.deployment.errors import ActiveChanged
 from mbrl_control.deployment.keys import Keys
-from mbrl_control.deployment.lifecycle import succeed
+from mbrl_control.deployment.lifecycle import promote
 from mbrl_control.deployment.manifest import Calibration, GateRecord, KStep, Manifest, Training
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.signing import signing_key
@@ -94,7 +95,7 @@ def retrain(
     progress("exporting", 0.0)
     manifest = _store(config, registry, learned, verdict, streams[-1].payload_kg, active, extents)
     progress("trying", 0.0)
-    succeed(registry, manifest.version, predecessor, config.arm)
+    _activate(registry, manifest, predecessor, config.arm)
     return _result(manifest, registry, learned, verdict)
 
 
@@ -126,6 +127,17 @@ def _extents(config: RetrainConfig) -> tuple[tuple[Path, int], ...]:
     """The files that were read, with their sizes."""
     readers = [LogReader(path, newest_ns=_newest_ns(config)) for path in config.logs]
     return tuple((path, path.stat().st_size) for reader in readers for path in reader.files()[0])
+
+
+def _activate(registry: Registry, manifest: Manifest, predecessor: int | None, arm: Arm) -> None:
+    """In the place of the very one it was compared with: its gate says nothing about another."""
+    try:
+        promote(registry, manifest.version, arm, instead_of=predecessor)
+    except ActiveChanged as error:
+        raise ActiveChanged(
+            f"{error}; {manifest.model_id} was compared with that and is kept: retrain again, or overrule: "
+            f"mbrl-control models promote {manifest.version}"
+        ) from error
 
 
 def _active(registry: Registry, version: int | None, arm: Arm) -> Manifest | None:

@@ -11,25 +11,23 @@ from mbrl_control.deployment.trial import TrialResult, try_bundle
 from mbrl_control.robot import Arm
 
 
-def promote(registry: Registry, version: int, arm: Arm, keys: Keys | None = None) -> TrialResult:
-    """Verify, try and activate; a BundleError leaves what is active as it was."""
+def promote(
+    registry: Registry, version: int, arm: Arm, keys: Keys | None = None, instead_of: int | None = None
+) -> TrialResult:
+    """Verify, try and activate; a BundleError leaves what is active as it was.
+
+    ``instead_of``: refused unless that one is active still.
+    """
     tried = try_bundle(read_bundle(registry.path(version), arm, keys))
-    registry.activate(version)
-    return tried
-
-
-def succeed(registry: Registry, version: int, predecessor: int | None, arm: Arm) -> TrialResult:
-    """As `promote`, in the place of the very one it was compared with: a gate says nothing about another."""
-    tried = try_bundle(read_bundle(registry.path(version), arm))
-    registry.succeed(version, predecessor)
+    registry.activate(version, instead_of)
     return tried
 
 
 def roll_back(registry: Registry, arm: Arm, keys: Keys | None = None) -> int:
     """Return to the version active before, which had its trial then; its number. BundleError where nothing fits."""
-    version = registry.before()
-    read_bundle(registry.path(version), arm, keys)
-    return registry.rollback(version)
+    active = registry.active()
+    read_bundle(registry.path(registry.before()), arm, keys)
+    return registry.rollback(active)
 
 
 def sign_bundle(registry: Registry, version: int, arm: Arm, keys: Keys | None = None) -> CheckedBundle:

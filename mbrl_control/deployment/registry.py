@@ -13,15 +13,13 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mbrl_control.deployment.check import MANIFEST
-from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.errors import ActiveChanged, BundleError
 from mbrl_control.deployment.files import replace_file
 from mbrl_control.deployment.plain import NotPlain, read_plain
 
 _ACTIVE = "active.json"
 _HIGHEST = "highest.json"
 _LARGEST = 1 << 24
-LOCK = ".lock"
-"""File that those who write a registry lock."""
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 """As `path` spells it; what is called otherwise was put there by nobody who takes versions."""
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -74,7 +72,7 @@ class Registry:
     def take_version(self) -> int:
         """`next_version`, marked as taken: nobody else gets it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._turn():
+        with self._alone():
             version = self.next_version()
             self._write(_HIGHEST, _Highest(version=version))
         return version
@@ -84,22 +82,19 @@ class Registry:
         current = self._read(_ACTIVE, _Active)
         return current.version if current else None
 
-    def activate(self, version: int) -> None:
-        """Make ``version`` the one to run; BundleError when there is none."""
-        self._require(version)
-        with self._turn():
-            self._activate(version)
+    def activate(self, version: int, instead_of: int | None = None) -> None:
+        """Make ``version`` the one to run; BundleError when there is none.
 
-    def succeed(self, version: int, predecessor: int | None) -> None:
-        """As `activate`, if ``predecessor`` (None: nothing) still is the active one; BundleError where it is not."""
-        self._require(version)
-        with self._turn():
-            if self.active() != predecessor:
-                raise BundleError(
-                    f"{self.folder / _ACTIVE}: version: {self.active()} was made active meanwhile, {version} was "
-                    f"compared with {predecessor or 'nothing'}; compare again, or: mbrl-control models promote {version}"
-                )
-            self._activate(version)
+        ``instead_of``: refused unless that one is active still.
+        """
+        if version not in self.versions():
+            raise BundleError(f"{self.path(version)}: version: no such bundle; choose one of {list(self.versions())}")
+        with self._alone():
+            current = self._read(_ACTIVE, _Active)
+            self._require_active(current, instead_of)
+            if current is None or current.version != version:
+                previous = (*current.previous, current.version) if current else ()
+                self._write(_ACTIVE, _Active(version=version, previous=previous))
 
     def before(self) -> int:
         """The version that `rollback` would return to."""
@@ -111,36 +106,32 @@ class Registry:
             raise BundleError(f"{self.path(version)}: version: was deleted; activate one of {list(self.versions())}")
         return version
 
-    def rollback(self, to: int | None = None) -> int:
-        """Return to the version active before and give its number; BundleError where that is not ``to``, if given."""
-        with self._turn():
+    def rollback(self, instead_of: int | None = None) -> int:
+        """Return to the version active before and give its number.
+
+        ``instead_of``: refused unless that one is active still.
+        """
+        with self._alone():
             version, current = self.before(), self._read(_ACTIVE, _Active)
             assert current is not None, "before() has just read it"
-            if to is not None and version != to:
-                raise BundleError(
-                    f"{self.folder / _ACTIVE}: previous: {version} now, it was {to} when that was verified; look again: "
-                    "mbrl-control models list"
-                )
+            self._require_active(current, instead_of)
             self._write(_ACTIVE, _Active(version=version, previous=current.previous[:-1]))
         return version
 
-    def _require(self, version: int) -> None:
-        if version not in self.versions():
-            raise BundleError(f"{self.path(version)}: version: no such bundle; choose one of {list(self.versions())}")
-
-    def _activate(self, version: int) -> None:
-        current = self._read(_ACTIVE, _Active)
-        if current is None or current.version != version:
-            previous = (*current.previous, current.version) if current else ()
-            self._write(_ACTIVE, _Active(version=version, previous=previous))
+    def _require_active(self, current: _Active | None, version: int | None) -> None:
+        if version is not None and (current is None or current.version != version):
+            now = "none" if current is None else current.version
+            raise ActiveChanged(
+                f"{self.folder / _ACTIVE}: version: is {now} by now, no more {version}; nothing was changed"
+            )
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Of those that read and then write, one at a time: a retraining, an operator, what rolls back by itself."""
-        if not self.folder.is_dir():  # nothing to take turns about; what follows says what is missing
-            yield
-            return
-        handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    def _alone(self) -> Iterator[None]:
+        """While no other process changes what is said of the versions: a retraining, an operator, a rollback."""
+        try:
+            handle = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise BundleError(f"{self.folder}: cannot be changed ({error.strerror}); activate a version first") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

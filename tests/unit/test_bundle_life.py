@@ -17,9 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mbrl_control.deployment.bundle import prior_bundle
 from mbrl_control.deployment.check import read_bundle
-from mbrl_control.deployment.errors import BundleError, KeysError
+from mbrl_control.deployment.errors import ActiveChanged, BundleError, KeysError
 from mbrl_control.deployment.keys import FOLDER_VARIABLE, Keys
-from mbrl_control.deployment.lifecycle import promote, roll_back, sign_bundle, succeed
+from mbrl_control.deployment.lifecycle import promote, roll_back, sign_bundle
 from mbrl_control.deployment.operators import OPSET
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape
@@ -328,10 +328,10 @@ def test_a_manifest_that_agrees_with_a_changed_file_needs_the_key(registry: Regi
 
 
 def test_a_successor_takes_the_place_of_what_it_was_compared_with_alone(registry: Registry, arm: Arm) -> None:
-    with pytest.raises(BundleError, match="1 was made active meanwhile, 2 was compared with nothing"):
-        succeed(registry, 2, None, arm)
+    with pytest.raises(ActiveChanged, match="is 1 by now, no more 2"):
+        promote(registry, 2, arm, instead_of=2)
     assert registry.active() == 1
-    succeed(registry, 2, 1, arm)
+    promote(registry, 2, arm, instead_of=1)
     assert registry.active() == 2
 
 

@@ -14,7 +14,7 @@ import mbrl_control.learning.learn as learn_module
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.deployment.bundle import prior_bundle
 from mbrl_control.deployment.check import CARD, verify_bundle
-from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.errors import ActiveChanged
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.learning.fit_ensemble import FitSettings
@@ -142,7 +142,7 @@ def test_what_an_operator_activated_meanwhile_stays(config: RetrainConfig, tmp_p
         if stage == "exporting":
             registry.activate(2)
 
-    with pytest.raises(BundleError, match=r"2 was made active meanwhile, 3 was compared with 1; .*models promote 3"):
+    with pytest.raises(ActiveChanged, match=r"is 2 by now, no more 1; .*planar/3 was compared with that.*models promote 3"):
         retrain(own, operator)
     assert (registry.active(), registry.versions()) == (2, (1, 2, 3))
 
