@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import bootstrap
 
 from mbrl_control.learning.bootstrap import Difference, block_means, paired_difference
 from mbrl_control.learning.detection import auroc
@@ -71,6 +72,19 @@ def test_bca_leans_where_the_skewness_is() -> None:
     assert found.bca.lower > found.percentile.lower
     assert found.cautious.lower == found.percentile.lower
     assert found.cautious.upper == found.bca.upper
+
+
+def test_bca_is_that_of_scipy() -> None:
+    """Both are of resampled means that differ by chance, by less than a fiftieth of the interval."""
+    for seed, blocks in ((10, 12), (11, 40)):
+        values = np.random.default_rng(seed).gamma(0.7, size=blocks)
+        ours = paired_difference(values, np.zeros(blocks), np.random.default_rng(seed), resamples=100_000).bca
+        theirs = bootstrap(
+            (values,), np.mean, n_resamples=100_000, confidence_level=0.9, method="BCa", rng=np.random.default_rng(seed)
+        ).confidence_interval
+        apart = theirs.high - theirs.low
+        assert ours.lower == pytest.approx(theirs.low, abs=0.02 * apart)
+        assert ours.upper == pytest.approx(theirs.high, abs=0.02 * apart)
 
 
 def test_of_many_gaussian_blocks_the_bounds_are_the_normal_ones() -> None:
