@@ -36,7 +36,10 @@ def default_folder(environment: Mapping[str, str] = os.environ) -> Path:
     if said:
         return Path(said).absolute()
     configured = Path(environment.get("XDG_CONFIG_HOME", ""))
-    base = configured if configured.is_absolute() else Path.home() / ".config"
+    try:
+        base = configured if configured.is_absolute() else Path.home() / ".config"
+    except RuntimeError as error:  # a user without a home, as services and containers have them
+        raise KeysError(f"keys: {error} Set {FOLDER_VARIABLE} to a folder of this user alone") from error
     return base / "mbrl_control" / "keys"
 
 
