@@ -123,8 +123,8 @@ def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
     joints = len(manifest.joint_names)
     shape = EnsembleShape(manifest.members, joints, manifest.history, manifest.width, manifest.depth)
     velocity = manifest.command_interface is CommandInterface.VELOCITY
-    prior: Prior = NominalPrior(manifest.dt_s, manifest.lag_s) if velocity else prior_of(arm, manifest.dt_s)
     try:
+        prior: Prior = NominalPrior(manifest.dt_s, manifest.lag_s) if velocity else prior_of(arm, manifest.dt_s)
         tensors = load_tensors(bundle.content[WEIGHTS])
         if isinstance(prior, RigidBodyPrior):
             prior = prior.with_found(tensors["friction"].numpy(), tensors["load"].numpy())
