@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from mbrl_control.deployment.check import CARD, GOLDEN, MANIFEST, WEIGHTS, golden_prefix, read_bundle
+from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.exports import export_bare, export_further
 from mbrl_control.deployment.files import write_folder
 from mbrl_control.deployment.geometry import geometry_sha256
@@ -23,7 +25,7 @@ from mbrl_control.deployment.parity import Exported, check_parity, rollout_cases
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
 from mbrl_control.deployment.session import Float32
-from mbrl_control.deployment.signing import SIGNATURE, sign
+from mbrl_control.deployment.signing import SIGNATURE, sign, signing_key
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.prior import Prior, prior_of
@@ -65,7 +67,7 @@ def write_bundle(
     ``extended``: with the graphs for trust, particles, obstacles and derivatives, which take minutes.
     """
     graph, keys = graph or GraphShape.deployed(arm.interface), Keys()
-    keys.own()  # one that cannot be used is said now, not after minutes of exporting
+    signing_key(keys, registry.models)  # one that cannot be used is said now, not after minutes of exporting
     with torch.no_grad():
         rollout = RolloutGraph(ensemble, arm, graph).eval()
         exported = export_bare(ensemble, rollout)
@@ -114,18 +116,24 @@ def extend_bundle(arm: Arm, registry: Registry, version: int, created_ns: int, g
 
 
 def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
-    """The torch ensemble of a bundle, for a warm start or as a torch model; BundleError as `read_bundle`."""
+    """The torch ensemble of a bundle, for a warm start or as a torch model; BundleError as `read_bundle`, and for weights
+    that are not those of the network in the manifest."""
     bundle = read_bundle(path, arm)
     manifest = bundle.manifest
     joints = len(manifest.joint_names)
     shape = EnsembleShape(manifest.members, joints, manifest.history, manifest.width, manifest.depth)
     velocity = manifest.command_interface is CommandInterface.VELOCITY
-    prior: Prior = NominalPrior(manifest.dt_s, manifest.lag_s) if velocity else prior_of(arm, manifest.dt_s)
-    tensors = load_tensors(bundle.content[WEIGHTS])
-    if isinstance(prior, RigidBodyPrior):
-        prior = prior.with_found(tensors["friction"].numpy(), tensors["load"].numpy())
-    ensemble = ProbabilisticEnsemble(shape, prior, torch.Generator().manual_seed(0))
-    ensemble.load_state_dict(tensors)
+    try:
+        prior: Prior = NominalPrior(manifest.dt_s, manifest.lag_s) if velocity else prior_of(arm, manifest.dt_s)
+        tensors = load_tensors(bundle.content[WEIGHTS])
+        if isinstance(prior, RigidBodyPrior):
+            prior = prior.with_found(tensors["friction"].numpy(), tensors["load"].numpy())
+        ensemble = ProbabilisticEnsemble(shape, prior, torch.Generator().manual_seed(0))
+        ensemble.load_state_dict(tensors)
+    except (SafetensorError, KeyError, RuntimeError, ValueError) as error:  # the trial opens graphs, not these
+        raise BundleError(f"{path / WEIGHTS}: are not those of the manifest ({error}); export the bundle again") from error
+    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+        raise BundleError(f"{path / WEIGHTS}: hold numbers that are not finite; export the bundle again")
     return ensemble.eval()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 
@@ -26,16 +27,24 @@ def write_folder(target: Path, content: dict[str, bytes]) -> None:
     _sync_folder(target.parent)
 
 
-def replace_file(target: Path, data: bytes) -> None:
-    """Replace ``target`` in one step."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    _write_synced(draft, data)
-    draft.replace(target)
+def replace_file(target: Path, data: bytes, drafts: Path | None = None) -> None:
+    """Replace ``target`` in one step; OSError leaves it as it was.
+
+    ``drafts``: folder of the unfinished file, on the same file system, where the target's own must hold nothing else.
+    """
+    draft = (drafts or target.parent) / f".{target.name}.{threading.get_native_id()}"
+    draft.unlink(missing_ok=True)  # of a process that was killed
+    try:
+        _write_synced(draft, data)
+        draft.replace(target)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
     _sync_folder(target.parent)
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
+    with path.open("xb") as file:  # of its own making: never through a link that somebody put there
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -36,7 +36,10 @@ def default_folder(environment: Mapping[str, str] = os.environ) -> Path:
     if said:
         return Path(said).absolute()
     configured = Path(environment.get("XDG_CONFIG_HOME", ""))
-    base = configured if configured.is_absolute() else Path.home() / ".config"
+    try:
+        base = configured if configured.is_absolute() else Path.home() / ".config"
+    except RuntimeError as error:  # a user without a home, as services and containers have them
+        raise KeysError(f"keys: {error} Set {FOLDER_VARIABLE} to a folder of this user alone") from error
     return base / "mbrl_control" / "keys"
 
 
@@ -51,6 +54,7 @@ class Keys:
         self._make_folders()
         path = self.folder / _OWN
         if not os.path.lexists(path):
+            _refuse_repository(self.folder)  # also of a folder that somebody made beforehand
             self._make_pair()
         key = _private_key(path)
         key_id = id_of(key.public_key())
@@ -215,7 +219,8 @@ def _require_private(path: Path, status: os.stat_result, kind: Callable[[int], b
 
 def _refuse_repository(folder: Path) -> None:
     """A key that is committed is everybody's."""
-    repository = next((above for above in folder.resolve().parents if (above / ".git").exists()), None)
+    whole = folder.resolve()
+    repository = next((above for above in (whole, *whole.parents) if (above / ".git").exists()), None)
     if repository is not None:
         raise KeysError(f"{folder}: lies in the repository {repository}; set {FOLDER_VARIABLE} to a folder outside")
 

@@ -11,17 +11,23 @@ from mbrl_control.deployment.trial import TrialResult, try_bundle
 from mbrl_control.robot import Arm
 
 
-def promote(registry: Registry, version: int, arm: Arm, keys: Keys | None = None) -> TrialResult:
-    """Verify, try and activate; a BundleError leaves what is active as it was."""
+def promote(
+    registry: Registry, version: int, arm: Arm, keys: Keys | None = None, instead_of: int | None = None
+) -> TrialResult:
+    """Verify, try and activate; a BundleError leaves what is active as it was.
+
+    ``instead_of``: refused unless that one is active still.
+    """
     tried = try_bundle(read_bundle(registry.path(version), arm, keys))
-    registry.activate(version)
+    registry.activate(version, instead_of)
     return tried
 
 
 def roll_back(registry: Registry, arm: Arm, keys: Keys | None = None) -> int:
     """Return to the version active before, which had its trial then; its number. BundleError where nothing fits."""
+    active = registry.active()
     read_bundle(registry.path(registry.before()), arm, keys)
-    return registry.rollback()
+    return registry.rollback(active)
 
 
 def sign_bundle(registry: Registry, version: int, arm: Arm, keys: Keys | None = None) -> CheckedBundle:
@@ -29,5 +35,6 @@ def sign_bundle(registry: Registry, version: int, arm: Arm, keys: Keys | None = 
     bundle = read_unsigned(registry.path(version), arm)
     try_bundle(bundle)
     signature = sign(bundle.content[MANIFEST], keys or Keys(), registry.models)
-    replace_file(bundle.path / SIGNATURE, signature)
+    # Whoever reads the bundle meanwhile would refuse it for a file that does not belong there.
+    replace_file(bundle.path / SIGNATURE, signature, drafts=registry.folder)
     return read_bundle(bundle.path, arm, keys)

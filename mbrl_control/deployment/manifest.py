@@ -10,6 +10,9 @@ from mbrl_control.command_interface import CommandInterface, model_name
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1, le=4096)]
+"""A size of the model."""
+Count = Annotated[int, Field(ge=1)]
+"""Grows with what is logged, and with the nights a registry has seen."""
 
 
 class _Frozen(BaseModel):
@@ -68,7 +71,7 @@ class RegimeLosses(_Frozen):
 
     regime: Annotated[int, Field(ge=0)]
     """Its number in the logs that were read, oldest first."""
-    blocks: Positive
+    blocks: Count
     candidate: FiniteFloat
     reference: FiniteFloat
 
@@ -78,7 +81,7 @@ class GateRecord(_Frozen):
 
     reference_id: str
     """Model id of the bundle that was active, or `nominal`."""
-    blocks: Positive
+    blocks: Count
     """Held out, of the newest regime, judged with both."""
     candidate: FiniteFloat
     reference: FiniteFloat
@@ -89,7 +92,7 @@ class GateRecord(_Frozen):
     limit: FiniteFloat
     """That the upper bound stayed below."""
     confidence: Annotated[FiniteFloat, Field(gt=0.0, lt=1.0)]
-    resamples: Annotated[int, Field(ge=1)]
+    resamples: Count
     nll_difference: FiniteFloat | None
     nll_upper: FiniteFloat | None
     """Nats per row of one step, not decisive; None against the nominal prior."""
@@ -101,8 +104,8 @@ class Training(_Frozen):
 
     log_sha256: tuple[Sha256, ...]
     """Of the first ``log_bytes`` of each log: one that is still being written grows behind them."""
-    log_bytes: tuple[Annotated[int, Field(ge=1)], ...]
-    rows: Annotated[int, Field(ge=1)]
+    log_bytes: tuple[Count, ...]
+    rows: Count
     payload_kg: Annotated[FiniteFloat, Field(ge=0.0)]
     """Declared while the newest regime was logged."""
     holdout_nll: FiniteFloat
@@ -122,7 +125,7 @@ class Manifest(_Frozen):
     format: Literal[4] = 4
     """1 lacked the geometry's fingerprint; 2 had one goal for the whole horizon; 3 fixed the number of sequences."""
     robot: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
-    version: Positive
+    version: Count
     created: str
     """ISO 8601, UTC."""
     joint_names: tuple[str, ...]

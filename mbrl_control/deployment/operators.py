@@ -84,6 +84,8 @@ def check_operators(content: bytes, place: str) -> None:
         if node.domain or node.op_type not in ALLOWED:
             name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
             raise BundleError(f"{place}: operation {name}: is not among those of a bundle; export it again")
+    if _holds_sparse(model.graph):
+        raise BundleError(f"{place}: holds sparse tensors, which no export writes; export the bundle again")
     for tensor in _tensors(model.graph):
         if tensor.data_location != onnx.TensorProto.DEFAULT or tensor.external_data:
             raise BundleError(f"{place}: {tensor.name}: lies in another file, which is refused; export again")
@@ -97,9 +99,9 @@ def _graphs(graph: Any) -> Iterator[Any]:
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node:
-                    yield from _graphs(inner)
+            own = [attribute.g] if attribute.HasField("g") else []
+            for inner in (*own, *attribute.graphs):  # one without a node has tensors all the same
+                yield from _graphs(inner)
 
 
 def _nodes(graph: Any) -> Iterator[Any]:
@@ -107,9 +109,20 @@ def _nodes(graph: Any) -> Iterator[Any]:
         yield from each.node
 
 
+def _attributes(graph: Any) -> Iterator[Any]:
+    for node in _nodes(graph):
+        yield from node.attribute
+
+
+def _holds_sparse(graph: Any) -> bool:
+    """Tensors of another kind, that `_tensors` would not see."""
+    if any(each.sparse_initializer for each in _graphs(graph)):
+        return True
+    return any(one.HasField("sparse_tensor") or one.sparse_tensors for one in _attributes(graph))
+
+
 def _tensors(graph: Any) -> Iterator[Any]:
     for each in _graphs(graph):
         yield from each.initializer
-        for node in each.node:
-            for attribute in node.attribute:
-                yield from (attribute.t, *attribute.tensors)
+    for attribute in _attributes(graph):
+        yield from (attribute.t, *attribute.tensors)

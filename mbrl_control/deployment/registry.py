@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mbrl_control.deployment.check import MANIFEST
-from mbrl_control.deployment.errors import BundleError
+from mbrl_control.deployment.errors import ActiveChanged, BundleError
 from mbrl_control.deployment.files import replace_file
+from mbrl_control.deployment.plain import NotPlain, read_plain
 
 _ACTIVE = "active.json"
 _HIGHEST = "highest.json"
+_LARGEST = 1 << 24
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+"""As `path` spells it; what is called otherwise was put there by nobody who takes versions."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -29,7 +38,7 @@ class _Highest(BaseModel):
 
 
 class Registry:
-    """The bundles of one robot below one ``models`` folder; one writer at a time."""
+    """The bundles of one robot below one ``models`` folder. Processes that write take turns; readers never wait."""
 
     def __init__(self, models: Path, robot: str) -> None:
         self.models = models
@@ -52,8 +61,8 @@ class Registry:
         """Complete bundles, ascending."""
         if not self.folder.is_dir():
             return ()
-        names = [entry.name for entry in self.folder.iterdir() if (entry / MANIFEST).is_file()]
-        return tuple(sorted(int(name) for name in names if name.isdecimal()))
+        named = [entry for entry in self.folder.iterdir() if _VERSION.fullmatch(entry.name)]
+        return tuple(sorted(int(entry.name) for entry in named if (entry / MANIFEST).is_file()))
 
     def next_version(self) -> int:
         """One more than any version ever taken, also when the newest was deleted."""
@@ -61,10 +70,11 @@ class Registry:
         return max(self.versions()[-1:] + ((highest.version,) if highest else ()), default=0) + 1
 
     def take_version(self) -> int:
-        """`next_version`, marked as taken."""
-        version = self.next_version()
+        """`next_version`, marked as taken: nobody else gets it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write(_HIGHEST, _Highest(version=version))
+        with self._alone():
+            version = self.next_version()
+            self._write(_HIGHEST, _Highest(version=version))
         return version
 
     def active(self) -> int | None:
@@ -72,14 +82,19 @@ class Registry:
         current = self._read(_ACTIVE, _Active)
         return current.version if current else None
 
-    def activate(self, version: int) -> None:
-        """Make ``version`` the one to run; BundleError when there is none."""
+    def activate(self, version: int, instead_of: int | None = None) -> None:
+        """Make ``version`` the one to run; BundleError when there is none.
+
+        ``instead_of``: refused unless that one is active still.
+        """
         if version not in self.versions():
             raise BundleError(f"{self.path(version)}: version: no such bundle; choose one of {list(self.versions())}")
-        current = self._read(_ACTIVE, _Active)
-        if current is None or current.version != version:
-            previous = (*current.previous, current.version) if current else ()
-            self._write(_ACTIVE, _Active(version=version, previous=previous))
+        with self._alone():
+            current = self._read(_ACTIVE, _Active)
+            self._require_active(current, instead_of)
+            if current is None or current.version != version:
+                previous = (*current.previous, current.version) if current else ()
+                self._write(_ACTIVE, _Active(version=version, previous=previous))
 
     def before(self) -> int:
         """The version that `rollback` would return to."""
@@ -91,19 +106,47 @@ class Registry:
             raise BundleError(f"{self.path(version)}: version: was deleted; activate one of {list(self.versions())}")
         return version
 
-    def rollback(self) -> int:
-        """Return to the version active before and give its number."""
-        version, current = self.before(), self._read(_ACTIVE, _Active)
-        assert current is not None, "before() has just read it"
-        self._write(_ACTIVE, _Active(version=version, previous=current.previous[:-1]))
+    def rollback(self, instead_of: int | None = None) -> int:
+        """Return to the version active before and give its number.
+
+        ``instead_of``: refused unless that one is active still.
+        """
+        with self._alone():
+            version, current = self.before(), self._read(_ACTIVE, _Active)
+            assert current is not None, "before() has just read it"
+            self._require_active(current, instead_of)
+            self._write(_ACTIVE, _Active(version=version, previous=current.previous[:-1]))
         return version
+
+    def _require_active(self, current: _Active | None, version: int | None) -> None:
+        if version is not None and (current is None or current.version != version):
+            now = "none" if current is None else current.version
+            raise ActiveChanged(
+                f"{self.folder / _ACTIVE}: version: is {now} by now, no more {version}; nothing was changed"
+            )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other process changes what is said of the versions: a retraining, an operator, a rollback."""
+        try:
+            handle = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise BundleError(f"{self.folder}: cannot be changed ({error.strerror}); activate a version first") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _read(self, name: str, kind: type[_Model]) -> _Model | None:
         path = self.folder / name
         if not path.exists():
             return None
         try:
-            return kind.model_validate_json(path.read_bytes())
+            # An installation may consist of links; what they lead to is a plain file, or nothing to read.
+            return kind.model_validate_json(read_plain(path.resolve(), _LARGEST)[0])
+        except NotPlain as error:
+            raise BundleError(f"{path}: {error}; delete it and activate a version again") from error
         except OSError as error:
             raise BundleError(f"{path}: {error.strerror}; delete it and activate a version again") from error
         except ValidationError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from mbrl_control.deployment.errors import KeysError
@@ -30,14 +31,19 @@ class _Signature(BaseModel):
         return (self.model_dump_json(indent=1) + "\n").encode()
 
 
-def sign(manifest: bytes, keys: Keys, models: Path) -> bytes:
-    """Content of `SIGNATURE` for these bytes of a manifest, by the user's own key.
+def signing_key(keys: Keys, models: Path) -> Ed25519PrivateKey:
+    """The user's own key, made on first use, for bundles of the registry ``models``.
 
-    KeysError where the keys lie in ``models``, the registry: they would be handed on with the bundles.
+    KeysError where the keys lie in there: they would be handed on with the bundles. Nothing is made then.
     """
     if keys.folder.resolve().is_relative_to(models.resolve()):
         raise KeysError(f"{keys.folder}: lies in the registry {models}; set {FOLDER_VARIABLE} to a folder outside")
-    key = keys.own()
+    return keys.own()
+
+
+def sign(manifest: bytes, keys: Keys, models: Path) -> bytes:
+    """Content of `SIGNATURE` for these bytes of a manifest; KeysError as `signing_key`."""
+    key = signing_key(keys, models)
     return _Signature(key_id=id_of(key.public_key()), signature=key.sign(_MEANT + manifest).hex()).spelled()
 
 

@@ -6,20 +6,10 @@ no file, and runs behind everything else. Not a sandbox: code that the bytes got
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import resource
 import sys
-import time
 from pathlib import Path
-from typing import BinaryIO
-
-from mbrl_control.deployment.check import MANIFEST, CheckedBundle
-from mbrl_control.deployment.errors import BundleError
-from mbrl_control.deployment.evaluator import DeployedModel, Opening
-from mbrl_control.deployment.manifest import Manifest
-from mbrl_control.deployment.operators import check_operators
 
 _MIB = 1 << 20
 
@@ -28,38 +18,12 @@ def main() -> None:
     """Entry point."""
     memory_mib, cpu_s = map(int, sys.argv[1:])
     stand_behind()
+    # Takes longer to import than to run: behind everything else, too, and before the limits are counted from there.
+    from mbrl_control.deployment.trial_run import run
+
     before = _most_resident()
     limit(memory_mib, cpu_s)
-    refused = ""
-    try:
-        open_everything(received(sys.stdin.buffer))
-    except BundleError as error:
-        refused = str(error)
-    except MemoryError:
-        refused = f"asks for more than {memory_mib} MiB; export the bundle again"
-    except Exception as error:  # untrusted bytes: whatever they break is a reason to refuse them
-        refused = f"{type(error).__name__}: {error}; export the bundle again"
-    taken = _most_resident() - before
-    print(json.dumps({"refused": refused, "cpu_s": time.process_time(), "memory_mib": taken / _MIB}))
-
-
-def open_everything(bundle: CheckedBundle) -> None:
-    """Every graph: its operations are known, it opens, and meets its golden case; BundleError with the reason."""
-    for name, content in bundle.content.items():
-        if name.endswith(".onnx"):
-            check_operators(content, str(bundle.path / name))
-    DeployedModel(bundle)
-    if bundle.manifest.extended:
-        DeployedModel(bundle, Opening(derivatives=True))
-
-
-def received(stream: BinaryIO) -> CheckedBundle:
-    """What `trial.packed` wrote."""
-    head = json.loads(stream.readline())
-    content = {name: stream.read(size) for name, size in head["sizes"].items()}
-    raw = content[MANIFEST]
-    manifest = Manifest.model_validate_json(raw)
-    return CheckedBundle(Path(head["path"]), manifest, hashlib.sha256(raw).hexdigest(), content, "")
+    run(sys.stdin.buffer, memory_mib, lambda: (_most_resident() - before) / _MIB)
 
 
 def stand_behind() -> None:

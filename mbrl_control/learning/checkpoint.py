@@ -62,7 +62,7 @@ def identity_of(
 
 
 def save(folder: Path, training: Training, identity: Identity) -> None:
-    """Replace the checkpoint in ``folder`` in one step; OSError where that cannot be written."""
+    """Replace the checkpoint in ``folder`` in one step; OSError where that cannot be written leaves the one before."""
     header = {
         "format": _FORMAT,
         "identity": asdict(identity),
@@ -72,14 +72,20 @@ def save(folder: Path, training: Training, identity: Identity) -> None:
         "learning_rate": float(training.optimizer.param_groups[0]["lr"]).hex(),
         "schedule": training.schedule.state_dict(),
     }
+    said, tensors = json.dumps(header), _tensors(training)
+    content = save_tensors(tensors, {"fit": said, "sha256": _digest(said, tensors)})
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / FILE
     draft = target.with_name(f".{FILE}.{os.getpid()}")
-    with draft.open("wb") as file:
-        file.write(save_tensors(_tensors(training), {"fit": json.dumps(header)}))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(target)
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def resume(folder: Path, training: Training, identity: Identity) -> bool:
@@ -122,14 +128,26 @@ def _tensors(training: Training) -> dict[str, torch.Tensor]:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads(file.metadata()["fit"])
+            said, sha256 = (file.metadata()[key] for key in ("fit", "sha256"))
             names: list[str] = list(file.keys())
             tensors = {name: file.get_tensor(name) for name in names}
+        if _digest(said, tensors) != sha256:
+            raise ValueError("changed since it was written")
+        header = json.loads(said)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointRefused(f"{path}: no checkpoint of a fit ({error}); delete it to begin anew") from error
     if header.get("format") != _FORMAT:
         raise CheckpointRefused(f"{path}: format {header.get('format')}, this reads {_FORMAT}; delete it to begin anew")
     return header, tensors
+
+
+def _digest(said: str, tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of all that is resumed from: one flipped bit would give another fit that looks like this one."""
+    digest = hashlib.sha256(said.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode())
+        _add(digest, value.numpy())
+    return digest.hexdigest()
 
 
 def _require_same(path: Path, made: dict[str, Any], identity: Identity) -> None:

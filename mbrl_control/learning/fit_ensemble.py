@@ -97,16 +97,16 @@ def _problem(
 
 def _keeper(
     transitions: Transitions, row_weights: Array | None, training: Training, settings: FitSettings
-) -> Callable[[Training], None]:
-    """Resumes, where there is a checkpoint; and what keeps one from now on."""
+) -> Callable[[Training, bool], None]:
+    """Resumes, where there is a checkpoint; and what keeps one from now on: every few epochs, or now."""
     checkpoint = settings.checkpoint
     if checkpoint is None:
-        return lambda training: None
+        return lambda training, now: None
     identity = identity_of(transitions, row_weights, training, settings)
     resume(checkpoint.folder, training, identity)
 
-    def keep(training: Training) -> None:
-        if training.epoch % checkpoint.every == 0:
+    def keep(training: Training, now: bool) -> None:
+        if now or training.epoch % checkpoint.every == 0:
             save(checkpoint.folder, training, identity)
 
     return keep

@@ -100,7 +100,7 @@ class Verdict:
     """Candidate minus reference."""
     lower: float
     upper: float
-    """One-sided bounds of the difference: the more cautious of percentile and BCa."""
+    """One-sided bounds of the difference: the more cautious of expanded percentile and BCa."""
     limit: float
     """That the upper bound had to stay below."""
     confidence: float

@@ -66,25 +66,28 @@ def train(
     training: Training,
     problem: Problem,
     out_of_time: Callable[[], bool],
-    after_epoch: Callable[[Training], None],
+    keep: Callable[[Training, bool], None],
     progress: Callable[[int, float], None] | None,
     curves: Curves | None,
 ) -> bool:
     """Until ``settings.epochs``, or no better for ``patience``; leaves the best weights in the ensemble. -> cut off.
 
-    ``after_epoch`` sees every epoch's state before anybody is told of it.
+    ``keep(training, now)`` sees every epoch's state before anybody is told of it, and once more where it is cut off:
+    ``now``, or what each run has time for might never reach the next checkpoint.
     """
     settings, cut_off = problem.settings, False
     while training.epoch < settings.epochs and training.epoch - training.best_epoch < settings.patience:
         cut_off = out_of_time()
         if cut_off:
+            if training.epoch > 0:
+                keep(training, True)
             break
         rate = float(training.schedule.get_last_lr()[0])
         loss = run_epoch(training, problem)
         scores = member_scores(training.ensemble, problem)
         score = float(scores.mean())
         _keep_best(training, score)
-        after_epoch(training)
+        keep(training, False)
         if progress is not None:
             progress(training.epoch, score)
         if curves is not None:

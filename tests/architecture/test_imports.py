@@ -64,6 +64,7 @@ CONTROL = (
     "mbrl_control.deployment.session",
     "mbrl_control.deployment.lifecycle",
     "mbrl_control.deployment.trial_child",
+    "mbrl_control.deployment.trial_run",
     "mbrl_control.deployment.quiet_runtime",
     "mbrl_nodes",
 )

@@ -7,7 +7,12 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from mbrl_control.learning.last_layer import moments, posterior
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.learning.anchor import ANCHOR_WEIGHT, Anchor
+from mbrl_control.learning.fit_rows import ScaledRows
+from mbrl_control.learning.last_layer import laplace_members, moments, posterior
+from mbrl_control.learning.train import gaussian_nll
+from tests.oracle.servo_rows import PRIOR
 
 ROWS, SIZE, OUTPUTS, PRIOR_PRECISION = 40, 4, 2, 0.7
 
@@ -56,3 +61,40 @@ def test_rows_counted_in_parts_count_the_same(problem: tuple[torch.Tensor, torch
     parts = [moments(regressors[rows], targets[rows], 1.0 / variance[rows]) for rows in (slice(15), slice(15, None))]
     for name in ("gram", "cross", "square", "log_noise"):
         torch.testing.assert_close(getattr(parts[0] + parts[1], name), getattr(whole, name))
+
+
+def test_the_draws_are_of_the_likelihood_of_weighted_rows_and_the_anchor_beside_it() -> None:
+    """As the training adds them up, without its beta: the minimum is the draws' mean, the curvature their spread."""
+    generator = torch.Generator().manual_seed(0)
+    network = ProbabilisticEnsemble(EnsembleShape(1, 1, 3, 6, 1), PRIOR, generator)
+    features = torch.randn(20_000, network.feature_mean.shape[0], generator=generator)
+    targets = features[:, :3] + 0.5 * torch.randn(len(features), 3, generator=generator)
+    weights = 0.5 + torch.rand(len(features), generator=generator)
+    rows = ScaledRows(features, targets, weights / weights.mean())
+    point = torch.randn(1, features.shape[1], generator=generator)
+    anchor = Anchor(point.expand(64, -1), torch.full((1, 64, 3), 4.0))
+    made = laplace_members(network, rows, anchor, 4000, generator)
+    drawn = torch.cat([tensor.detach()[..., :3] for tensor in made.layers[-1]], dim=1).double()
+
+    def units(inputs: torch.Tensor) -> torch.Tensor:
+        first, biases = (tensor.detach()[0] for tensor in network.layers[0])
+        hidden = torch.nn.functional.silu(inputs @ first + biases)
+        return torch.cat([hidden, torch.ones(len(hidden), 1)], dim=1).double()
+
+    regressors, at_point, variance = units(features), units(point), network.heads(features[None])[1][0].detach()
+
+    def loss(last: torch.Tensor) -> torch.Tensor:
+        nll = gaussian_nll(regressors @ last, variance.double(), targets.double()).mean(-1)
+        return (nll * rows.weights).mean() + ANCHOR_WEIGHT * (at_point @ last - 4.0).square().mean()
+
+    nowhere = torch.zeros(7, 3, dtype=torch.float64)
+    slope = torch.autograd.functional.jacobian(loss, nowhere).flatten()
+    curvature = torch.autograd.functional.hessian(loss, nowhere).reshape(21, 21)
+    torch.testing.assert_close(
+        drawn.mean(0), -torch.linalg.solve(curvature, slope).reshape(7, 3), atol=0.05, rtol=0.0
+    )
+    covariance = torch.linalg.inv(3 * len(features) * curvature)
+    for output in range(3):
+        own = torch.arange(7) * 3 + output
+        wanted = covariance[own][:, own]
+        torch.testing.assert_close(torch.cov(drawn[..., output].T), wanted, atol=0.1 * float(wanted.max()), rtol=0.0)

@@ -17,8 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mbrl_control.deployment.bundle import prior_bundle
 from mbrl_control.deployment.check import read_bundle
-from mbrl_control.deployment.errors import BundleError, KeysError
-from mbrl_control.deployment.keys import Keys
+from mbrl_control.deployment.errors import ActiveChanged, BundleError, KeysError
+from mbrl_control.deployment.keys import FOLDER_VARIABLE, Keys
 from mbrl_control.deployment.lifecycle import promote, roll_back, sign_bundle
 from mbrl_control.deployment.operators import OPSET
 from mbrl_control.deployment.registry import Registry
@@ -208,10 +208,31 @@ def hidden_in_a_branch(model: onnx.ModelProto) -> None:
     replaced(model, [helper.make_node("If", ["c"], ["cost"], then_branch=branch, else_branch=branch)], condition)
 
 
-def elsewhere(model: onnx.ModelProto) -> None:
-    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+def external(name: str) -> TensorProto:
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="../../outside.bin")
-    model.graph.initializer.append(tensor)
+    return tensor
+
+
+def elsewhere(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(external("w"))
+
+
+def elsewhere_in_a_branch(model: onnx.ModelProto) -> None:
+    """Of a branch that computes nothing: its output is the tensor itself."""
+    said = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    branch = helper.make_graph([], "branch", [], [said], [external("x")])
+    condition = numpy_helper.from_array(np.array(True), "c")
+    replaced(model, [helper.make_node("If", ["c"], ["cost"], then_branch=branch, else_branch=branch)], condition)
+
+
+def sparse(model: onnx.ModelProto) -> None:
+    model.graph.sparse_initializer.add(values=external("v"), dims=[4])
+
+
+def sparse_in_a_constant(model: onnx.ModelProto) -> None:
+    tensor = onnx.SparseTensorProto(values=external("v"), dims=[4])
+    model.graph.node.append(helper.make_node("Constant", [], ["s"], sparse_value=tensor))
 
 
 def other_opset(model: onnx.ModelProto) -> None:
@@ -236,6 +257,9 @@ HOSTILE = {
     loop_forever: r"rollout\.onnx: operation Loop",
     hidden_in_a_branch: r"rollout\.onnx: operation RandomNormal",
     elsewhere: r"rollout\.onnx: w: lies in another file",
+    elsewhere_in_a_branch: r"rollout\.onnx: x: lies in another file",
+    sparse: r"rollout\.onnx: holds sparse tensors",
+    sparse_in_a_constant: r"rollout\.onnx: holds sparse tensors",
     other_opset: r"rollout\.onnx: opset_import",
     own_domain: r"rollout\.onnx: opset_import",
     own_function: r"rollout\.onnx: brings functions",
@@ -301,3 +325,21 @@ def test_a_manifest_that_agrees_with_a_changed_file_needs_the_key(registry: Regi
     path = registry.path(2) / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"delay_s": 0.02}))
     refused(registry, arm, "signature: does not fit")
+
+
+def test_a_successor_takes_the_place_of_what_it_was_compared_with_alone(registry: Registry, arm: Arm) -> None:
+    with pytest.raises(ActiveChanged, match="is 1 by now, no more 2"):
+        promote(registry, 2, arm, instead_of=2)
+    assert registry.active() == 1
+    promote(registry, 2, arm, instead_of=1)
+    assert registry.active() == 2
+
+
+def test_keys_in_the_registry_are_refused_before_anything_is_made(
+    arm: Arm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "models"
+    monkeypatch.setenv(FOLDER_VARIABLE, str(models / "keys"))
+    with pytest.raises(KeysError, match=r"lies in the registry .*MBRL_KEYS"):
+        prior_bundle(arm, Registry(models, arm.model_name), 0.02, 0.01, 3, 0, GraphShape(horizon=5))
+    assert not models.exists()

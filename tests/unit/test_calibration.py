@@ -92,6 +92,19 @@ def test_held_out_halves_judge_each_other() -> None:
         assert each.ece < each.ece_raw
 
 
+def test_the_figures_of_a_half_are_of_the_scale_that_the_other_half_gave() -> None:
+    """Nats add up over rows, so those of both halves apart are the whole; a scale that had seen its rows gives others."""
+    rows, ensemble = noisy_arm(0.05, 7, 4_000), knowing(0.05)
+    found = calibrate(ensemble, rows)
+    for each, predicted in zip(found, predictions(ensemble, rows, (1, 15)), strict=True):
+        odd = (rows.stamp_ns[predicted.starts] // BLOCK_NS) % 2 == 1
+        one, other = (Errors(predicted.error[half], predicted.std[half]) for half in (odd, ~odd))
+        apart = [(judged(each.steps, other, one), odd.mean()), (judged(each.steps, one, other), 1.0 - odd.mean())]
+        for name in ("nll", "nll_raw", "nll_constant"):
+            wanted = sum(share * getattr(half, name) for half, share in apart)
+            assert getattr(each, name) == pytest.approx(wanted, rel=1e-9), name
+
+
 def test_losses_are_of_blocks_and_pair_by_number() -> None:
     rows, ensemble = noisy_arm(0.05, 5, 600), knowing(0.05)
     ours, prior = losses_of(ensemble, rows), prior_losses(ensemble.prior, rows)

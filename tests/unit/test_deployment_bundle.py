@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 
 from mbrl_control.cadence import SteadyClock
 from mbrl_control.deployment.bundle import load_weights, prior_bundle
@@ -301,3 +303,25 @@ def test_golden_of_another_function_is_refused(arm: Arm, copy: Path) -> None:
     forged = replace(bundle, content=bundle.content | {"golden.npz": (copy / "golden.npz").read_bytes()})
     with pytest.raises(BundleError, match="cost: differs"):
         OnnxEvaluator(forged)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors: b"no tensors",
+        lambda tensors: save_tensors({}),
+        lambda tensors: save_tensors(tensors | {"w0": tensors["w0"][:, :1].clone()}),
+        lambda tensors: save_tensors(tensors | {"b0": tensors["b0"] * float("nan")}),
+    ],
+    ids=["bytes", "none", "shape", "not finite"],
+)
+def test_weights_that_are_not_the_networks_are_refused_by_name(
+    change: Callable[[dict[str, torch.Tensor]], bytes], arm: Arm, copy: Path
+) -> None:
+    """No graph is made of them, so a trial says nothing: the next training would begin with them."""
+    place = copy / "weights.safetensors"
+    load_weights(copy, arm)
+    place.write_bytes(change(load_tensors(place.read_bytes())))
+    _rehash(copy, place.name)
+    with pytest.raises(BundleError, match=r"weights\.safetensors: .*export the bundle again"):
+        load_weights(copy, arm)

@@ -46,6 +46,16 @@ def test_the_folder_is_the_users_configuration(environment: dict[str, str], fold
     assert default_folder(environment) == Path(folder)
 
 
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(KeysError, match="home directory. Set MBRL_KEYS"):
+        default_folder({})
+    assert default_folder({"MBRL_KEYS": "/k"}) == Path("/k")
+
+
 def test_looking_makes_nothing_and_signing_makes_one_pair_for_its_user_alone(keys: Keys) -> None:
     assert (keys.own_id(), keys.trusted(), keys.revoked()) == (None, {}, {})
     assert not keys.folder.exists()
@@ -113,6 +123,10 @@ def test_a_key_is_neither_made_in_a_repository_nor_used_in_a_registry(tmp_path: 
     with pytest.raises(KeysError, match=r"lies in the repository .*MBRL_KEYS"):
         inside.own()
     assert not inside.folder.parent.exists()
+    inside.folder.mkdir(mode=0o700, parents=True)
+    with pytest.raises(KeysError, match=r"lies in the repository"):
+        inside.own()
+    assert inside.own_id() is None
     with pytest.raises(KeysError, match=r"lies in the registry .*MBRL_KEYS"):
         sign(b"", Keys(tmp_path / "models" / "keys"), tmp_path / "models")
     assert not (tmp_path / "models").exists()

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+import mbrl_control.learning.fit_ensemble as fit_module
 from mbrl_control.learning.checkpoint import FILE, CheckpointRefused
 from mbrl_control.learning.curves import tensorboard_curves
 from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
@@ -101,6 +108,18 @@ def test_a_finished_fit_resumed_is_finished(tmp_path: Path) -> None:
     assert seen == []
 
 
+def test_runs_that_are_cut_off_get_further_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has time for two epochs, fewer than lie between two checkpoints."""
+    settings, epochs = replace(kept_in(tmp_path), max_seconds=EVERY - 0.5), list[int]()
+    whole = fitted(SETTINGS)
+    for _ in range(6):
+        monkeypatch.setattr(fit_module, "time", SimpleNamespace(monotonic=partial(next, count())))
+        cut = fitted(settings)
+        epochs.append(cut.epochs)
+    assert (epochs, cut.cut_off) == ([2, 4, 6, 8, 10, 11], False)
+    assert_same(cut, whole)
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
@@ -134,6 +153,42 @@ def test_a_damaged_checkpoint_is_refused_with_the_remedy(content: bytes, tmp_pat
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(CheckpointRefused, match="delete it to begin anew"):
         fitted(kept_in(tmp_path))
+
+
+def test_a_full_disk_ends_the_fit_and_leaves_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    interrupted(kept_in(tmp_path), 4)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(os, "fsync", full)
+        fitted(kept_in(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert_same(fitted(kept_in(tmp_path)), fitted(SETTINGS))
+
+
+@pytest.fixture(scope="module")
+def whole_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    interrupted(kept_in(folder), 10)
+    return (folder / FILE).read_bytes()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0.0, 1.0, exclude_max=True), bit=st.integers(0, 7))
+def test_no_flipped_bit_is_resumed_from(place: float, bit: int, whole_checkpoint: bytes, tmp_path: Path) -> None:
+    """Refused, or of no consequence: the header's padding."""
+    data = bytearray(whole_checkpoint)
+    data[int(place * len(data))] ^= 1 << bit
+    (tmp_path / FILE).write_bytes(data)
+    try:
+        resumed = fitted(kept_in(tmp_path))
+    except CheckpointRefused as error:
+        assert str(tmp_path / FILE) in str(error)
+    else:
+        assert_same(resumed, fitted(SETTINGS))
 
 
 def test_curves_of_every_epoch_go_into_the_event_file_and_change_nothing(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import mbrl_control.learning.learn as learn_module
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.deployment.bundle import prior_bundle
 from mbrl_control.deployment.check import CARD, verify_bundle
+from mbrl_control.deployment.errors import ActiveChanged
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.learning.fit_ensemble import FitSettings
@@ -126,6 +127,24 @@ def test_what_a_candidate_is_judged_by_it_has_not_seen(config: RetrainConfig, mo
     assert len(train) > 3 * len(judged) > 0
     assert not np.isin(judged // BLOCK_NS, train // BLOCK_NS).any()
     assert np.abs(judged[:, None] - train[None, ::10]).min() >= MARGIN_NS
+
+
+@pytest.mark.timeout(SLOW_S)
+def test_what_an_operator_activated_meanwhile_stays(config: RetrainConfig, tmp_path: Path) -> None:
+    """The candidate passed, but against another: it is kept, and not made active."""
+    own = replace(config, models=tmp_path / "models")
+    registry = Registry(own.models, own.arm.name)
+    for _ in range(2):
+        prior_bundle(own.arm, registry, 0.02, 0.01, 3, T0_NS)
+    registry.activate(1)
+
+    def operator(stage: str, _: float | None) -> None:
+        if stage == "exporting":
+            registry.activate(2)
+
+    with pytest.raises(ActiveChanged, match=r"is 2 by now, no more 1; .*planar/3 was compared with that.*models promote 3"):
+        retrain(own, operator)
+    assert (registry.active(), registry.versions()) == (2, (1, 2, 3))
 
 
 def test_one_phase_of_a_log_is_cut_out(tmp_path: Path) -> None:
