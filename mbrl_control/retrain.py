@@ -14,7 +14,7 @@ from mbrl_control.deployment.bundle import Origin, load_weights, write_bundle
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.keys import Keys
 from mbrl_control.deployment.lifecycle import promote
-from mbrl_control.deployment.manifest import Calibration, GateRecord, KStep, Manifest, Training
+from mbrl_control.deployment.manifest import Calibration, GateRecord, KStep, Manifest, Promise, Training
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import LogReader
@@ -192,6 +192,7 @@ def training_of(
         spread=learned.judged.spread,
         calibration=tuple(Calibration(**asdict(each)) for each in learned.judged.calibration),
         gate=GateRecord(**asdict(verdict)),
+        promise=None if learned.judged.promise is None else Promise(**asdict(learned.judged.promise)),
     )
 
 
