@@ -242,4 +242,5 @@ def _promise_lines(training: Training) -> list[str]:
     names = ("position", "velocity", "effort")
     promised = zip(names, training.promise.innovation, training.promise.log_std, strict=True)
     numbers = ", ".join(f"{name} {mean:.2f} (log std {std:.2f})" for name, mean, std in promised)
-    return [f"- promised innovation {training.promise.steps} steps ahead, {training.promise.windows} windows: {numbers}"]
+    said = f"{training.promise.steps} steps ahead, {training.promise.windows} windows"
+    return [f"- promised innovation {said}: {numbers}"]

@@ -9,5 +9,9 @@ class KeysError(BundleError):
     """Keys that must not be used, or a signature that none of them vouches for."""
 
 
+class ActiveChanged(BundleError):
+    """Another version became active while this one was being exchanged."""
+
+
 class ParityError(ValueError):
     """An exported graph that does not compute what its torch model computes."""

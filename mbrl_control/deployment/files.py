@@ -34,6 +34,12 @@ def replace_file(target: Path, data: bytes) -> None:
     _sync_folder(target.parent)
 
 
+def remove_file(target: Path) -> None:
+    """Take ``target`` away for good; nothing where there is none."""
+    target.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
 def _write_synced(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)

@@ -1,6 +1,6 @@
 """Whether windows of live motion still are what the bundle promised: a one-sided CUSUM on the logarithm of innovation.
 
-Per quantity (position, velocity, effort): z = (ln innovation - promised mean) / promised std; sum = max(0, sum + z - 1),
+Per quantity (position, velocity, effort): z = (ln innovation - promised mean) / std, sum = max(0, sum + z - 1), and
 beyond 6 it is exceeded (Page, Biometrika 41, 1954). Windows that are as promised, normal and independent exceed a sum
 after 840,000 windows on average (Siegmund's approximation, Sequential Analysis, 1985: (e^2b - 2b - 1) / 2 with
 b = 6 + 1.166), one of the three after 280,000: 39 hours of motion. Windows four stds off are noticed after 3, twelve

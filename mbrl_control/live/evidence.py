@@ -27,7 +27,6 @@ LOOKS = 3
 """At N, 2 N and 4 N windows."""
 CONFIDENCE = 1.0 - 0.05 / LOOKS
 """Of each look's bound: all of them together are right with 95 %."""
-LEAST_WINDOWS = 3 * BLOCK
 _RESAMPLES = 10_000
 _STAKE = 0.8
 _ENOUGH = 1000.0
@@ -84,7 +83,7 @@ class Look:
 
 
 def looked(candidate: Array, active: Array, generator: np.random.Generator) -> Look:
-    """Losses [n] of the same n windows, n at least `LEAST_WINDOWS` -> the bound, by resampling blocks of windows.
+    """Losses [n] of the same windows, n at least `registry.LEAST_WINDOWS` -> the bound, by resampling their blocks.
 
     Percentile bootstrap of the block means, widened by sqrt(n / (n - 1)): resampled means scatter that much too little.
     """

@@ -12,6 +12,7 @@ from mbrl_control.deployment.manifest import Manifest, Promise
 from mbrl_control.dynamics.protocol import DynamicsModel
 from mbrl_control.live.open_loop import Ahead, NoiseGains, look_ahead
 from mbrl_control.live.tape import Tape
+from mbrl_control.planning.protocol import ModelFailed
 from mbrl_control.replay.carried_weight import on_command_side
 from mbrl_control.replay.motion import AHEAD, SPACING, moves
 from mbrl_control.replay.transitions import Grid, cut_transitions
@@ -93,8 +94,11 @@ class Scorer:
         start = whole(rows, start_ns)
         if start is None or not moves(rows.velocity[start : start + AHEAD]):
             return None
-        with np.errstate(invalid="ignore", over="ignore"):  # a model that explodes is a finding, no warning
-            return self._scored(look_ahead(self._model, self._gains, rows, start, AHEAD))
+        try:
+            with np.errstate(invalid="ignore", over="ignore"):  # a model that explodes is a finding, no warning
+                return self._scored(look_ahead(self._model, self._gains, rows, start, AHEAD))
+        except ModelFailed:  # it says no numbers either
+            return StartScore(False, np.full(3, np.nan), np.inf)
 
     def _scored(self, ahead: Ahead) -> StartScore:
         joints = self._arm.joints

@@ -19,8 +19,9 @@ from enum import Enum
 
 import numpy as np
 
+from mbrl_control.deployment.registry import LEAST_WINDOWS
 from mbrl_control.live.drift import Drift
-from mbrl_control.live.evidence import LEAST_WINDOWS, LOOKS, BetterSoFar, looked
+from mbrl_control.live.evidence import LOOKS, BetterSoFar, looked
 from mbrl_control.live.score import Scorer, StartScore, WindowScore, windowed
 from mbrl_control.live.tape import Tape
 from mbrl_control.replay.motion import AHEAD, SPACING, Filling
@@ -97,6 +98,10 @@ class LiveWatch:
     def compared(self) -> int:
         """Windows on which the candidate was compared."""
         return len(self._losses)
+
+    @property
+    def active(self) -> Scorer:
+        return self._scorers[Role.ACTIVE]
 
     @property
     def candidate(self) -> Scorer | None:
