@@ -38,10 +38,10 @@ ALLOWED: dict[str, frozenset[str]] = {
     "live": VALUES | {"deployment", "replay", "dynamics.protocol", "planning.protocol"},
     "planner_model": VALUES | {"deployment", "planning"},
     "report": VALUES | {"episode_log", "replay", "deployment.check", "deployment.manifest", "cli.locations"},
-    "retrain": VALUES | {"episode_log", "replay", "learning", "deployment", "dynamics", "rewards"},
+    "retrain": VALUES | {"episode_log", "replay", "learning", "deployment", "live", "dynamics", "rewards"},
 }
-"""Below `mbrl_control`: what each part may import of the other parts. `live` cuts its rows as the replay does, so that what
-is scored is what was promised."""
+"""Below `mbrl_control`: what each part may import of the other parts. `live` cuts rows as the replay does: it scores what
+was promised."""
 
 SIM_USERS = (
     "mbrl_nodes.sim_controller",
