@@ -118,7 +118,7 @@ class ModelKeeper:
         try:
             model = load_model(path, self._arm)
             scorer = Scorer(model.manifest, model.step_model, self._arm)
-        except BundleError as error:
+        except ValueError as error:  # BundleError is one; a signed manifest may still hold nonsense
             self._announce(Announcement(Status.REJECTED, self._id(version), path, str(error)))
             return
         self._announce(

@@ -7,6 +7,7 @@ held to while the arm runs (`live`). At rest every model is right, so rest count
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -58,9 +59,9 @@ def moves(velocity: Array) -> bool:
 def motion_windows(rows: Transitions) -> NDArray[np.int64]:
     """[n, `STARTS`] rows from which the predictions of each window start, of rows one model step apart."""
     filling, found = Filling[int](SPACING), []
-    firsts = np.flatnonzero(np.diff(rows.segment, prepend=np.int64(-1)))
-    for first, end in zip(firsts, [*firsts[1:], len(rows)], strict=True):
-        for start in range(int(first), int(end) - AHEAD + 1, SPACING):
+    firsts = np.flatnonzero(np.diff(rows.segment, prepend=np.int64(-1))).tolist()
+    for first, end in pairwise([*firsts, len(rows)]):
+        for start in range(first, end - AHEAD + 1, SPACING):
             full = filling.add(start, start if moves(rows.velocity[start : start + AHEAD]) else None)
             if full:
                 found.append(full)

@@ -167,10 +167,10 @@ def test_with_nothing_to_go_back_to_it_is_rejected_all_the_same_and_said(
 def test_the_prior_is_held_to_nothing_and_a_good_candidate_takes_over(graph: Graph, lesson: Taught) -> None:
     active(graph.registry, PRIOR)
     shadow(graph.registry, SAME, 12, lesson.arm)
-    graph.go(8.0)
+    graph.go(4.0)
     assert graph.statuses() == [(Status.ACTIVE, "planar/5"), (Status.CANDIDATE, "planar/2")]
     assert graph.keeper.facts()["held_to"].startswith("nothing but finite numbers")
-    graph.go(32.0)
+    graph.go(40.0)
     assert graph.statuses()[2:] == [(Status.ACTIVE, "planar/2")]
     assert graph.said[2][1].reason.startswith("better in the shadow of planar/5: position after 0.3 s on ")
     assert (graph.registry.active(), graph.registry.candidate(), graph.registry.before()) == (SAME, None, PRIOR)
