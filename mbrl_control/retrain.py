@@ -1,4 +1,4 @@
-"""log -> transitions -> split -> fit -> gate -> signed bundle -> trial -> activated: one retraining, start to end."""
+"""log -> transitions -> split -> fit -> gate -> signed bundle -> trial -> activated or candidate: one retraining."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 
 from mbrl_control.deployment.bundle import Origin, load_weights, write_bundle
 from mbrl_control.deployment.check import verify_bundle
-from mbrl_control.deployment.errors import ActiveChanged
+from mbrl_control.deployment.errors import ActiveChanged, BundleError
 from mbrl_control.deployment.keys import Keys
-from mbrl_control.deployment.lifecycle import promote
-from mbrl_control.deployment.manifest import Calibration, GateRecord, KStep, Manifest, Training
+from mbrl_control.deployment.lifecycle import promote, shadow
+from mbrl_control.deployment.manifest import Calibration, GateRecord, KStep, Manifest, Promise, Training
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.signing import signing_key
 from mbrl_control.episode_log.errors import LogError
@@ -24,6 +24,7 @@ from mbrl_control.learning.curves import Curves
 from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.learning.judge import Score, Verdict, gate
 from mbrl_control.learning.learn import Learned, Parent, Progress, learn
+from mbrl_control.live.watch import WINDOWS
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.streams import Streams, read_streams
 from mbrl_control.robot import Arm
@@ -50,11 +51,13 @@ class RetrainConfig:
     git_sha: str = "unknown"
     made_by: tuple[str, ...] = ()
     """Commands that repeat it, for the bundle's card."""
+    shadow: bool = False
+    """What passes becomes the candidate, to be compared on live motion before it may run."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetrainResult:
-    """The activated bundle and the numbers that let it through."""
+    """The bundle and the numbers that let it through."""
 
     model_id: str
     path: Path
@@ -70,12 +73,15 @@ class RetrainResult:
     epochs: int
     fit_seconds: float
     gate: Verdict
+    active: bool
+    """False: it is the candidate."""
 
 
 def retrain(
     config: RetrainConfig, progress: Progress = lambda stage, share: None, curves: Curves | None = None
 ) -> RetrainResult:
-    """Learn a new bundle from the logs and activate it; ``progress(stage, share done)``, ``curves`` of every epoch.
+    """Learn a new bundle from the logs and activate it, or propose it; ``progress(stage, share done)``, ``curves`` of
+    every epoch.
 
     Raises LogError for an unusable log, TooLittleData, DataError, RetrainRefused with the numbers,
     BundleError or ParityError when the bundle cannot be written, signed or opened, or another was activated meanwhile.
@@ -86,6 +92,8 @@ def retrain(
     extents = _extents(config)
     registry = Registry(config.models, config.arm.model_name)
     predecessor = registry.active()
+    if config.shadow and predecessor is None:
+        raise BundleError(f"{registry.folder}: active.json: names no bundle to compare with; retrain without --shadow")
     active = _active(registry, predecessor, config.arm)
     settings = config.fit or FitSettings.deployed(config.arm.interface)
     parent = _parent(registry, active, config.arm)
@@ -95,8 +103,11 @@ def retrain(
     progress("exporting", 0.0)
     manifest = _store(config, registry, learned, verdict, streams[-1].payload_kg, active, extents)
     progress("trying", 0.0)
-    _activate(registry, manifest, predecessor, config.arm)
-    return _result(manifest, registry, learned, verdict)
+    if config.shadow:
+        shadow(registry, manifest.version, WINDOWS, config.arm)
+    else:
+        _activate(registry, manifest, predecessor, config.arm)
+    return _result(manifest, registry, learned, verdict, not config.shadow)
 
 
 def run_in_background() -> None:
@@ -160,12 +171,14 @@ def _parent(registry: Registry, active: Manifest | None, arm: Arm) -> Parent | N
     return Parent(active.model_id, load_weights(registry.path(active.version), arm), active.delay_s)
 
 
-def _result(manifest: Manifest, registry: Registry, learned: Learned, verdict: Verdict) -> RetrainResult:
+def _result(
+    manifest: Manifest, registry: Registry, learned: Learned, verdict: Verdict, active: bool
+) -> RetrainResult:
     judged, fitted = learned.judged, learned.fitted
     return RetrainResult(
         manifest.model_id, registry.path(manifest.version), learned.delay_s, learned.rows, learned.blocks,
         judged.candidate, judged.reference, judged.reference_id, judged.nll, judged.coverage, fitted.epochs,
-        fitted.seconds, verdict,
+        fitted.seconds, verdict, active,
     )  # fmt: skip
 
 
@@ -205,6 +218,7 @@ def training_of(
         spread=learned.judged.spread,
         calibration=tuple(Calibration(**asdict(each)) for each in learned.judged.calibration),
         gate=GateRecord(**asdict(verdict)),
+        promise=None if learned.judged.promise is None else Promise(**asdict(learned.judged.promise)),
     )
 
 

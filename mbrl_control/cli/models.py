@@ -35,17 +35,21 @@ def list_versions(
     registry: RegistryOption = MODELS,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
 ) -> None:
-    """Versions of one robot; the active one is marked.
+    """Versions of one robot: the active one, the candidate, and those that live motion spoke against, with the reason.
 
     Example: mbrl-control models list --robot panda --registry out/demo/registry
     """
     bundles = _registry(registry, robot, command)
-    versions, active = bundles.versions(), bundles.active()
+    versions, active, rejected = bundles.versions(), bundles.active(), bundles.rejected()
+    found = bundles.candidate()
+    candidate = None if found is None else found.version
     if as_json:
-        typer.echo(json.dumps({"robot": bundles.robot, "versions": list(versions), "active": active}))
+        said = {"robot": bundles.robot, "versions": list(versions), "active": active, "candidate": candidate}
+        typer.echo(json.dumps(said | {"rejected": rejected}))
         return
     for version in versions:
-        typer.echo(f"{'*' if version == active else ' '} {bundles.robot}/{version}")
+        mark = "*" if version == active else "?" if version == candidate else "x" if version in rejected else " "
+        typer.echo(f"{mark} {bundles.robot}/{version}" + (f"  {rejected[version]}" if version in rejected else ""))
     if not versions:
         typer.echo(f"no bundle in {bundles.folder}")
 
@@ -100,7 +104,8 @@ def promote(
 ) -> None:
     """Verify a bundle, let it pass its trial, and make it active; a running graph follows at its next cycle.
 
-    No gate is asked: that is `retrain`'s, and its numbers are in the bundle's card. Refused: what is active stays so.
+    No gate is asked: that is `retrain`'s, and its numbers are in the bundle's card. What live motion said against it is
+    forgotten; while it runs it is judged anew. Refused: what is active stays so.
 
     Example: mbrl-control models promote 3 --robot panda --registry out/models
     """
@@ -109,6 +114,30 @@ def promote(
     bundles = _registry(registry, robot, command)
     lifecycle.promote(bundles, version, _arm(robot, command))
     _say_active(bundles, version)
+
+
+@app.command()
+def shadow(
+    version: Annotated[int, typer.Argument(help="Version to compare.")],
+    windows: Annotated[
+        int, typer.Option("--windows", help="Of 0.5 s of motion, until the first decision.", min=12, max=100_000)
+    ] = 60,
+    robot: RobotOption = "panda",
+    command: CommandOption = CommandInterface.VELOCITY,
+    registry: RegistryOption = MODELS,
+) -> None:
+    """Verify a bundle, let it pass its trial, and let a running graph compare it with the active one on live motion.
+
+    It is promoted when it is, with 95 % confidence, less than 2 % worse, asked at N, 2 N and 4 N windows, and refused
+    otherwise. What spoke against it before is forgotten. Another candidate gives way.
+
+    Example: mbrl-control models shadow 3 --windows 60 --robot panda --registry out/models
+    """
+    from mbrl_control.deployment import lifecycle
+
+    bundles = _registry(registry, robot, command)
+    lifecycle.shadow(bundles, version, windows, _arm(robot, command))
+    typer.echo(json.dumps({"model_id": f"{bundles.robot}/{version}", "candidate": version, "windows": windows}))
 
 
 @app.command()

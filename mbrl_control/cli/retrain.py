@@ -49,10 +49,14 @@ def retrain(
             "--checkpoints", help="Folder that keeps the state of the fit; the same command again resumes it."
         ),
     ] = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Do not activate it: let a running graph compare it on live motion first.")
+    ] = False,
 ) -> None:
     """Learn from logs; the new bundle is activated only when it passes the gate on held-out motion.
 
     A first one has to beat the prior, a later one to be, with 95 % confidence, less than 2 % worse than the active one.
+    With --shadow a running graph compares it with the active one on live motion, too, and then activates or refuses it.
 
     Runs at nice 19 with one thread. The last line is JSON. Exit status 1: refused, with the numbers.
     Example: mbrl-control retrain --log out/demo/log --registry out/demo/registry --robot panda
@@ -67,7 +71,7 @@ def retrain(
     made_by = (*filter(None, map(collected_by, log)), repeatable("retrain", {"log": log[0], **said}))
     config = _config(log, registry, robot, command, checkpoints)
     newest_s = None if minutes is None else 60.0 * minutes
-    config = replace(config, phase=phase, newest_s=newest_s, seed=seed, made_by=made_by)
+    config = replace(config, phase=phase, newest_s=newest_s, seed=seed, made_by=made_by, shadow=shadow)
     run_in_background()
     writer = nullcontext() if tensorboard is None else tensorboard_curves(tensorboard)
     with progress_bar() as progress, writer as curves:

@@ -201,7 +201,7 @@ def _card(arm: Arm, version: int, origin: Origin, parity: dict[str, float], prio
     lines.append(
         f"- {training.rows} rows; held-out NLL {training.holdout_nll:.3f}; 90 % covers {training.coverage_90:.3f}"
     )
-    lines += [*_gate_lines(training), *_calibration_lines(training)]
+    lines += [*_gate_lines(training), *_calibration_lines(training), *_promise_lines(training)]
     if isinstance(prior, RigidBodyPrior):
         coulomb, viscous = (", ".join(f"{value:.3g}" for value in row.tolist()) for row in prior.friction)
         lines.append(f"- friction identified: Coulomb {coulomb} N m; viscous {viscous} N m s/rad")
@@ -241,3 +241,14 @@ def _calibration_lines(training: Training) -> list[str]:
         f"{max(each.scale):.2f} in the manifest, not applied in the graphs"
         for each in training.calibration
     ]
+
+
+def _promise_lines(training: Training) -> list[str]:
+    """What the bundle is held to while it runs."""
+    if training.promise is None:
+        return []
+    names = ("position", "velocity", "effort")
+    promised = zip(names, training.promise.innovation, training.promise.log_std, strict=True)
+    numbers = ", ".join(f"{name} {mean:.2f} (log std {std:.2f})" for name, mean, std in promised)
+    said = f"{training.promise.steps} steps ahead, {training.promise.windows} windows"
+    return [f"- promised innovation {said}: {numbers}"]

@@ -43,6 +43,12 @@ def replace_file(target: Path, data: bytes, drafts: Path | None = None) -> None:
     _sync_folder(target.parent)
 
 
+def remove_file(target: Path) -> None:
+    """Take ``target`` away for good; nothing where there is none."""
+    target.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
 def _write_synced(path: Path, data: bytes) -> None:
     with path.open("xb") as file:  # of its own making: never through a link that somebody put there
         file.write(data)

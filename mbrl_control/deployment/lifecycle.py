@@ -1,4 +1,4 @@
-"""A bundle's life after its export: signed, tried, made active, left again. See docs/models.md."""
+"""A bundle's life after its export: signed, tried, made active or a candidate first, left again. See docs/models.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mbrl_control.robot import Arm
 def promote(
     registry: Registry, version: int, arm: Arm, keys: Keys | None = None, instead_of: int | None = None
 ) -> TrialResult:
-    """Verify, try and activate; a BundleError leaves what is active as it was.
+    """Verify, try and activate, whatever spoke against it before; a BundleError leaves what is active as it was.
 
     ``instead_of``: refused unless that one is active still.
     """
@@ -23,11 +23,26 @@ def promote(
     return tried
 
 
-def roll_back(registry: Registry, arm: Arm, keys: Keys | None = None) -> int:
-    """Return to the version active before, which had its trial then; its number. BundleError where nothing fits."""
-    active = registry.active()
+def shadow(registry: Registry, version: int, windows: int, arm: Arm, keys: Keys | None = None) -> TrialResult:
+    """Verify, try, and make it the candidate: the model node compares it on live motion before it may run.
+
+    ``windows``: of motion until the first decision. A BundleError leaves candidate and active one as they were.
+    """
+    tried = try_bundle(read_bundle(registry.path(version), arm, keys))
+    registry.propose(version, windows)
+    return tried
+
+
+def roll_back(
+    registry: Registry, arm: Arm, keys: Keys | None = None, instead_of: int | None = None, because: str = ""
+) -> int:
+    """Return to the version active before, which had its trial then; its number. BundleError where nothing fits.
+
+    ``instead_of``: refused unless that one is active still. ``because``: it is rejected for that reason.
+    """
+    active = registry.active() if instead_of is None else instead_of
     read_bundle(registry.path(registry.before()), arm, keys)
-    return registry.rollback(active)
+    return registry.rollback(active, because)
 
 
 def sign_bundle(registry: Registry, version: int, arm: Arm, keys: Keys | None = None) -> CheckedBundle:

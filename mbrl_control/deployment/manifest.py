@@ -13,6 +13,7 @@ Positive = Annotated[int, Field(ge=1, le=4096)]
 """A size of the model."""
 Count = Annotated[int, Field(ge=1)]
 """Grows with what is logged, and with the nights a registry has seen."""
+NotNegative = Annotated[FiniteFloat, Field(ge=0.0)]
 
 
 class _Frozen(BaseModel):
@@ -66,6 +67,22 @@ class Calibration(_Frozen):
     """Mean std over that of the best constant spread."""
 
 
+class Promise(_Frozen):
+    """Windows of motion on held-out rows, by which the bundle is judged while it runs (`replay.motion`, `live`).
+
+    Innovation: mean squared error over calibrated variance, of position, velocity and effort, mean over a window.
+    """
+
+    steps: Positive
+    """That each prediction looks ahead."""
+    windows: Annotated[int, Field(ge=1)]
+    innovation: tuple[NotNegative, NotNegative, NotNegative]
+    """Mean over the windows."""
+    log_mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+    """Of the natural logarithm of a window's."""
+    log_std: tuple[NotNegative, NotNegative, NotNegative]
+
+
 class RegimeLosses(_Frozen):
     """Losses on the held-out blocks of an older regime, for the record."""
 
@@ -116,7 +133,8 @@ class Training(_Frozen):
     below: the range in which the errors above were measured. Empty in bundles from before it was stated."""
     calibration: tuple[Calibration, ...] = ()
     gate: GateRecord | None = None
-    """Empty and None in bundles from before they were stated."""
+    promise: Promise | None = None
+    """Empty and None in bundles from before they were stated; no promise either where little motion was held out."""
 
 
 class Manifest(_Frozen):

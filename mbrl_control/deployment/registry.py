@@ -1,10 +1,20 @@
-"""`models/<robot>/<version>/` and `active.json`: versions only grow, activation may go back."""
+"""`models/<robot>/<version>/` and what is said of the versions: versions only grow, activation may go back.
+
+active.json      the one to run, and those that ran before
+candidate.json   one that is compared on live motion before it may run
+rejected.json    those that live motion spoke against, with the reason; an activation takes the mark away
+highest.json     the newest version ever taken
+
+Several processes write: retraining, operators, the model node. Each file is replaced whole, and what is read before it
+is written is read and written under a lock of the folder, which ends with its process.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,27 +24,45 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mbrl_control.deployment.check import MANIFEST
 from mbrl_control.deployment.errors import ActiveChanged, BundleError
-from mbrl_control.deployment.files import replace_file
+from mbrl_control.deployment.files import remove_file, replace_file
 from mbrl_control.deployment.plain import NotPlain, read_plain
 
-_ACTIVE = "active.json"
-_HIGHEST = "highest.json"
+LEAST_WINDOWS = 12
+"""Of motion, on which a candidate is compared before the first decision: three blocks of `live.evidence`."""
+_ACTIVE, _CANDIDATE, _REJECTED, _HIGHEST = "active.json", "candidate.json", "rejected.json", "highest.json"
+_PATIENCE_S, _PAUSE_S = 5.0, 0.01
+"""For another process, which holds the lock for milliseconds."""
 _LARGEST = 1 << 24
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 """As `path` spells it; what is called otherwise was put there by nobody who takes versions."""
 _Model = TypeVar("_Model", bound=BaseModel)
+_Version = Annotated[int, Field(ge=1)]
 
 
-class _Active(BaseModel):
+class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-    version: Annotated[int, Field(ge=1)]
-    previous: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+
+class _Active(_File):
+    version: _Version
+    previous: tuple[_Version, ...] = ()
     """Versions active before, newest last."""
 
 
-class _Highest(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    version: Annotated[int, Field(ge=1)]
+class Candidate(_File):
+    """A version in the shadow of the active one."""
+
+    version: _Version
+    windows: Annotated[int, Field(ge=LEAST_WINDOWS, le=100_000)]
+    """Of motion until the first decision, see `live.evidence`."""
+
+
+class _Rejected(_File):
+    reasons: dict[_Version, str] = {}
+
+
+class _Highest(_File):
+    version: _Version
 
 
 class Registry:
@@ -82,41 +110,80 @@ class Registry:
         current = self._read(_ACTIVE, _Active)
         return current.version if current else None
 
+    def candidate(self) -> Candidate | None:
+        """The version in the active one's shadow; None when there is none."""
+        return self._read(_CANDIDATE, Candidate)
+
+    def rejected(self) -> dict[int, str]:
+        """Versions that live motion spoke against, with the reason."""
+        found = self._read(_REJECTED, _Rejected)
+        return dict(found.reasons) if found else {}
+
     def activate(self, version: int, instead_of: int | None = None) -> None:
-        """Make ``version`` the one to run; BundleError when there is none.
+        """Make ``version`` the one to run, candidate or rejected no more; BundleError when there is none.
 
         ``instead_of``: refused unless that one is active still.
         """
-        if version not in self.versions():
-            raise BundleError(f"{self.path(version)}: version: no such bundle; choose one of {list(self.versions())}")
+        self._require(version)
         with self._alone():
             current = self._read(_ACTIVE, _Active)
             self._require_active(current, instead_of)
             if current is None or current.version != version:
                 previous = (*current.previous, current.version) if current else ()
                 self._write(_ACTIVE, _Active(version=version, previous=previous))
+            self._forget(version)
 
     def before(self) -> int:
-        """The version that `rollback` would return to."""
+        """The version that `rollback` would return to: the newest that ran before and was not rejected since."""
         current = self._read(_ACTIVE, _Active)
-        if current is None or not current.previous:
+        rejected = self.rejected()
+        found = [version for version in (current.previous if current else ()) if version not in rejected]
+        if not found:
             raise BundleError(f"{self.folder / _ACTIVE}: previous: nothing to go back to; activate a version by number")
-        version = current.previous[-1]
+        version = found[-1]
         if version not in self.versions():
             raise BundleError(f"{self.path(version)}: version: was deleted; activate one of {list(self.versions())}")
         return version
 
-    def rollback(self, instead_of: int | None = None) -> int:
+    def rollback(self, instead_of: int | None = None, because: str = "") -> int:
         """Return to the version active before and give its number.
 
-        ``instead_of``: refused unless that one is active still.
+        ``instead_of``: refused unless that one is active still. ``because``: it is rejected for that reason, and does
+        not come back by itself.
         """
         with self._alone():
             version, current = self.before(), self._read(_ACTIVE, _Active)
             assert current is not None, "before() has just read it"
             self._require_active(current, instead_of)
-            self._write(_ACTIVE, _Active(version=version, previous=current.previous[:-1]))
+            if because:
+                self._mark(current.version, because)
+            earlier = current.previous[: len(current.previous) - 1 - current.previous[::-1].index(version)]
+            self._write(_ACTIVE, _Active(version=version, previous=earlier))
         return version
+
+    def propose(self, version: int, windows: int) -> None:
+        """Let ``version`` be compared on live motion, instead of any other candidate, rejected before or not."""
+        self._require(version)
+        with self._alone():
+            current = self._read(_ACTIVE, _Active)
+            if current is None or current.version == version:
+                other = "nothing" if current is None else "itself"
+                raise BundleError(
+                    f"{self.folder / _CANDIDATE}: version: {version} would be compared with {other}; "
+                    f"promote another version first: mbrl-control models promote"
+                )
+            self._forget(version)
+            self._write(_CANDIDATE, Candidate(version=version, windows=windows))
+
+    def refuse(self, version: int, because: str) -> None:
+        """The candidate is none any more, and rejected for that reason."""
+        with self._alone():
+            self._forget(version)
+            self._mark(version, because)
+
+    def _require(self, version: int) -> None:
+        if version not in self.versions():
+            raise BundleError(f"{self.path(version)}: version: no such bundle; choose one of {list(self.versions())}")
 
     def _require_active(self, current: _Active | None, version: int | None) -> None:
         if version is not None and (current is None or current.version != version):
@@ -125,26 +192,38 @@ class Registry:
                 f"{self.folder / _ACTIVE}: version: is {now} by now, no more {version}; nothing was changed"
             )
 
+    def _mark(self, version: int, because: str) -> None:
+        self._write(_REJECTED, _Rejected(reasons=self.rejected() | {version: because}))
+
+    def _forget(self, version: int) -> None:
+        """Neither candidate nor rejected."""
+        candidate, rejected = self.candidate(), self.rejected()
+        if candidate is not None and candidate.version == version:
+            remove_file(self.folder / _CANDIDATE)
+        if version in rejected:
+            self._write(_REJECTED, _Rejected(reasons={each: why for each, why in rejected.items() if each != version}))
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """While no other process changes what is said of the versions: a retraining, an operator, a rollback."""
+        """While no other process changes what is said of the versions; BundleError where one does not end that."""
+        deadline = time.monotonic() + _PATIENCE_S
         try:
-            handle = os.open(self.folder, os.O_RDONLY)
+            with _opened(self.folder) as handle:
+                while not _locked(handle):
+                    if time.monotonic() > deadline:
+                        raise BundleError(f"{self.folder}: another process is changing it and does not end; find it")
+                    time.sleep(_PAUSE_S)
+                yield
         except OSError as error:
-            raise BundleError(f"{self.folder}: cannot be changed ({error.strerror}); activate a version first") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+            raise BundleError(f"{self.folder}: cannot be changed ({error.strerror}); let this user write it") from error
 
     def _read(self, name: str, kind: type[_Model]) -> _Model | None:
         path = self.folder / name
-        if not path.exists():
-            return None
         try:
             # An installation may consist of links; what they lead to is a plain file, or nothing to read.
             return kind.model_validate_json(read_plain(path.resolve(), _LARGEST)[0])
+        except FileNotFoundError:
+            return None
         except NotPlain as error:
             raise BundleError(f"{path}: {error}; delete it and activate a version again") from error
         except OSError as error:
@@ -156,3 +235,20 @@ class Registry:
 
     def _write(self, name: str, value: BaseModel) -> None:
         replace_file(self.folder / name, value.model_dump_json(indent=1).encode())
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)

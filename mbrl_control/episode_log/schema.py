@@ -34,6 +34,7 @@ GOAL = Topic("goal", "mbrl_msgs/msg/Goal", QosClass.LATCHED)
 PLAN = Topic("plan", "mbrl_msgs/msg/Plan", QosClass.STREAM)
 PLANNER_REPORT = Topic("planner_report", "mbrl_msgs/msg/PlannerReport", QosClass.STREAM)
 MODEL_STATUS = Topic("model_status", "mbrl_msgs/msg/ModelStatus", QosClass.LATCHED)
+MODEL_RESIDUAL = Topic("model_residual", "mbrl_msgs/msg/ModelResidual", QosClass.RELIABLE)
 SAFE_COMMAND = Topic("safe_command", "mbrl_msgs/msg/SafeCommand", QosClass.STREAM)
 CONTROLLER_COMMANDS = Topic("forward_velocity_controller/commands", "std_msgs/msg/Float64MultiArray", QosClass.STREAM)
 RELAY_STATUS = Topic("relay_status", "mbrl_msgs/msg/RelayStatus", QosClass.LATCHED)
@@ -50,6 +51,7 @@ GRAPH_TOPICS: tuple[Topic, ...] = (
     PLAN,
     PLANNER_REPORT,
     MODEL_STATUS,
+    MODEL_RESIDUAL,
     SAFE_COMMAND,
     CONTROLLER_COMMANDS,
     RELAY_STATUS,

@@ -19,6 +19,7 @@ from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.bootstrap import Difference, paired_difference
 from mbrl_control.learning.calibration import Calibrated, calibrate
 from mbrl_control.learning.losses import LOSS_STEPS, BlockLosses, losses_of, paired, prior_losses
+from mbrl_control.learning.promise import Promised, promise
 from mbrl_control.learning.score import KStepError, coverage_90, k_step_errors, spread_range
 from mbrl_control.signals import Transitions
 
@@ -86,6 +87,8 @@ class Judged:
     spread: tuple[float, ...]
     """See `score.spread_range`: after each of the steps that the errors reach over."""
     calibration: tuple[Calibrated, ...]
+    promise: Promised | None = None
+    """None where the held-out rows hold too little motion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ def judge(
         others = {regime: prior_losses(ensemble.prior, rows) for regime, rows in older.items()}
         reference = Reference(NOMINAL, nominal, prior_losses(ensemble.prior, held), others)
     losses, reference_losses = paired(losses_of(ensemble, held), reference.losses)
+    calibration = calibrate(ensemble, held)
     return Judged(
         candidate=score_of(errors),
         reference=reference.score,
@@ -140,7 +144,8 @@ def judge(
         coverage=coverage_90(ensemble, held, every),
         errors=errors,
         spread=spread_range(ensemble, held, every, max(GATE_STEPS)),
-        calibration=calibrate(ensemble, held),
+        calibration=calibration,
+        promise=promise(ensemble, held, calibration),
     )
 
 

@@ -66,11 +66,14 @@ def transitions_from_streams(streams: Sequence[Streams], grid: Grid) -> Transiti
     return concatenate(parts)
 
 
-def cut_transitions(streams: Streams, grid: Grid) -> Transitions:
-    """Rows of one log; every window a row reads is whole: no gap, drives on, relay publishing, one payload."""
+def cut_transitions(streams: Streams, grid: Grid, since_ns: int = 0) -> Transitions:
+    """Rows of one log; every window a row reads is whole: no gap, drives on, relay publishing, one payload.
+
+    ``since_ns``: rows lie on strides from there on; where the log begins later, from its beginning.
+    """
     delay_ns = round(grid.delay_s * 1e9)
     reach_ns = grid.history * grid.dt_ns + delay_ns
-    start = max(int(streams.belief_ns[0]), int(streams.command_ns[0]) + reach_ns)
+    start = max(int(streams.belief_ns[0]), int(streams.command_ns[0]) + reach_ns, since_ns)
     end = min(int(streams.belief_ns[-1]), int(streams.command_ns[-1]) + delay_ns)
     moment = np.arange(start, max(start, end - grid.dt_ns + 1), grid.stride_ns, dtype=np.int64)
     moment = moment[_usable(streams, moment, grid, delay_ns)]

@@ -75,6 +75,8 @@ class GuardCore:
 
     def receive_plan(self, plan: Plan, now_ns: int) -> Verdict:
         """Judge a plan at its arrival; the verdict says why it was refused."""
+        if plan.model_id in self._plans.rejected_models:
+            self._leave_model(plan.model_id, now_ns)
         return self._plans.receive(plan, self._machine.state in ENGAGED, now_ns)
 
     def refuse_plan(self, reason: str, now_ns: int) -> Verdict:
@@ -115,10 +117,21 @@ class GuardCore:
         return Reply(True, f"payload {mass_kg:g} kg, speed scale {self.speed_scale:g}")
 
     def bundle_announced(self, model_id: str, trained_payload_kg: float) -> None:
-        """That bundle was trained with this payload [kg]: its plans lift the cap when it is the declared one."""
+        """That bundle is active, trained with this payload [kg]: its plans lift the cap when it is the declared one."""
         if not (np.isfinite(trained_payload_kg) and trained_payload_kg >= 0.0):
             raise GuardError(f"trained payload {trained_payload_kg}: give a finite mass in kg")
         self._trained_kg[model_id] = trained_payload_kg
+        self._plans.rejected_models.pop(model_id, None)
+
+    def model_rejected(self, model_id: str, reason: str, now_ns: int) -> None:
+        """Live motion spoke against that bundle, or it cannot be used: an arm that its plans move is held for the
+        operator, and its plans are refused until it is announced again."""
+        if not model_id:  # what could not be read has no name, and plans of the collector have none either
+            return
+        self._plans.rejected_models[model_id] = reason
+        newest = self._plans.newest
+        if newest is not None and newest.model_id == model_id:
+            self._leave_model(model_id, now_ns)
 
     def set_speed_scale(self, scale: float) -> None:
         """Parameter ``speed_scale`` in (0, 1]; the joints slow down within their acceleration limits."""
@@ -271,6 +284,10 @@ class GuardCore:
                 self._state, self._sample, max(self._unclear_ns, self._machine.since_ns), now_ns, self._config
             )
         return start_refusal(self._state, self._plans, self._sample, self._hold, now_ns, self._config)
+
+    def _leave_model(self, model_id: str, now_ns: int) -> None:
+        reason = f"model {model_id} was rejected: {self._plans.rejected_models[model_id]}"
+        self._enter(transition(self._machine, Event.REQUEST_HOLD, reason, now_ns, self._config))
 
     def _fault(self, reason: str, now_ns: int) -> None:
         self._enter(transition(self._machine, Event.HARD_FAULT, reason, now_ns, self._config))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mbrl_control.safety.config import GuardConfig, GuardLimits
-from mbrl_control.safety.verdicts import Action, Verdict, check_plan_age, check_plan_content, check_plan_order
+from mbrl_control.safety.verdicts import OK, Action, Verdict, check_plan_age, check_plan_content, check_plan_order
 from mbrl_control.signals import Array, Plan, Stage
 
 WAITING = 8
@@ -34,12 +34,16 @@ class PlanTrack:
     fallbacks: int = 0
     """Plans in a row that were not optimized."""
     rejected: int = 0
+    rejected_models: dict[str, str] = field(default_factory=dict)
+    """Models whose plans are refused, with the reason."""
     _waiting: deque[Plan] = field(default_factory=lambda: deque(maxlen=WAITING))
     _malformed_ns: deque[int] = field(default_factory=deque)
 
     def receive(self, plan: Plan, frozen: bool, now_ns: int) -> Verdict:
         """Judge and keep ``plan``; ``frozen``: its epoch must be the one known."""
-        verdict = check_plan_content(plan, self.limits, self.config)
+        verdict = self._check_model(plan)
+        if verdict.ok:
+            verdict = check_plan_content(plan, self.limits, self.config)
         if verdict.ok:
             verdict = check_plan_order(plan, self.newest, frozen, now_ns, self.config)
         if not verdict.ok:
@@ -87,6 +91,13 @@ class PlanTrack:
     def restart_count(self) -> None:
         """Ask for fresh plans anew, as after arming."""
         self.fresh = 0
+
+    def _check_model(self, plan: Plan) -> Verdict:
+        """No malice of the planner: it may not have heard yet."""
+        reason = self.rejected_models.get(plan.model_id)
+        if reason is None:
+            return OK
+        return Verdict(Action.BRAKE, Stage.SHAPE, f"model {plan.model_id} was rejected: {reason}")
 
     def _reject(self, verdict: Verdict, now_ns: int) -> None:
         self.rejected += 1

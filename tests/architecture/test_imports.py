@@ -35,11 +35,13 @@ ALLOWED: dict[str, frozenset[str]] = {
     "replay": VALUES | {"episode_log"},
     "learning": VALUES | {"dynamics", "rewards", "planning", "replay"},
     "deployment": VALUES | {"dynamics", "rewards", "planning.protocol", "scheduling"},
+    "live": VALUES | {"deployment", "replay", "dynamics.protocol", "planning.protocol"},
     "planner_model": VALUES | {"deployment", "planning"},
     "report": VALUES | {"episode_log", "replay", "deployment.check", "deployment.manifest", "cli.locations"},
-    "retrain": VALUES | {"episode_log", "replay", "learning", "deployment", "dynamics", "rewards"},
+    "retrain": VALUES | {"episode_log", "replay", "learning", "deployment", "live", "dynamics", "rewards"},
 }
-"""Below `mbrl_control`: what each part may import of the other parts."""
+"""Below `mbrl_control`: what each part may import of the other parts. `live` cuts rows as the replay does: it scores what
+was promised."""
 
 SIM_USERS = (
     "mbrl_nodes.sim_controller",
@@ -56,6 +58,7 @@ CONTROL = (
     "mbrl_control.planning",
     "mbrl_control.safety",
     "mbrl_control.estimation",
+    "mbrl_control.live",
     "mbrl_control.deployment.evaluator",
     "mbrl_control.deployment.slot",
     "mbrl_control.deployment.registry",

@@ -14,7 +14,9 @@ from mbrl_control.cli import main as cli
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.cli.provenance import source_commit
 from mbrl_control.deployment.keys import Keys
+from mbrl_control.deployment.registry import Registry
 from mbrl_control.learning.judge import RetrainRefused
+from mbrl_control.live.watch import WINDOWS
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -77,7 +79,8 @@ def test_the_keys_of_another(
 def test_list_verify_roll_back_and_forth(registry: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ("--robot", "planar", "--registry", str(registry))
     status, out, _ = run(capsys, "models", "list", *where, "--json")
-    assert (status, json.loads(out)) == (0, {"robot": "planar", "versions": [1, 2], "active": 2})
+    said = {"robot": "planar", "versions": [1, 2], "active": 2, "candidate": None, "rejected": {}}
+    assert (status, json.loads(out)) == (0, said)
     assert run(capsys, "models", "verify", *where)[0] == 0
     status, out, _ = run(capsys, "models", "rollback", *where)
     assert (status, json.loads(out)["model_id"]) == (0, "planar/1")
@@ -86,6 +89,21 @@ def test_list_verify_roll_back_and_forth(registry: Path, capsys: pytest.CaptureF
     assert (manifest["version"], manifest["has_spread"]) == (1, False)
     assert run(capsys, "models", "rollback", "2", *where)[0] == 0
     assert "* planar/2" in run(capsys, "models", "list", *where)[1]
+
+
+def test_a_candidate_and_what_was_rejected_are_listed(
+    registry: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    models = shutil.copytree(registry, tmp_path / "models")
+    where = ("--robot", "planar", "--registry", str(models))
+    status, out, _ = run(capsys, "models", "shadow", "1", *where)
+    assert (status, json.loads(out)) == (0, {"model_id": "planar/1", "candidate": 1, "windows": WINDOWS})
+    assert run(capsys, "models", "list", *where)[1].splitlines() == ["? planar/1", "* planar/2"]
+    Registry(models, "planar").refuse(1, "off by 0.2 rad")
+    assert run(capsys, "models", "list", *where)[1].splitlines()[0] == "x planar/1  off by 0.2 rad"
+    assert json.loads(run(capsys, "models", "list", *where, "--json")[1])["rejected"] == {"1": "off by 0.2 rad"}
+    assert run(capsys, "models", "promote", "1", *where)[0] == 0
+    assert run(capsys, "models", "list", *where)[1].splitlines()[0] == "* planar/1"
 
 
 @pytest.mark.parametrize("verb", ["list", "show", "verify", "rollback", "sign"])
@@ -123,6 +141,8 @@ def test_a_damaged_bundle_is_refused_by_file(
         ("models", "verify", "9"),
         ("models", "rollback", "9"),
         ("models", "promote", "9"),
+        ("models", "shadow", "9"),
+        ("models", "shadow", "1", "--windows", "3"),
         ("models", "sign", "9"),
         ("models", "show", "x"),
         ("models", "show", "-1"),

@@ -14,12 +14,13 @@ import mbrl_control.learning.learn as learn_module
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.deployment.bundle import prior_bundle
 from mbrl_control.deployment.check import CARD, verify_bundle
-from mbrl_control.deployment.errors import ActiveChanged
-from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.errors import ActiveChanged, BundleError
+from mbrl_control.deployment.registry import Candidate, Registry
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.learning.fit_ensemble import FitSettings
 from mbrl_control.learning.judge import RetrainRefused
 from mbrl_control.learning.regimes import regime_weights
+from mbrl_control.live.watch import WINDOWS
 from mbrl_control.replay.blocks import BLOCK_NS, MARGIN_NS
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.streams import read_streams
@@ -77,9 +78,14 @@ def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainC
     assert record.blocks == first.held_out_blocks
     assert [each.steps for each in manifest.training.calibration] == [1, 15]
     assert all(len(each.scale) == 3 * config.arm.joints for each in manifest.training.calibration)
+    promise = manifest.training.promise
+    assert promise is not None
+    assert promise.windows >= first.held_out_blocks
+    assert all(0.0 < value < 10.0 for value in promise.innovation)
     card = (first.path / CARD).read_text(encoding="utf-8")
     assert f"of nominal, mean of {record.blocks} held-out blocks" in card
     assert card.count("calibration error") == 2
+    assert f"- promised innovation 15 steps ahead, {promise.windows} windows: position " in card
 
     # A changed arm: the active bundle is wrong there, so one that learns from the new log passes.
     changed = config.models.parent / "changed.mcap"
@@ -90,7 +96,9 @@ def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainC
         ),
     )
     both = replace(config, logs=(changed, *config.logs))
-    second = retrain(both)
+    second = retrain(replace(both, shadow=True))
+    assert (first.active, second.active) == (True, False)
+    assert (registry.active(), registry.candidate()) == (2, Candidate(version=3, windows=WINDOWS))
     assert (second.model_id, second.reference_id) == ("planar/3", "planar/2")
     assert second.candidate.position_15 < second.reference.position_15
     record = second.gate
@@ -182,3 +190,8 @@ def test_newest_regime_carries_ninety_percent() -> None:
     weights = regime_weights(rows)
     assert weights.mean() == pytest.approx(1.0)
     assert weights[rows.session == 1].sum() / weights.sum() == pytest.approx(0.9)
+
+
+def test_a_shadow_needs_something_to_stand_behind(config: RetrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="names no bundle to compare with; retrain without --shadow"):
+        retrain(replace(config, models=tmp_path, shadow=True))

@@ -29,7 +29,7 @@ from mbrl_nodes.convert import (
 from mbrl_nodes.guard_messages import answer, status_to_msg
 from mbrl_nodes.polled import Polled
 from mbrl_nodes.robot_speed import RobotSpeed
-from mbrl_nodes.runtime import COMMAND_QOS, EVERY_MESSAGE_QOS, LATCHED_QOS, STATE_QOS, GraphNode, run
+from mbrl_nodes.runtime import COMMAND_QOS, EVERY_MESSAGE_QOS, LATCHED_QOS, MODEL_QOS, STATE_QOS, GraphNode, run
 
 STATUS_TICKS = 10
 """20 Hz."""
@@ -83,7 +83,7 @@ class Guard(GraphNode):
         self._states = Polled(self, JointState, self.get_parameter("state_topic").value, STATE_QOS)
         self._plans = Polled(self, PlanMsg, "plan", EVERY_MESSAGE_QOS)
         self._relay = Polled(self, RelayStatus, "relay_status", LATCHED_QOS)
-        self.create_subscription(ModelStatus, "model_status", self._on_model, LATCHED_QOS)
+        self.create_subscription(ModelStatus, "model_status", self._on_model, MODEL_QOS)
         for name, event in REQUESTS.items():
             self.create_service(OperatorRequest, f"guard/{name}", lambda q, r, e=event: self._on_request(e, q, r))
         for name, event in ANYONE.items():
@@ -132,12 +132,14 @@ class Guard(GraphNode):
             self.get_logger().warning(f"plan refused: {verdict.reason}", throttle_duration_sec=1.0)
 
     def _on_model(self, message: ModelStatus) -> None:
-        if message.status == ModelStatus.ACTIVE:
-            with self._lock:
+        with self._lock:
+            if message.status == ModelStatus.ACTIVE:
                 self._has_spread = message.has_spread
                 # What is no mass lifts no cap.
                 payload = message.payload if 0.0 <= message.payload < 1e3 else 0.0
                 self._core.bundle_announced(message.model_id, payload)
+            elif message.status == ModelStatus.REJECTED:
+                self._core.model_rejected(message.model_id, message.reason, self.now_ns())
 
     def _on_request(self, event: Event, request: Any, response: Any) -> Any:
         with self._lock:

@@ -28,7 +28,7 @@ from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import plan_to_msg, report_to_msg
 from mbrl_nodes.goal_input import GoalInput
 from mbrl_nodes.plan_inputs import PlanInputs
-from mbrl_nodes.runtime import LATCHED_QOS, STATE_QOS, GraphNode, run
+from mbrl_nodes.runtime import MODEL_QOS, STATE_QOS, GraphNode, run
 
 UNMET_M = 0.005
 """Beyond what the pull to the preferred posture leaves."""
@@ -58,7 +58,7 @@ class MpcPlanner(GraphNode):
         self._reports = self.create_publisher(PlannerReport, "planner_report", STATE_QOS)
         self._inputs = PlanInputs(self, self._arm)
         self._goals = GoalInput(self, self._arm)
-        self.create_subscription(ModelStatus, "model_status", self._on_model, LATCHED_QOS)
+        self.create_subscription(ModelStatus, "model_status", self._on_model, MODEL_QOS)
 
     def start(self) -> None:
         self._planner.activate()

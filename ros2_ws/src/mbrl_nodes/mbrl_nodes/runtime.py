@@ -44,6 +44,14 @@ LATCHED_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
 )
+MODEL_QOS = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=10,
+)
+"""Latched announcements that follow each other at once, on both sides: none may displace one that is not read yet. Who
+joins late gets the last ones in their order."""
 
 
 class GraphNode(LifecycleNode):
