@@ -66,7 +66,7 @@ def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = N
     reader = LogReader(path, newest_ns=newest_ns)
     found = reader.decoded((BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS))
     if phase is not None:
-        begin, end = _stretch(path, reader, phase)
+        begin, end = phase_stretch(path, reader, phase)
         found = {topic: [m for m in rows if begin <= stamp_ns(m.stamp) < end] for topic, rows in found.items()}
     for topic in (BELIEF, SAFE_COMMAND, RELAY_STATUS):
         if not found[topic]:
@@ -93,7 +93,7 @@ def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = N
     )
 
 
-def _stretch(path: Path, reader: LogReader, phase: str) -> tuple[int, int]:
+def phase_stretch(path: Path, reader: LogReader, phase: str) -> tuple[int, int]:
     """[begin, end) ns of the newest stretch of ``phase``; open-ended while it lasts."""
     marks = sorted((published, message.data) for _, published, message in reader.messages((PHASE,)))
     newest = max((i for i, (_, name) in enumerate(marks) if name == phase), default=None)

@@ -37,7 +37,10 @@ ALLOWED: dict[str, frozenset[str]] = {
     "deployment": VALUES | {"dynamics", "rewards", "planning.protocol", "scheduling"},
     "planner_model": VALUES | {"deployment", "planning"},
     "report": VALUES | {"episode_log", "replay", "deployment.check", "deployment.manifest", "cli.locations"},
-    "retrain": VALUES | {"episode_log", "replay", "learning", "deployment", "dynamics", "rewards"},
+    "golden_logs": VALUES | {"episode_log", "replay", "deployment"},
+    "learned_from": VALUES | {"episode_log", "replay", "golden_logs"},
+    "retrain": VALUES
+    | {"episode_log", "replay", "learning", "deployment", "dynamics", "rewards", "golden_logs", "learned_from"},
 }
 """Below `mbrl_control`: what each part may import of the other parts."""
 
