@@ -40,7 +40,7 @@ from mbrl_control.robot import Arm
 
 FOLDER, SAID, LOG = "golden", "golden.json", log_file(Path(), 0).name
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
-MOST_S = 600.0
+MOST_S = 180.0
 """Of motion: every retraining predicts all of it, on the arm's computer."""
 _MOST_LOG_BYTES = 256 << 20
 _TOPICS = (BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS)

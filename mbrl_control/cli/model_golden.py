@@ -36,7 +36,7 @@ def add(
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
 ) -> None:
-    """Keep a copy of a recording, of one declared payload and at most ten minutes, in the registry.
+    """Keep a copy of a recording, of one declared payload and at most three minutes, in the registry.
 
     Example: mbrl-control models golden add out/demo/log --name week12 --phase excitation --registry out/models
     """
