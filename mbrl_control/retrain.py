@@ -64,7 +64,7 @@ class RetrainConfig:
     made_by: tuple[str, ...] = ()
     """Commands that repeat it, for the bundle's card."""
     closed_loop: ClosedLoop | None = None
-    """What a candidate passes with the payloads of other regimes; None: it does not, and its bundle says so."""
+    """Asked of a candidate with the payloads of other regimes; None: nothing is asked, and its bundle says so."""
 
 
 @dataclass(frozen=True, slots=True)
