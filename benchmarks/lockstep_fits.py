@@ -1,4 +1,4 @@
-"""Fitted models for the benches in virtual time: an ensemble of their rows, and what was identified without networks."""
+"""Models for the benches in virtual time: fitted to their rows, or what was identified in them without networks."""
 
 from __future__ import annotations
 

@@ -97,6 +97,7 @@ class _Loop:
 
     def _beyond(self, truth: TruthState) -> bool:
         arm = self.lockstep.arm
-        outside = (truth.position < arm.lower - _POSITION_TOLERANCE) | (truth.position > arm.upper + _POSITION_TOLERANCE)
+        under = truth.position < arm.lower - _POSITION_TOLERANCE
+        over = truth.position > arm.upper + _POSITION_TOLERANCE
         fast = np.abs(truth.velocity) > _SPEED_TOLERANCE * arm.velocity
-        return bool((outside | fast).any())
+        return bool((under | over | fast).any())

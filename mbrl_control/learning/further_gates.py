@@ -1,4 +1,4 @@
-"""What a candidate has to pass besides the held-out blocks (`judge.gate`): golden logs, and a closed loop in simulation.
+"""What a candidate passes besides the held-out blocks (`judge.gate`): golden logs, and a closed loop in simulation.
 
 A golden log of the newest regime is asked the same as the held-out blocks: the bound of the paired block bootstrap.
 Of other regimes a model is wrong by right: its losses there are reported, and its closed loop has to stay stable.

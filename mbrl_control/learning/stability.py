@@ -11,8 +11,8 @@ from dataclasses import dataclass
 REST_RAD_S = 0.1
 """Of the fastest joint, RMS over the last quarter second of a target's window."""
 DISTANCE_FACTOR, DISTANCE_FLOOR_M = 2.0, 0.05
-"""A loop may end so many times as far from its goal as the active model's, and the floor more: an arm that bends under a
-load it does not know ends centimetres away, whichever model was learned with that load."""
+"""A loop may end so many times as far from its goal as the active model's, and the floor more: an arm that bends under
+a load its model does not know ends centimetres away."""
 
 
 @dataclass(frozen=True, slots=True)

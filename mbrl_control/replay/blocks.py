@@ -80,7 +80,7 @@ def newest_regime(rows: Transitions) -> NDArray[np.bool_]:
 
 
 def require_newest(rows: Transitions, streams: Sequence[Streams]) -> None:
-    """TooLittleData where the newest regime of the logs has no row at all: what is taken for it would be an older one."""
+    """TooLittleData where the newest regime of the logs has no row: an older one would be taken for it."""
     newest = sum(len(each.payload_ns) + 1 for each in streams) - 1
     if int(rows.session.max()) != newest:
         raise TooLittleData(

@@ -1,4 +1,4 @@
-"""What training rows were made of, in figures: logs, rows kept and left out, regimes, ranges, and where there is no data.
+"""What training rows were made of, in figures: logs, rows kept and left out, regimes, and where there is no data.
 
 Everything is counted in the data. `dataset_text` says it for people; a bundle holds both (`docs/models.md`).
 """

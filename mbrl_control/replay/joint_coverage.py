@@ -1,4 +1,4 @@
-"""Where the joints of some rows were, how fast, and where they were not: the limits of what can be learned from them."""
+"""Where the joints of some rows were, how fast, and where they were not: what can be learned from them ends there."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ SIM_USERS = (
 CLOSED_LOOP = ("sim.lockstep", "sim.lockstep_parts", "sim.lockstep_model", "sim.closed_loop")
 CHAINED = ("cadence", "estimation", "planning", "replay.streams", "replay.transitions")
 PLANNED_WITH = ("deployment", "dynamics", "rewards.names", "learning.stability")
-"""The simulator's closed loop chains an arm with what controls it in the graph, without ROS: these modules alone know more
-than values and arms. A retraining needs the loop as benches do; no control process loads it."""
+"""The simulator's closed loop chains an arm with what controls it in the graph, without ROS: these modules alone know
+more than values and arms. A retraining needs the loop as benches do; no control process loads it."""
 
 CONTROL = (
     "mbrl_control.planning",

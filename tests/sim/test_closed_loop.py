@@ -1,4 +1,4 @@
-"""The closed loop that a candidate has to pass with other payloads: an honest model does, one whose loop swings does not."""
+"""The closed loop that a candidate passes with other payloads: an honest model does, one that swings does not."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def test_a_shipped_model_is_stable_with_a_load_it_does_not_know(
 @pytest.mark.timeout(SLOW_S)
 def test_weights_whose_loop_swings_are_refused_with_the_numbers() -> None:
     reference = shipped("planar", VELOCITY)
-    loops = SimulatedLoops(arm_file("planar"), VELOCITY, 0)(swinging(shipped("planar", VELOCITY)), reference, (0.0, 1.0))
+    candidate = swinging(shipped("planar", VELOCITY))
+    loops = SimulatedLoops(arm_file("planar"), VELOCITY, 0)(candidate, reference, (0.0, 1.0))
     assert all(faults(score) for score in loops.scores)
     with pytest.raises(RetrainRefused, match=r"0 kg: .*; 1 kg: .*rad/s"):
         require_stable(loops)

@@ -173,7 +173,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "another file": (lambda folder: (folder / "x").write_text(""), "holds"),
     "link": (_link, r"log_0\.mcap: is a link"),
     "linked folder": (_linked_folder, "is no golden log"),
-    "stranger beside it": (lambda folder: (folder.parent / "notes.txt").write_text(""), r"notes\.txt: is no golden log"),
+    "stranger beside it": (lambda folder: (folder.parent / "x.txt").write_text(""), r"x\.txt: is no golden log"),
 }
 
 

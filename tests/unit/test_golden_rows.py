@@ -49,7 +49,8 @@ def test_exactly_the_golden_stretch_is_left_out(begin: int, length: int, every: 
 def test_a_resampled_copy_is_the_same_recording() -> None:
     """As an import onto another grid writes it: between two samples, on their line."""
     at = np.arange(T0_NS, T0_NS + 15_000_000_000, 7_000_000)
-    values = {name: interpolate(WHOLE.belief_ns, getattr(WHOLE, name), at) for name in ("position", "velocity", "effort")}
+    names = ("position", "velocity", "effort")
+    values = {name: interpolate(WHOLE.belief_ns, getattr(WHOLE, name), at) for name in names}
     np.testing.assert_array_equal(coincident_ns(replace(WHOLE, belief_ns=at, **values), WHOLE), at)
 
 

@@ -69,8 +69,8 @@ def test_where_joints_were_and_were_not_is_counted() -> None:
 
 
 def test_coverage_is_the_share_of_poses_near_a_row() -> None:
-    corners = np.stack(np.meshgrid(*(np.linspace(low, high, 12) for low, high in zip(PLANAR.box_lower, PLANAR.box_upper, strict=True))), -1)  # fmt: skip
-    everywhere = corners.reshape(-1, 2)
+    axes = [np.linspace(low, high, 12) for low, high in zip(PLANAR.box_lower, PLANAR.box_upper, strict=True)]
+    everywhere = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
     assert (PLANAR.box_upper - PLANAR.box_lower).max() / 11 < NEAR_RAD
     assert coverage(everywhere, PLANAR).share == 1.0
     middle = 0.5 * (PLANAR.box_lower + PLANAR.box_upper)

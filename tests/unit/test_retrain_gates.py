@@ -1,4 +1,4 @@
-"""A retraining with golden logs and a closed loop: what it learns from, what decides, and what its bundle says of both."""
+"""A retraining with golden logs and a closed loop: what it learns from, what decides, what its bundle says of both."""
 
 from __future__ import annotations
 
@@ -52,9 +52,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RetrainConfig:
     """130 s: 20 s without a load, then 110 s with 1 kg declared. Golden: 24 s of the loaded motion, another log of it,
     and one of another load; the registry has the prior."""
     folder = tmp_path_factory.mktemp("gates")
-    loaded = replace(
-        arm_streams(SLOW, 130.0, np.random.default_rng(2)), payload_ns=np.array([T0_NS + 20 * SECOND]), session_kg=(0.0, 1.0)
-    )
+    loaded = arm_streams(SLOW, 130.0, np.random.default_rng(2))
+    loaded = replace(loaded, payload_ns=np.array([T0_NS + 20 * SECOND]), session_kg=(0.0, 1.0))
     write_streams(folder / "run.mcap", loaded)
     arm = load_arm(arm_file("planar"))
     registry = Registry(folder / "models", arm.name)
