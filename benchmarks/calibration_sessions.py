@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lockstep import Lockstep, excite
+from sim.lockstep import Lockstep, excite
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.fit_ensemble import FitSettings
 from mbrl_control.learning.learn import Learned, learn

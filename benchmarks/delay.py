@@ -37,8 +37,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.lockstep import Lockstep, reach
-from benchmarks.lockstep_model import planning_model
+from sim.lockstep import Lockstep, reach
+from sim.lockstep_model import planning_model
 from mbrl_control.cli.demo import AMPLITUDE_M, SPEED_SCALE, paced
 from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.deployment.bundle import load_weights

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.lockstep_parts import Chain
+from sim.lockstep_parts import Chain
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, SafeCommand, SensorSample, Stage
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lockstep import Lockstep, excite, reach
-from benchmarks.lockstep_model import fitted_model, nominal_model
+from sim.lockstep import Lockstep, excite, reach
+from benchmarks.lockstep_fits import fitted_model
+from sim.lockstep_model import nominal_model
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.kinematics import sample_targets
 from mbrl_control.planning.config import PlannerConfig

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lockstep import Lockstep, excite
+from sim.lockstep import Lockstep, excite
 from benchmarks.lockstep_law import Feedback, Law
-from benchmarks.lockstep_model import identified_model, nominal_model, planning_model
+from benchmarks.lockstep_fits import identified_model
+from sim.lockstep_model import nominal_model, planning_model
 from mbrl_control.cli.demo import AMPLITUDE_M, EXCITATION_S, PAYLOAD_KG, SPEED_SCALE, paced
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.kinematics import forward_kinematics

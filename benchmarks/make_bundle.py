@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lockstep import Lockstep, excite
+from sim.lockstep import Lockstep, excite
 from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.cli.provenance import source_commit
 from mbrl_control.deployment.bundle import Origin

@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.lockstep import Lockstep
+from sim.lockstep import Lockstep
 from benchmarks.peers import peers_python
 from benchmarks.plan_contestants import ORACLE, PEERS, SAMPLES, Contestant, grid
 from benchmarks.plan_figures import Row, cpu_ratio, of_optimizers, picture, points_of, read_rows, regret, table

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lockstep import Lockstep
+from sim.lockstep import Lockstep
 from benchmarks.swing_up import CONFIG as SWING_CONFIG
 from benchmarks.swing_up import GRAPH as SWING_GRAPH
 from benchmarks.swing_up import SAMPLES as SWING_SAMPLES

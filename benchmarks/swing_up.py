@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.lockstep import Lockstep, excite
-from benchmarks.lockstep_model import DT_S, nominal_model, planning_model
+from sim.lockstep import Lockstep, excite
+from sim.lockstep_model import DT_S, nominal_model, planning_model
 from benchmarks.swing_up_baselines import computed_torque, energy_pumping
 from benchmarks.swing_up_pictures import write_plot, write_strip
 from benchmarks.swing_up_run import ARM, UPRIGHT, Trace, static_torque, swing_by_law, swing_by_plans, torque_limit

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lockstep import SENSOR_MS, START_NS, Lockstep
+from sim.lockstep import SENSOR_MS, START_NS, Lockstep
 from benchmarks.lockstep_guarded import GuardedChain
 from benchmarks.lockstep_law import Feedback, Law
 from mbrl_control.kinematics import forward_kinematics

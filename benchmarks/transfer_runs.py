@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lockstep import Lockstep, excite, reach
-from benchmarks.lockstep_model import nominal_model, planning_model
+from sim.lockstep import Lockstep, excite, reach
+from sim.lockstep_model import nominal_model, planning_model
 from benchmarks.transfer_ratios import Condition, Row
 from mbrl_control.kinematics import sample_targets
 from mbrl_control.learning.fit_ensemble import FitSettings

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from mbrl_control.deployment.bundle import Origin, load_weights, write_bundle
-from mbrl_control.deployment.check import verify_bundle
+from mbrl_control.deployment.check import DATASET, DATASET_CARD, verify_bundle
 from mbrl_control.deployment.errors import ActiveChanged, BundleError
 from mbrl_control.deployment.keys import Keys
 from mbrl_control.deployment.lifecycle import promote, shadow
@@ -19,15 +20,29 @@ from mbrl_control.deployment.manifest import Calibration, GateRecord, KStep, Man
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.signing import signing_key
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.episode_log.reader import LogReader
+from mbrl_control.golden_logs import Golden, read_golden
+from mbrl_control.learned_from import LearnedLog, apart, as_json, dataset_of, extents, golden_told, log_source
 from mbrl_control.learning.curves import Curves
 from mbrl_control.learning.fit_settings import FitSettings
+from mbrl_control.learning.further_gates import Yardstick, judge_golden, require_stable
 from mbrl_control.learning.judge import Score, Verdict, gate
 from mbrl_control.learning.learn import Learned, Parent, Progress, learn
+from mbrl_control.learning.regimes import other_payloads
+from mbrl_control.learning.stability import Loops
 from mbrl_control.live.watch import WINDOWS
+from mbrl_control.replay.dataset_text import dataset_text
 from mbrl_control.replay.errors import TooLittleData
-from mbrl_control.replay.streams import Streams, read_streams
+from mbrl_control.replay.streams import read_streams
+from mbrl_control.replay.transitions import Grid, history_of
 from mbrl_control.robot import Arm
+
+
+class ClosedLoop(Protocol):
+    """A closed loop in simulation with the arm, which only the caller can build (`cli.closed_loop`)."""
+
+    def __call__(self, candidate: Parent, reference: Parent | None, payloads_kg: tuple[float, ...]) -> Loops:
+        """Both models with each payload; ``reference`` None: the prior."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +68,8 @@ class RetrainConfig:
     """Commands that repeat it, for the bundle's card."""
     shadow: bool = False
     """What passes becomes the candidate, to be compared on live motion before it may run."""
+    closed_loop: ClosedLoop | None = None
+    """Asked of a candidate with the payloads of other regimes; None: nothing is asked, and its bundle says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +105,20 @@ def retrain(
     """
     signing_key(Keys(), config.models)  # one that cannot sign is said now, not after minutes of learning
     progress("reading", 0.0)
-    streams = _read(config)
-    extents = _extents(config)
     registry = Registry(config.models, config.arm.model_name)
     predecessor = registry.active()
     if config.shadow and predecessor is None:
         raise BundleError(f"{registry.folder}: active.json: names no bundle to compare with; retrain without --shadow")
+    golden = read_golden(registry, config.arm)
+    logs = _read(config, golden)
     active = _active(registry, predecessor, config.arm)
-    settings = config.fit or FitSettings.deployed(config.arm.interface)
     parent = _parent(registry, active, config.arm)
-    learned = learn(streams, config.arm, config.seed, parent, settings, config.dt_ns, progress, curves)
+    learned = _learn(config, logs, parent, progress, curves)
     verdict = gate(learned.judged, np.random.default_rng(config.seed))
+    verdict = _further_gates(config, verdict, golden, logs, learned, parent, progress)
 
     progress("exporting", 0.0)
-    manifest = _store(config, registry, learned, verdict, streams[-1].payload_kg, active, extents)
+    manifest = _store(config, registry, learned, verdict, active, logs)
     progress("trying", 0.0)
     if config.shadow:
         shadow(registry, manifest.version, WINDOWS, config.arm)
@@ -116,28 +133,62 @@ def run_in_background() -> None:
     torch.set_num_threads(1)
 
 
-def _read(config: RetrainConfig) -> list[Streams]:
+def _read(config: RetrainConfig, golden: Sequence[Golden]) -> list[LearnedLog]:
+    """Oldest first."""
     if not config.logs:
         raise TooLittleData("--log: none given; name at least one log")
-    streams = [read_streams(path, config.phase, _newest_ns(config)) for path in config.logs]
-    for path, stream in zip(config.logs, streams, strict=True):
+    newest_ns = None if config.newest_s is None else round(config.newest_s * 1e9)
+    logs = []
+    for path in config.logs:
+        stream = read_streams(path, config.phase, newest_ns)
         if stream.joint_names != config.arm.joint_names:
             problem = f"{list(stream.joint_names)} are not those of {config.arm.name}"
             raise LogError(path, "belief.joint_names", problem, "give a log of this arm")
         if stream.interface is not config.arm.interface:
             problem = f"holds {stream.interface} commands, the model is to take {config.arm.interface}"
             raise LogError(path, "safe_command.interface", problem, "say --command as the log was made")
-    return sorted(streams, key=lambda stream: int(stream.belief_ns[0]))
+        source = log_source(path, extents(path, newest_ns), config.phase, config.newest_s)
+        logs.append(apart(source, stream, golden))
+    return sorted(logs, key=lambda log: int(log.streams.belief_ns[0]))
 
 
-def _newest_ns(config: RetrainConfig) -> int | None:
-    return None if config.newest_s is None else round(config.newest_s * 1e9)
+def _learn(
+    config: RetrainConfig, logs: Sequence[LearnedLog], parent: Parent | None, progress: Progress, curves: Curves | None
+) -> Learned:
+    """From what is not golden."""
+    settings = config.fit or FitSettings.deployed(config.arm.interface)
+    kept = [log.kept for log in logs]
+    try:
+        return learn(kept, config.arm, config.seed, parent, settings, config.dt_ns, progress, curves)
+    except TooLittleData as error:
+        if not (told := golden_told(logs)):
+            raise
+        raise TooLittleData(f"{error}; golden logs are never learned from, these were left out: {told}") from error
 
 
-def _extents(config: RetrainConfig) -> tuple[tuple[Path, int], ...]:
-    """The files that were read, with their sizes."""
-    readers = [LogReader(path, newest_ns=_newest_ns(config)) for path in config.logs]
-    return tuple((path, path.stat().st_size) for reader in readers for path in reader.files()[0])
+def _further_gates(
+    config: RetrainConfig,
+    verdict: Verdict,
+    golden: Sequence[Golden],
+    logs: Sequence[LearnedLog],
+    learned: Learned,
+    parent: Parent | None,
+    progress: Progress,
+) -> Verdict:
+    """Golden logs, then closed loops with the payloads of other regimes; RetrainRefused with the numbers."""
+    arm, newest_kg = config.arm, logs[-1].streams.payload_kg
+    candidate = Parent("candidate", learned.fitted.ensemble, learned.delay_s)
+    yardsticks = [Yardstick(each.said.name, each.said.payload_kg, each.streams) for each in golden]
+    generator = np.random.default_rng(config.seed)
+    scores = judge_golden(yardsticks, newest_kg, candidate, parent, arm, config.dt_ns, generator)
+    known = [mass for log in logs for mass in log.streams.payloads_kg] + [each.payload_kg for each in yardsticks]
+    payloads, loops = other_payloads(known, newest_kg), Loops()
+    if payloads and config.closed_loop is None:
+        loops = Loops(not_simulated="no simulation of the arm was given")
+    elif payloads and config.closed_loop is not None:
+        progress("simulating", 0.0)
+        loops = require_stable(config.closed_loop(candidate, parent, payloads))
+    return replace(verdict, golden=scores, loops=loops.scores, not_simulated=loops.not_simulated)
 
 
 def _activate(registry: Registry, manifest: Manifest, predecessor: int | None, arm: Arm) -> None:
@@ -187,14 +238,19 @@ def _store(
     registry: Registry,
     learned: Learned,
     verdict: Verdict,
-    payload_kg: float,
     active: Manifest | None,
-    extents: tuple[tuple[Path, int], ...],
+    logs: Sequence[LearnedLog],
 ) -> Manifest:
-    digests = tuple(_digest(path, size) for path, size in extents)
-    training = training_of(learned, verdict, payload_kg, digests, tuple(size for _, size in extents))
+    files = [file for log in logs for file in log.source.files]
+    digests, sizes = tuple(file.sha256 for file in files), tuple(file.bytes for file in files)
+    training = training_of(learned, verdict, logs[-1].streams.payload_kg, digests, sizes)
     parents = () if active is None else (active.model_id,)
-    origin = Origin(config.created_ns, learned.delay_s, training, parents, config.git_sha, config.made_by)
+    grid = Grid(learned.delay_s, config.dt_ns, history_of(config.arm))
+    dataset = dataset_of(logs, config.arm, grid, learned.rows)
+    files_of_dataset = {DATASET: as_json(dataset), DATASET_CARD: dataset_text(dataset).encode()}
+    origin = Origin(
+        config.created_ns, learned.delay_s, training, parents, config.git_sha, config.made_by, files_of_dataset
+    )
     # Whoever plans with what only an extended bundle has goes on with it.
     return store(learned, config.arm, registry, origin, extended=_extended(registry, config.arm))
 
@@ -227,12 +283,3 @@ def store(learned: Learned, arm: Arm, registry: Registry, origin: Origin, extend
     path, _ = write_bundle(learned.fitted.ensemble, arm, registry, origin, extended=extended)
     return verify_bundle(path, arm)
 
-
-def _digest(path: Path, size: int) -> str:
-    """Of the first ``size`` bytes, which a log that is still being written does not change any more."""
-    digest, left = hashlib.sha256(), size
-    with path.open("rb") as stream:
-        while left > 0 and (part := stream.read(min(left, 1 << 20))):
-            digest.update(part)
-            left -= len(part)
-    return digest.hexdigest()

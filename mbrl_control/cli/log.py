@@ -68,6 +68,24 @@ def recover(
 
 
 @app.command()
+def card(
+    log: LogArgument,
+    robot: Annotated[
+        str | None, typer.Option("--robot", help="Its arm, by name or YAML file: ranges and ratings beside the data.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON instead of Markdown.")] = False,
+) -> None:
+    """What a model could learn from a log, and what not: rows, gaps, delay, payloads, ranges; of an imported one, too.
+
+    Example: mbrl-control log card out/demo/log --robot panda > card.md
+    """
+    from mbrl_control.cli import log_card
+
+    found = log_card.log_card(log, robot)
+    typer.echo(log_card.as_json(found) if as_json else log_card.as_markdown(found))
+
+
+@app.command()
 def export(
     log: LogArgument,
     out: Annotated[Path, typer.Option("--out", help="New folder for the tables.")],

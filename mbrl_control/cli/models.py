@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbrl_control.cli import model_keys
+from mbrl_control.cli import model_golden, model_keys
+from mbrl_control.cli.model_options import MODELS, CommandOption, RegistryOption, RobotOption
 from mbrl_control.command_interface import CommandInterface
 
 if TYPE_CHECKING:
@@ -21,11 +22,7 @@ app = typer.Typer(
 )
 
 app.add_typer(model_keys.app, name="keys")
-
-RobotOption = Annotated[str, typer.Option("--robot", help="Name of a shipped arm, or a YAML file.")]
-CommandOption = Annotated[CommandInterface, typer.Option("--command", help="What the model commands.")]
-RegistryOption = Annotated[Path, typer.Option("--registry", help="Folder that holds <robot>/<version>/.")]
-MODELS = Path("models")
+app.add_typer(model_golden.app, name="golden")
 
 
 @app.command("list")

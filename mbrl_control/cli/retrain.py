@@ -56,11 +56,15 @@ def retrain(
     """Learn from logs; the new bundle is activated only when it passes the gate on held-out motion.
 
     A first one has to beat the prior, a later one to be, with 95 % confidence, less than 2 % worse than the active one.
-    With --shadow a running graph compares it with the active one on live motion, too, and then activates or refuses it.
+    So it has on golden logs (models golden) of the same payload; with other payloads in the logs its loop has to be
+    stable in simulation. With --shadow a running graph compares it with the active one on live motion, too, and then
+    activates or refuses it.
 
     Runs at nice 19 with one thread. The last line is JSON. Exit status 1: refused, with the numbers.
     Example: mbrl-control retrain --log out/demo/log --registry out/demo/registry --robot panda
     """
+    from mbrl_control.cli.closed_loop import SimulatedLoops
+    from mbrl_control.cli.locations import arm_file
     from mbrl_control.learning.curves import tensorboard_curves
     from mbrl_control.learning.judge import RetrainRefused
     from mbrl_control.replay.errors import TooLittleData
@@ -72,6 +76,7 @@ def retrain(
     config = _config(log, registry, robot, command, checkpoints)
     newest_s = None if minutes is None else 60.0 * minutes
     config = replace(config, phase=phase, newest_s=newest_s, seed=seed, made_by=made_by, shadow=shadow)
+    config = replace(config, closed_loop=SimulatedLoops(arm_file(robot), command, seed))
     run_in_background()
     writer = nullcontext() if tensorboard is None else tensorboard_curves(tensorboard)
     with progress_bar() as progress, writer as curves:

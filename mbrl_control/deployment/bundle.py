@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +15,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from mbrl_control.deployment.check import CARD, GOLDEN, MANIFEST, WEIGHTS, golden_prefix, read_bundle
+from mbrl_control.deployment.check import (
+    CARD,
+    DATASET_CARD,
+    DATASET_FILES,
+    GOLDEN,
+    MANIFEST,
+    WEIGHTS,
+    golden_prefix,
+    read_bundle,
+)
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.exports import export_bare, export_further
 from mbrl_control.deployment.files import write_folder
 from mbrl_control.deployment.geometry import geometry_sha256
 from mbrl_control.deployment.keys import Keys
-from mbrl_control.deployment.manifest import Manifest, Scaling, Training
+from mbrl_control.deployment.manifest import GateRecord, Manifest, Scaling, Training
 from mbrl_control.deployment.parity import Exported, check_parity, rollout_cases
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape, RolloutGraph
@@ -52,6 +62,8 @@ class Origin:
     git_sha: str = "unknown"
     made_by: tuple[str, ...] = ()
     """Commands that repeat it, in order, without paths of one machine."""
+    dataset: Mapping[str, bytes] | None = None
+    """`DATASET_FILES` by name; None where nothing was learned from logs."""
 
 
 def write_bundle(
@@ -78,6 +90,7 @@ def write_bundle(
     content = {name: each.content for name, each in exported.items()}
     content[WEIGHTS] = save_tensors({name: value.contiguous() for name, value in ensemble.state_dict().items()})
     content[GOLDEN] = _golden(exported, rollout_cases(arm, rollout, generator)[_GOLDEN_CASE])
+    content |= origin.dataset or {}
     version = registry.take_version()
     content[CARD] = _card(arm, version, origin, parity, ensemble.prior).encode()
     manifest = _manifest(ensemble, arm, version, origin, graph, content, extended)
@@ -108,9 +121,11 @@ def prior_bundle(
 def extend_bundle(arm: Arm, registry: Registry, version: int, created_ns: int, git_sha: str) -> Path:
     """The same weights as a new version with all graphs; BundleError and ParityError as reading and writing have it."""
     path = registry.path(version)
-    manifest, ensemble = read_bundle(path, arm).manifest, load_weights(path, arm)
+    bundle, ensemble = read_bundle(path, arm), load_weights(path, arm)
+    manifest = bundle.manifest
     graph = GraphShape(manifest.horizon, manifest.refresh)
-    origin = Origin(created_ns, manifest.delay_s, manifest.training, (manifest.model_id,), git_sha)
+    dataset = {name: bundle.content[name] for name in DATASET_FILES} if manifest.dataset else None
+    origin = Origin(created_ns, manifest.delay_s, manifest.training, (manifest.model_id,), git_sha, dataset=dataset)
     made, _ = write_bundle(ensemble, arm, registry, origin, graph, extended=True)
     return made
 
@@ -171,6 +186,7 @@ def _manifest(
         parents=origin.parents,
         git_sha=origin.git_sha,
         extended=extended,
+        dataset=origin.dataset is not None,
         files={name: hashlib.sha256(data).hexdigest() for name, data in content.items()},
     )
 
@@ -195,6 +211,8 @@ def _card(arm: Arm, version: int, origin: Origin, parity: dict[str, float], prio
     lines.append(f"- parents: {', '.join(origin.parents) or 'none'}; source: {origin.git_sha}")
     if origin.made_by:
         lines.append("- made by: " + ", then ".join(f"`{command}`" for command in origin.made_by))
+    if origin.dataset is not None:
+        lines.append(f"- data: `{DATASET_CARD}`")
     if origin.training is None:
         return "\n".join([*lines, "- nominal prior only: its spread means nothing", ""])
     training = origin.training
@@ -231,7 +249,31 @@ def _gate_lines(training: Training) -> list[str]:
             f"- older regime {other.regime}, {other.blocks} blocks: {other.candidate:.3e} rad against "
             f"{other.reference:.3e}; reported, not decisive"
         )
-    return lines
+    return [*lines, *_golden_lines(gate), *_loop_lines(gate)]
+
+
+def _golden_lines(gate: GateRecord) -> list[str]:
+    return [
+        f"- golden log {each.name} ({each.payload_kg:g} kg, {each.blocks} blocks): {each.candidate:.3e} rad against "
+        f"{each.reference:.3e}; "
+        + (
+            "another payload: reported, not decisive"
+            if each.limit is None
+            else f"upper bound of the difference {each.upper:.3e}, limit {each.limit:.3e}"
+        )
+        for each in gate.golden
+    ]
+
+
+def _loop_lines(gate: GateRecord) -> list[str]:
+    if gate.not_simulated:
+        return [f"- closed loop with the payloads of other regimes: not simulated: {gate.not_simulated}"]
+    return [
+        f"- closed loop in simulation with {each.payload_kg:g} kg: ends {1e3 * each.candidate.distance:.1f} mm from "
+        f"its targets ({gate.reference_id}: {1e3 * each.reference.distance:.1f}) at {each.candidate.speed:.3f} rad/s "
+        f"({each.reference.speed:.3f}), no limit violated"
+        for each in gate.loops
+    ]
 
 
 def _calibration_lines(training: Training) -> list[str]:

@@ -20,7 +20,7 @@ from mbrl_control.rewards.names import term_names
 from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface
 
-MANIFEST, STEP, ROLLOUT, FULL, GRADIENT, JACOBIAN, WEIGHTS, GOLDEN, CARD = (
+MANIFEST, STEP, ROLLOUT, FULL, GRADIENT, JACOBIAN, WEIGHTS, GOLDEN, CARD, DATASET, DATASET_CARD = (
     "manifest.json",
     "model.onnx",
     "rollout.onnx",
@@ -30,11 +30,15 @@ MANIFEST, STEP, ROLLOUT, FULL, GRADIENT, JACOBIAN, WEIGHTS, GOLDEN, CARD = (
     "weights.safetensors",
     "golden.npz",
     "card.md",
+    "dataset.json",
+    "dataset_card.md",
 )
 FILES = (STEP, ROLLOUT, WEIGHTS, GOLDEN, CARD)
 FURTHER = (FULL, GRADIENT, JACOBIAN)
 """Only an extended bundle has them, and then all."""
-_LARGEST = {MANIFEST: 1 << 20, CARD: 1 << 20, SIGNATURE: 4096}
+DATASET_FILES = (DATASET, DATASET_CARD)
+"""What was learned from, for programs and for people: of bundles that were retrained from logs."""
+_LARGEST = {MANIFEST: 1 << 20, CARD: 1 << 20, SIGNATURE: 4096, DATASET: 16 << 20, DATASET_CARD: 1 << 20}
 _LARGEST_BINARY = 64 << 20
 LONGEST_DELAY_STEPS = 5
 """Beyond half of what the planner rolls forward at most, no belief would be fresh enough to plan from."""
@@ -93,7 +97,7 @@ def _checked(path: Path, raw: bytes, arm: Arm, signature: dict[str, bytes], sign
         raise BundleError(f"{path / MANIFEST}: version: says {manifest.version}, lies in {path.name}; move it back")
     _check_arm(path, manifest, arm)
     _check_meaning(path, manifest, arm)
-    files = (*FILES, *FURTHER) if manifest.extended else FILES
+    files = (*FILES, *(FURTHER if manifest.extended else ()), *(DATASET_FILES if manifest.dataset else ()))
     extra = {entry.name for entry in path.iterdir()} - {MANIFEST, SIGNATURE, *files}
     if extra:
         raise BundleError(f"{path / min(extra)}: does not belong to a bundle (external data is refused); remove it")

@@ -93,6 +93,43 @@ class RegimeLosses(_Frozen):
     reference: FiniteFloat
 
 
+class GoldenLosses(_Frozen):
+    """Losses on a golden log of the registry, in rad as in `GateRecord`."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    payload_kg: Annotated[FiniteFloat, Field(ge=0.0)]
+    blocks: Positive
+    candidate: FiniteFloat
+    reference: FiniteFloat
+    difference: FiniteFloat
+    lower: FiniteFloat
+    upper: FiniteFloat
+    limit: FiniteFloat | None
+    """That the upper bound stayed below; None: of another regime, for the record."""
+
+
+class LoopFigures(_Frozen):
+    """One model's closed loop in simulation, the worst over its targets (`learning.stability`)."""
+
+    finite: bool
+    violations: Annotated[int, Field(ge=0)]
+    """Simulator steps beyond a limit of the arm."""
+    unplanned: Annotated[int, Field(ge=0)]
+    """Planner cycles without a new plan."""
+    speed: Annotated[FiniteFloat, Field(ge=0.0)]
+    """rad/s of the fastest joint at the end of a target's window."""
+    distance: Annotated[FiniteFloat, Field(ge=0.0)]
+    """m from the target."""
+
+
+class LoopRecord(_Frozen):
+    """Closed loops with the payload of another regime."""
+
+    payload_kg: Annotated[FiniteFloat, Field(ge=0.0)]
+    candidate: LoopFigures
+    reference: LoopFigures
+
+
 class GateRecord(_Frozen):
     """The numbers with which this bundle replaced another: losses in rad, position after 15 steps open loop."""
 
@@ -114,6 +151,10 @@ class GateRecord(_Frozen):
     nll_upper: FiniteFloat | None
     """Nats per row of one step, not decisive; None against the nominal prior."""
     others: tuple[RegimeLosses, ...]
+    golden: tuple[GoldenLosses, ...] = ()
+    loops: tuple[LoopRecord, ...] = ()
+    not_simulated: str = ""
+    """Why there are no closed loops, where there were other payloads."""
 
 
 class Training(_Frozen):
@@ -176,6 +217,8 @@ class Manifest(_Frozen):
     git_sha: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{40}|unknown)$")]
     extended: bool = False
     """Holds the graphs for trust, particles, obstacles and derivatives, too."""
+    dataset: bool = False
+    """Says in two more files what was learned from; False in bundles from before that was written down."""
     files: dict[str, Sha256]
     """SHA-256 of every other file of the bundle."""
 

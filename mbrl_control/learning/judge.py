@@ -21,6 +21,7 @@ from mbrl_control.learning.calibration import Calibrated, calibrate
 from mbrl_control.learning.losses import LOSS_STEPS, BlockLosses, losses_of, paired, prior_losses
 from mbrl_control.learning.promise import Promised, promise
 from mbrl_control.learning.score import KStepError, coverage_90, k_step_errors, spread_range
+from mbrl_control.learning.stability import LoopScore
 from mbrl_control.signals import Transitions
 
 GATE_STEPS = (1, 5, LOSS_STEPS)
@@ -71,6 +72,22 @@ class OtherRegime:
 
 
 @dataclass(frozen=True, slots=True)
+class GoldenScore:
+    """Losses on a golden log (`golden_logs`), which nothing was learned from. rad, as in `Verdict`."""
+
+    name: str
+    payload_kg: float
+    blocks: int
+    candidate: float
+    reference: float
+    difference: float
+    lower: float
+    upper: float
+    limit: float | None
+    """None: of another regime than the candidate was learned for, reported and not decisive."""
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """Scores on the held-out blocks of the newest regime, of the candidate and of what it has to beat."""
 
@@ -113,6 +130,11 @@ class Verdict:
     nll_upper: float | None
     """Its upper bound; neither decides."""
     others: tuple[OtherRegime, ...]
+    golden: tuple[GoldenScore, ...] = ()
+    loops: tuple[LoopScore, ...] = ()
+    """Closed loops in simulation, one per payload of another regime."""
+    not_simulated: str = ""
+    """Why there are none, where there are other regimes."""
 
 
 def judge(
@@ -161,6 +183,7 @@ def gate(judged: Judged, generator: np.random.Generator) -> Verdict:
     """
     scores = (judged.candidate, judged.reference)
     finite = all(math.isfinite(value) for score in scores for value in (score.position_15, score.velocity_1))
+    finite &= all(math.isfinite(each.candidate) and math.isfinite(each.reference) for each in judged.others)
     numbers = (judged.losses.position, judged.reference_losses.position)
     if not (finite and math.isfinite(judged.nll) and all(np.isfinite(each).all() for each in numbers)):
         raise RetrainRefused(

@@ -19,7 +19,7 @@ from mbrl_control.learning.losses import LOSS_STEPS, losses_of
 from mbrl_control.learning.open_loop import whole_windows
 from mbrl_control.learning.regimes import regime_weights, thin_older_regimes
 from mbrl_control.learning.score import k_step_errors
-from mbrl_control.replay.blocks import require_blocks, split_blocks, thin_to_model_step
+from mbrl_control.replay.blocks import require_blocks, require_newest, split_blocks, thin_to_model_step
 from mbrl_control.replay.carried_weight import on_command_side
 from mbrl_control.replay.delay import estimate_delay
 from mbrl_control.replay.effort_delay import estimate_effort_delay
@@ -71,6 +71,7 @@ def learn(
     delay_s = _delay_s(streams, arm)
     grid = Grid(delay_s, dt_ns, history_of(arm))
     rows = on_command_side(transitions_from_streams(streams, grid), arm)
+    require_newest(rows, streams)
     split = split_blocks(rows, grid.stride_ns)
     blocks = require_blocks(rows, split.held)
     train = thin_older_regimes(select(rows, split.train))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from mbrl_control.replay.blocks import newest_regime
@@ -10,6 +12,8 @@ from mbrl_control.signals import Array, Transitions
 
 OLDER_SHARE = 0.1
 """Of the total row weight for all older regimes: mixed evenly, old rows pull the model back to the old payload."""
+SAME_PAYLOAD = 0.1
+"""Of the payload: what counts as the same one."""
 
 
 def thin_older_regimes(rows: Transitions) -> Transitions:
@@ -34,3 +38,17 @@ def regime_weights(rows: Transitions) -> Array:
         return np.ones(len(rows))
     share = np.where(newest, (1.0 - OLDER_SHARE) / newest.sum(), OLDER_SHARE / older)
     return np.asarray(share * len(rows), dtype=np.float64)
+
+
+def same_regime(payload_kg: float, newest_kg: float) -> bool:
+    """Is a declared payload that of the newest regime? Within a tenth, as the guard takes a payload for known."""
+    return abs(payload_kg - newest_kg) <= SAME_PAYLOAD * newest_kg
+
+
+def other_payloads(payloads_kg: Iterable[float], newest_kg: float) -> tuple[float, ...]:
+    """Those of other regimes, increasing; of payloads that are one regime the heaviest stands for all."""
+    found: list[float] = []
+    for payload in sorted({each for each in payloads_kg if not same_regime(each, newest_kg)}, reverse=True):
+        if not found or not same_regime(payload, found[-1]):
+            found.append(payload)
+    return tuple(reversed(found))

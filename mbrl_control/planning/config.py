@@ -38,7 +38,7 @@ class PlannerConfigError(ValueError):
 
 
 class PlannerConfig(BaseModel):
-    """What may be tuned. Defaults are those of benchmarks/lockstep.py's best run."""
+    """What may be tuned. Defaults are those of sim/lockstep.py's best run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

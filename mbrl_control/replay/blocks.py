@@ -7,12 +7,14 @@ log gives the same held-out rows in every retraining and no parent has trained o
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.replay.errors import TooLittleData
+from mbrl_control.replay.streams import Streams
 from mbrl_control.replay.transitions import select
 from mbrl_control.signals import Transitions
 
@@ -42,8 +44,7 @@ def split_blocks(rows: Transitions, stride_ns: int) -> Split:
     That depends on the clock alone, not on the log: a block once held out is so for every later model too, whatever
     has been logged since.
     """
-    block = rows.stamp_ns // BLOCK_NS
-    inner = (rows.stamp_ns - block * BLOCK_NS >= MARGIN_NS) & ((block + 1) * BLOCK_NS - rows.stamp_ns > MARGIN_NS)
+    block, inner = _placed(rows)
     group = block // GROUP
     chosen = {
         number: min(range(number * GROUP, (number + 1) * GROUP), key=_hash) for number in np.unique(group).tolist()
@@ -51,6 +52,19 @@ def split_blocks(rows: Transitions, stride_ns: int) -> Split:
     in_chosen = block == np.array([chosen[number] for number in group.tolist()])
     held = in_chosen & inner & _well_filled(rows, block, stride_ns)
     return Split(train=~in_chosen, held=held, blocks=len(np.unique(block[held])))
+
+
+def judged_blocks(rows: Transitions, stride_ns: int) -> NDArray[np.bool_]:
+    """[N] rows of every block, cut as held-out ones are: of a log that nothing learns from, all of it can judge."""
+    block, inner = _placed(rows)
+    return inner & _well_filled(rows, block, stride_ns)
+
+
+def _placed(rows: Transitions) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Block of each row [N], and whether it lies inside of the block's margins [N]."""
+    block = rows.stamp_ns // BLOCK_NS
+    inner = (rows.stamp_ns - block * BLOCK_NS >= MARGIN_NS) & ((block + 1) * BLOCK_NS - rows.stamp_ns > MARGIN_NS)
+    return block, np.asarray(inner, dtype=np.bool_)
 
 
 def _well_filled(rows: Transitions, block: NDArray[np.int64], stride_ns: int) -> NDArray[np.bool_]:
@@ -63,6 +77,16 @@ def _well_filled(rows: Transitions, block: NDArray[np.int64], stride_ns: int) ->
 def newest_regime(rows: Transitions) -> NDArray[np.bool_]:
     """[N] rows of the last session."""
     return np.asarray(rows.session == rows.session.max(), dtype=np.bool_)
+
+
+def require_newest(rows: Transitions, streams: Sequence[Streams]) -> None:
+    """TooLittleData where the newest regime of the logs has no row: an older one would be taken for it."""
+    newest = sum(len(each.payload_ns) + 1 for each in streams) - 1
+    if int(rows.session.max()) != newest:
+        raise TooLittleData(
+            f"logs: no usable row with the payload declared last, {streams[-1].payload_kg:g} kg; "
+            "log motion with it, or leave out what came after the last motion (--phase)"
+        )
 
 
 def require_blocks(rows: Transitions, held: NDArray[np.bool_]) -> int:

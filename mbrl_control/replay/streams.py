@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ class Streams:
     """Declared at the end of the log."""
     interface: CommandInterface = CommandInterface.VELOCITY
     """What the commands are."""
+    session_kg: tuple[float, ...] = ()
+    """[P+1] declared before the first change and from each on; empty where only the last is known."""
+
+    @property
+    def payloads_kg(self) -> tuple[float, ...]:
+        """[P+1] declared in each session, oldest first."""
+        if self.session_kg or not len(self.payload_ns):
+            return self.session_kg or (self.payload_kg,)
+        raise ValueError("streams: payload_ns has changes whose masses nobody told: fill session_kg")
 
 
 def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = None) -> Streams:
@@ -56,7 +66,7 @@ def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = N
     reader = LogReader(path, newest_ns=newest_ns)
     found = reader.decoded((BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS))
     if phase is not None:
-        begin, end = _stretch(path, reader, phase)
+        begin, end = phase_stretch(path, reader, phase)
         found = {topic: [m for m in rows if begin <= stamp_ns(m.stamp) < end] for topic, rows in found.items()}
     for topic in (BELIEF, SAFE_COMMAND, RELAY_STATUS):
         if not found[topic]:
@@ -79,10 +89,11 @@ def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = N
         payload_ns=_payload_changes(statuses),
         payload_kg=statuses[-1].payload if statuses else 0.0,
         interface=_interface(path, commands),
+        session_kg=_payloads(path, statuses),
     )
 
 
-def _stretch(path: Path, reader: LogReader, phase: str) -> tuple[int, int]:
+def phase_stretch(path: Path, reader: LogReader, phase: str) -> tuple[int, int]:
     """[begin, end) ns of the newest stretch of ``phase``; open-ended while it lasts."""
     marks = sorted((published, message.data) for _, published, message in reader.messages((PHASE,)))
     newest = max((i for i, (_, name) in enumerate(marks) if name == phase), default=None)
@@ -127,6 +138,14 @@ def _matrix(path: Path, topic: Topic, messages: list[Any], field: str, joints: i
     if not np.isfinite(values).all():
         raise LogError(path, f"{topic.name}.{field}", "is not finite", "leave this log out")
     return values
+
+
+def _payloads(path: Path, statuses: list[Any]) -> tuple[float, ...]:
+    """Each declared one, repetitions left out; none declared is none carried."""
+    told = [float(m.payload) for m in statuses] or [0.0]
+    if not all(np.isfinite(mass) and mass >= 0.0 for mass in told):
+        raise LogError(path, f"{SAFETY_STATUS.name}.payload", "is negative or not finite", "leave this log out")
+    return (told[0], *(now for before, now in pairwise(told) if now != before))
 
 
 def _payload_changes(statuses: list[Any]) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface, Transitions
 
 MAX_GAP_PERIODS = 3.0
+DRIVES_OFF = "drives off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,13 @@ class Grid:
 
 
 def history_of(arm: Arm) -> int:
+    """K of its models."""
+    return history_for(arm.interface)
+
+
+def history_for(interface: CommandInterface) -> int:
     """K: a velocity servo lags over several steps, a torque acts within one."""
-    return 3 if arm.interface is CommandInterface.VELOCITY else 1
+    return 3 if interface is CommandInterface.VELOCITY else 1
 
 
 def transitions_from_logs(paths: Sequence[Path], grid: Grid) -> Transitions:
@@ -72,11 +78,8 @@ def cut_transitions(streams: Streams, grid: Grid, since_ns: int = 0) -> Transiti
     ``since_ns``: rows lie on strides from there on; where the log begins later, from its beginning.
     """
     delay_ns = round(grid.delay_s * 1e9)
-    reach_ns = grid.history * grid.dt_ns + delay_ns
-    start = max(int(streams.belief_ns[0]), int(streams.command_ns[0]) + reach_ns, since_ns)
-    end = min(int(streams.belief_ns[-1]), int(streams.command_ns[-1]) + delay_ns)
-    moment = np.arange(start, max(start, end - grid.dt_ns + 1), grid.stride_ns, dtype=np.int64)
-    moment = moment[_usable(streams, moment, grid, delay_ns)]
+    moment = row_moments(streams, grid, since_ns)
+    moment = moment[~np.any(list(row_faults(streams, moment, grid).values()), axis=0)]
     after = moment + grid.dt_ns
     command = HeldSignal(streams.command_ns, streams.applied)
     means = [
@@ -111,32 +114,44 @@ def select(rows: Transitions, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> 
     return Transitions(*(getattr(rows, name)[chosen] for name in Transitions.__dataclass_fields__))
 
 
-def _usable(streams: Streams, moment: NDArray[np.int64], grid: Grid, delay_ns: int) -> NDArray[np.bool_]:
-    """Rows whose windows are whole: the time integral of "unusable" over them must vanish."""
+def row_moments(streams: Streams, grid: Grid, since_ns: int = 0) -> NDArray[np.int64]:
+    """[M] ns at which a row could begin, whole or not; none before ``since_ns``."""
+    delay_ns = round(grid.delay_s * 1e9)
+    reach_ns = grid.history * grid.dt_ns + delay_ns
+    start = max(int(streams.belief_ns[0]), int(streams.command_ns[0]) + reach_ns, since_ns)
+    end = min(int(streams.belief_ns[-1]), int(streams.command_ns[-1]) + delay_ns)
+    return np.arange(start, max(start, end - grid.dt_ns + 1), grid.stride_ns, dtype=np.int64)
+
+
+def row_faults(streams: Streams, moment: NDArray[np.int64], grid: Grid) -> dict[str, NDArray[np.bool_]]:
+    """Why rows at ``moment`` [M] are not whole, [M] by reason: the time integral of each over a row's windows must
+    vanish."""
+    delay_ns = round(grid.delay_s * 1e9)
     after = moment + grid.dt_ns
     first_command = moment - delay_ns - grid.history * grid.dt_ns
-    commands_bad = _gaps(streams.command_ns) | ~streams.drives_enabled
-    relay_bad = ~streams.publishing
-    usable = streams.relay_ns[0] <= first_command
-    usable &= _never(streams.command_ns, commands_bad, first_command, after - delay_ns)
-    usable &= _never(streams.relay_ns, relay_bad, first_command, after)
-    usable &= _never(streams.belief_ns, _gaps(streams.belief_ns), moment, after)
+    commanded = (streams.command_ns, first_command, after - delay_ns)
     first_session = np.searchsorted(streams.payload_ns, first_command, side="right")
-    usable &= first_session == np.searchsorted(streams.payload_ns, after, side="right")
-    return np.asarray(usable, dtype=np.bool_)
+    return {
+        "relay not heard of yet": np.asarray(streams.relay_ns[0] > first_command),
+        DRIVES_OFF: _ever(~streams.drives_enabled, *commanded),
+        "gap in the commands": _ever(gaps(streams.command_ns), *commanded),
+        "relay does not publish": _ever(~streams.publishing, streams.relay_ns, first_command, after),
+        "gap in the state": _ever(gaps(streams.belief_ns), streams.belief_ns, moment, after),
+        "declared payload changes": first_session != np.searchsorted(streams.payload_ns, after, side="right"),
+    }
 
 
-def _never(
-    stamp_ns: NDArray[np.int64], bad: NDArray[np.bool_], start_ns: NDArray[np.int64], end_ns: NDArray[np.int64]
+def _ever(
+    bad: NDArray[np.bool_], stamp_ns: NDArray[np.int64], start_ns: NDArray[np.int64], end_ns: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """No bad sample is in force anywhere in [start, end): counts of bad samples, no rounding."""
+    """A bad sample is in force somewhere in [start, end): counts of bad samples, no rounding."""
     count = np.concatenate([[0], np.cumsum(bad)])
     first = np.maximum(np.searchsorted(stamp_ns, start_ns, side="right") - 1, 0)
     last = np.searchsorted(stamp_ns, end_ns, side="left")
-    return np.asarray(count[np.maximum(last, first)] - count[first] == 0, dtype=np.bool_)
+    return np.asarray(count[np.maximum(last, first)] - count[first] != 0, dtype=np.bool_)
 
 
-def _gaps(stamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+def gaps(stamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
     """[N] whether the interval that starts at each sample is a gap (longer than 3 usual periods)."""
     interval = np.diff(stamp_ns)
     if len(interval) == 0:

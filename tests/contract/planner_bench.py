@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.lag_evaluator import LagEvaluator
-from benchmarks.lockstep_model import GraphModel, nominal_model
+from sim.lockstep_model import GraphModel, nominal_model
 from mbrl_control.cadence import VirtualClock
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.command_history import CommandHistory

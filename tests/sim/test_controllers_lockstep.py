@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.lockstep import MS, START_NS, Lockstep, reach
-from benchmarks.lockstep_model import nominal_model
+from sim.lockstep import MS, START_NS, Lockstep, reach
+from sim.lockstep_model import nominal_model
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.kinematics import sample_targets
 from mbrl_control.planning.config import PlannerConfig

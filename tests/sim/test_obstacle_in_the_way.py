@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.lockstep import Lockstep
-from benchmarks.lockstep_model import nominal_model
+from sim.lockstep import Lockstep
+from sim.lockstep_model import nominal_model
 from mbrl_control.deployment.export import export_full
 from mbrl_control.deployment.full_graph import FullRolloutGraph
 from mbrl_control.deployment.graph_names import BATCH, OBSTACLES, PARTICLES, SCENARIOS

@@ -10,8 +10,8 @@ import pybullet
 import pybullet_data
 import pytest
 
-from benchmarks.lockstep import Lockstep, reach
-from benchmarks.lockstep_model import nominal_model
+from sim.lockstep import Lockstep, reach
+from sim.lockstep_model import nominal_model
 from mbrl_control.arm_setup.check import check_urdf, check_yaml
 from mbrl_control.arm_setup.new import write_new_arm
 from mbrl_control.cli.simulation import write_simulation_model

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.lockstep_model import DT_S
+from sim.lockstep_model import DT_S
 from benchmarks.plan_oracle import Oracle
 from benchmarks.plan_tasks import SWING_ARM
 from mbrl_control.cli.locations import arm_file

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks import swing_up
-from benchmarks.lockstep import START_NS
-from benchmarks.lockstep_model import nominal_model
+from sim.lockstep import START_NS
+from sim.lockstep_model import nominal_model
 from benchmarks.swing_up_baselines import computed_torque, energy_pumping
 from benchmarks.swing_up_run import (
     ARM,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.lockstep import Lockstep
-from benchmarks.lockstep_model import nominal_model
+from sim.lockstep import Lockstep
+from sim.lockstep_model import nominal_model
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig

@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.lockstep import Lockstep
+from sim.lockstep import Lockstep
 from benchmarks.lockstep_law import Feedback
-from benchmarks.lockstep_model import planning_model
+from sim.lockstep_model import planning_model
 from benchmarks.lockstep_track import Figure, tracking_law
 from mbrl_control.cli.demo import AMPLITUDE_M, LAPS, PAYLOAD_KG, SPEED_SCALE, paced
 from mbrl_control.cli.locations import arm_file, shipped_models

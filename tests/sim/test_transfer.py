@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.lockstep_model import nominal_model
+from sim.lockstep_model import nominal_model
 from benchmarks.transfer_ratios import ERRORS, Condition, ratio
 from benchmarks.transfer_runs import Experiment, Plant, measure, reach_errors, record
 from mbrl_control.learning.fit_ensemble import FitSettings

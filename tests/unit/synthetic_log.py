@@ -103,7 +103,7 @@ def arm_streams(arm: Arm, seconds: float, rng: np.random.Generator, start_ns: in
 
 
 def write_streams(path: Path, streams: Streams, phases: tuple[tuple[int, str], ...] = ()) -> None:
-    """Write the streams as the nodes would log them (payload 1, 2, ... kg at each change; phase marks)."""
+    """Write the streams as the nodes would log them (payload 0, then 1, 2, ... kg at each change; phase marks)."""
     from mbrl_control.episode_log.schema import BELIEF, PHASE, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS
 
     rows: list[tuple[int, Topic, bytes]] = [(ns, PHASE, message(PHASE, data=name)) for ns, name in phases]
@@ -119,8 +119,8 @@ def write_streams(path: Path, streams: Streams, phases: tuple[tuple[int, str], .
         rows.append((ns, SAFE_COMMAND, body))
     for i, ns in enumerate(streams.relay_ns.tolist()):
         rows.append((ns, RELAY_STATUS, message(RELAY_STATUS, stamp=ns, publishing=bool(streams.publishing[i]))))
-    first = int(streams.belief_ns[0])
-    rows.append((first, SAFETY_STATUS, message(SAFETY_STATUS, stamp=first, payload=0.0)))
+    first, declared = int(streams.belief_ns[0]), 0.0 if len(streams.payload_ns) else streams.payload_kg
+    rows.append((first, SAFETY_STATUS, message(SAFETY_STATUS, stamp=first, payload=declared)))
     for i, ns in enumerate(streams.payload_ns.tolist()):
         rows.append((ns, SAFETY_STATUS, message(SAFETY_STATUS, stamp=ns, payload=float(i + 1))))
     write_rows(path, sorted(rows, key=lambda row: row[0]))

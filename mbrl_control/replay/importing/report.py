@@ -8,11 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from mbrl_control.episode_log.errors import LogError
 from mbrl_control.replay.importing.resample import METHODS, Gap, Resampled
 from mbrl_control.replay.importing.series import BadRows
 
 JSON_NAME, TEXT_NAME = "import.json", "import.md"
 _SHOWN = 20
+_MOST_BYTES = 256 << 20
 _MODEL_STEP_NS = 20_000_000
 
 
@@ -144,3 +148,18 @@ def _rows(bad: BadRows) -> str:
 def _some(lines: list[str]) -> list[str]:
     rest = len(lines) - _SHOWN
     return lines[:_SHOWN] + ([f"- and {rest} more: {JSON_NAME} has all"] if rest > 0 else []) or ["none"]
+
+
+def read_report(log: Path) -> ImportReport | None:
+    """`import.json` beside the files of a log that was imported; None of any other log. LogError for a damaged one."""
+    path = log / JSON_NAME
+    if not path.is_file() or path.is_symlink():
+        return None
+    if path.stat().st_size > _MOST_BYTES:
+        raise LogError(path, "file", f"is larger than {_MOST_BYTES} bytes", "import the recording again")
+    try:
+        return TypeAdapter(ImportReport).validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "json"
+        raise LogError(path, field, first["msg"], "import the recording again") from error

@@ -1,12 +1,9 @@
-"""Planning models of the lockstep: the nominal prior alone, and an ensemble fitted to lockstep rows.
+"""Planning models of the lockstep: an ensemble as it lies in memory, or the nominal prior alone.
 
 Both are exported to ONNX in memory and run as the deployed bundles do, so scores and speed are the deployed ones.
 """
 
 from __future__ import annotations
-
-import math
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,18 +16,16 @@ from mbrl_control.deployment.session import Session
 from mbrl_control.deployment.step_graph import StepGraph
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
-from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.planner import PlanningModel
 from mbrl_control.planning.protocol import Objective, Scores
 from mbrl_control.replay.transitions import history_of
 from mbrl_control.rewards.names import term_names
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, Transitions
+from mbrl_control.signals import Array
 
 DT_S = 0.02
 SAMPLES = PlannerConfig().samples
-
 
 class GraphModel:
     """RolloutEvaluator and StepModel over exported graphs."""
@@ -54,36 +49,12 @@ class GraphModel:
         out = self._step.run({"state": tiled, "action": action[None]})
         return np.asarray(out["next_state"].mean(axis=0)[0], dtype=np.float64)
 
-
 def nominal_model(arm: Arm, delay_s: float, graph: GraphShape | None = None, samples: int = SAMPLES) -> PlanningModel:
     """The prior with a residual of zero."""
     shape = EnsembleShape(1, arm.joints, history_of(arm), 8)
     ensemble = ProbabilisticEnsemble(shape, prior_of(arm, DT_S), torch.Generator().manual_seed(0))
     ensemble.silence()
     return planning_model(ensemble, arm, delay_s, "nominal", graph, samples)
-
-
-def fitted_model(
-    rows: Transitions,
-    arm: Arm,
-    delay_s: float,
-    seed: int,
-    row_weights: Array | None = None,
-    warm_start: ProbabilisticEnsemble | None = None,
-) -> tuple[PlanningModel, FitResult]:
-    """An ensemble fitted to ``rows``."""
-    prior = prior_of(arm, DT_S)
-    settings = replace(FitSettings.deployed(arm.interface), max_seconds=math.inf)
-    result = fit(rows, prior, torch.Generator().manual_seed(seed), settings, row_weights, warm_start)
-    return planning_model(result.ensemble, arm, delay_s, "fitted"), result
-
-
-def identified_model(ensemble: ProbabilisticEnsemble, arm: Arm, delay_s: float) -> PlanningModel:
-    """Friction and load of a fitted ensemble's prior without its networks: what they add is measured against it."""
-    alone = ensemble.select([0])
-    alone.silence()
-    return planning_model(alone, arm, delay_s, "identified")
-
 
 def planning_model(
     ensemble: ProbabilisticEnsemble,
@@ -95,4 +66,4 @@ def planning_model(
 ) -> PlanningModel:
     """An ensemble with its graphs; ``graph``: their sizes, else the deployed ones."""
     model = GraphModel(ensemble, arm, graph or GraphShape.deployed(arm.interface), samples)
-    return PlanningModel(model, model, name, DT_S, delay_s, history_of(arm))
+    return PlanningModel(model, model, name, ensemble.prior.dt_s, delay_s, ensemble.shape.history)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lockstep_parts import Chain
+from sim.lockstep_parts import Chain
 from mbrl_control.cadence import VirtualClock
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.excitation import Excitation, ExcitationConfig
@@ -44,6 +44,8 @@ class Record:
     truth_ns: list[int] = field(default_factory=list)
     tool: list[Array] = field(default_factory=list)
     payload_ns: list[int] = field(default_factory=list)
+    payload_kg: list[float] = field(default_factory=lambda: [0.0])
+    """Of each session: before the first change, then from each on."""
 
 
 class Lockstep:
@@ -78,6 +80,7 @@ class Lockstep:
         """Fix a payload at the tool, kg, and note it as a log would."""
         self.sim.attach_payload(mass, np.zeros(3))
         self.record.payload_ns.append(self.clock.now_ns())
+        self.record.payload_kg.append(mass)
 
     def run(self, seconds: float) -> None:
         """Advance by whole milliseconds."""
@@ -101,8 +104,9 @@ class Lockstep:
             relay_ns=stamps,
             publishing=np.ones(len(stamps), dtype=np.bool_),
             payload_ns=np.array(record.payload_ns, dtype=np.int64),
-            payload_kg=0.0,
+            payload_kg=record.payload_kg[-1],
             interface=self.arm.interface,
+            session_kg=tuple(record.payload_kg),
         )
 
     def _millisecond(self) -> None:
