@@ -90,7 +90,7 @@ def retrain(
     verdict = gate(learned.judged, np.random.default_rng(config.seed))
 
     progress("exporting", 0.0)
-    manifest = _store(config, registry, learned, verdict, streams[-1].payload_kg, active, extents)
+    manifest = _store(config, registry, learned, verdict, streams, active, extents)
     progress("trying", 0.0)
     promote(registry, manifest.version, config.arm)
     return _result(manifest, registry, learned, verdict)
@@ -161,12 +161,14 @@ def _store(
     registry: Registry,
     learned: Learned,
     verdict: Verdict,
-    payload_kg: float,
+    streams: list[Streams],
     active: Manifest | None,
     extents: tuple[tuple[Path, int], ...],
 ) -> Manifest:
     digests = tuple(_digest(path, size) for path, size in extents)
-    training = training_of(learned, verdict, payload_kg, digests, tuple(size for _, size in extents))
+    newest_ns = max(int(stream.belief_ns[-1]) for stream in streams)
+    sizes = tuple(size for _, size in extents)
+    training = training_of(learned, verdict, streams[-1].payload_kg, digests, sizes, newest_ns)
     parents = () if active is None else (active.model_id,)
     origin = Origin(config.created_ns, learned.delay_s, training, parents, config.git_sha, config.made_by)
     # Whoever plans with what only an extended bundle has goes on with it.
@@ -179,11 +181,13 @@ def training_of(
     payload_kg: float,
     log_sha256: tuple[str, ...] = (),
     log_bytes: tuple[int, ...] = (),
+    newest_ns: int = 0,
 ) -> Training:
     """What a bundle says of its rows and scores; without logs where the rows were recorded otherwise."""
     return Training(
         log_sha256=log_sha256,
         log_bytes=log_bytes,
+        newest_ns=newest_ns,
         rows=learned.rows,
         payload_kg=payload_kg,
         holdout_nll=learned.judged.nll,

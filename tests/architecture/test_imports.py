@@ -37,6 +37,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "deployment": VALUES | {"dynamics", "rewards", "planning.protocol", "scheduling"},
     "planner_model": VALUES | {"deployment", "planning"},
     "report": VALUES | {"episode_log", "replay", "deployment.check", "deployment.manifest", "cli.locations"},
+    "learner": VALUES | {"episode_log", "deployment.registry", "deployment.check", "deployment.files"},
     "retrain": VALUES | {"episode_log", "replay", "learning", "deployment", "dynamics", "rewards"},
 }
 """Below `mbrl_control`: what each part may import of the other parts."""
@@ -59,6 +60,7 @@ CONTROL = (
     "mbrl_control.deployment.evaluator",
     "mbrl_control.deployment.slot",
     "mbrl_control.deployment.registry",
+    "mbrl_control.learner",
     "mbrl_control.deployment.check",
     "mbrl_control.deployment.manifest",
     "mbrl_control.deployment.session",
