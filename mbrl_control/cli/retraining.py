@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mbrl_control.cli.spawn import spawn
@@ -20,16 +20,14 @@ _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
 _PATIENCE_S = ((signal.SIGINT, 20.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
 
-def run_retraining(
-    arguments: Sequence[str], registry: Path, environment: Mapping[str, str] = os.environ
-) -> Ended:
+def run_retraining(arguments: Sequence[str], registry: Path) -> Ended:
     """`mbrl-control retrain` with these arguments, to its end; ``registry``: the robot's folder of bundles.
 
     KeyboardInterrupt ends it first: in order, and by force where it does not listen.
     """
     drafts = set(_drafts(registry))
     command = [sys.executable, "-m", "mbrl_control.cli.main", "retrain", *arguments]
-    child = spawn(command, {**environment, **_ONE_THREAD}, subprocess.PIPE)
+    child = spawn(command, {**os.environ, **_ONE_THREAD}, subprocess.PIPE)
     _give_way(child.pid)
     try:
         output, error = child.communicate()
