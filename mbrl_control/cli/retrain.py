@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbrl_control.cli.errors import Refused
-from mbrl_control.cli.progress import progress_bar
+from mbrl_control.cli.progress import StageTimes, progress_bar
 from mbrl_control.cli.provenance import collected_by, own_or_shipped, repeatable, source_commit
 from mbrl_control.command_interface import CommandInterface
 
@@ -71,11 +71,12 @@ def retrain(
     run_in_background()
     writer = nullcontext() if tensorboard is None else tensorboard_curves(tensorboard)
     with progress_bar() as progress, writer as curves:
+        stages = StageTimes(progress, time.monotonic)
         try:
-            result = run(config, progress, curves)
+            result = run(config, stages, curves)
         except (RetrainRefused, TooLittleData) as error:
             raise Refused(f"retrain: {error}") from error
-    typer.echo(json.dumps(asdict(result), default=str))
+    typer.echo(json.dumps(asdict(result) | {"stage_seconds": stages.seconds()}, default=str))
 
 
 def _config(

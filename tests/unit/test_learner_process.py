@@ -63,8 +63,10 @@ def environment(**changed: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **changed}
 
 
-def children_of(process: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+def retrainings_of(process: int) -> list[int]:
+    """Retrainings, from when they run their own program on."""
+    found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(child) for child in found if b"retrain" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")]
 
 
 def events(lines: str) -> list[dict[str, Any]]:
@@ -81,7 +83,7 @@ def test_a_signal_ends_service_and_retraining_and_leaves_nothing(
     while json.loads(service.stdout.readline())["event"] != "begun":
         pass
     # `begun` is said before the child is there.
-    while not (children := children_of(service.pid)):
+    while not (children := retrainings_of(service.pid)):
         assert service.poll() is None
     niceness = os.getpriority(os.PRIO_PROCESS, service.pid)
     service.send_signal(number)
