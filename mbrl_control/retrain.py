@@ -21,7 +21,7 @@ from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.learning.curves import Curves
 from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.learning.judge import Score, Verdict, gate
-from mbrl_control.learning.learn import Learned, Parent, Progress, learn
+from mbrl_control.learning.learn import Fitter, Learned, Parent, Progress, learn
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.streams import Streams, read_streams
 from mbrl_control.robot import Arm
@@ -71,9 +71,14 @@ class RetrainResult:
 
 
 def retrain(
-    config: RetrainConfig, progress: Progress = lambda stage, share: None, curves: Curves | None = None
+    config: RetrainConfig,
+    progress: Progress = lambda stage, share: None,
+    curves: Curves | None = None,
+    fitter: Fitter | None = None,
 ) -> RetrainResult:
     """Learn a new bundle from the logs and activate it; ``progress(stage, share done)``, ``curves`` of every epoch.
+
+    ``fitter``: see `learn`.
 
     Raises LogError for an unusable log, TooLittleData, DataError, RetrainRefused with the numbers,
     BundleError or ParityError when the bundle cannot be written, signed or opened.
@@ -86,7 +91,7 @@ def retrain(
     active = _active(registry, config.arm)
     settings = config.fit or FitSettings.deployed(config.arm.interface)
     parent = _parent(registry, active, config.arm)
-    learned = learn(streams, config.arm, config.seed, parent, settings, config.dt_ns, progress, curves)
+    learned = learn(streams, config.arm, config.seed, parent, settings, config.dt_ns, progress, curves, fitter)
     verdict = gate(learned.judged, np.random.default_rng(config.seed))
 
     progress("exporting", 0.0)
