@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.curves import Curves
 from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.fit_ensemble import FitResult
+from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.learning.judge import gaussian_nll
 from mbrl_control.learning.split_fit import FitTask, fit_split
 from mbrl_control.learning.sweep import Grid, combinations
@@ -69,7 +71,7 @@ class Search:
         if curves is not None:
             raise DataError("curves: candidates have no learning curves; leave them out, or fit one ensemble alone")
         candidates = [
-            (seed, changed, replace(task, seed=seed, settings=settings))
+            (seed, changed, replace(task, seed=seed, settings=settings, warm_start=_start(task, changed, settings)))
             for changed, settings in combinations(task.settings, self._grid)
             for seed in range(task.seed, task.seed + self._seeds)
         ]
@@ -87,6 +89,14 @@ class Search:
         best = best_of(trials)
         self.trials = tuple(replace(trial, chosen=number == best) for number, trial in enumerate(trials))
         return _fitted(fits[best])
+
+
+def _start(task: FitTask, changed: dict[str, Any], settings: FitSettings) -> ProbabilisticEnsemble | None:
+    """The parent, unless another shape of network is tried than it has: that begins anew."""
+    parent = task.warm_start
+    if parent is None or not {"width", "depth"} & set(changed):
+        return parent
+    return parent if (parent.shape.width, parent.shape.depth) == (settings.width, settings.depth) else None
 
 
 def fit_here(tasks: Sequence[FitTask], progress: Callable[[float], None]) -> list[FitResult | DataError]:
