@@ -82,14 +82,15 @@ def _run(config: RetrainConfig, search: SearchOptions, tensorboard: Path | None)
     from mbrl_control.learning.curves import tensorboard_curves
     from mbrl_control.learning.judge import RetrainRefused
     from mbrl_control.replay.errors import TooLittleData
-    from mbrl_control.retrain import retrain, run_in_background
+    from mbrl_control.retrain import retrain as run
+    from mbrl_control.retrain import run_in_background
 
     run_in_background()  # before Ray: its processes on this machine inherit it
     writer = nullcontext() if tensorboard is None else tensorboard_curves(tensorboard)
     with searching(search) as fitter, progress_bar() as progress, writer as curves:
         stages = StageTimes(progress, time.monotonic)
         try:
-            result = retrain(config, stages, curves, fitter)
+            result = run(config, stages, curves, fitter)
         except (RetrainRefused, TooLittleData) as error:
             raise Refused(f"retrain: {error}") from error
         facts = asdict(result) | {"stage_seconds": stages.seconds()}

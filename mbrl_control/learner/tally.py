@@ -36,7 +36,9 @@ _MOVING = 0.02
 """rad/s of the fastest joint; an arm that holds stays below."""
 _ACTIVE = 0
 """`role` of ModelResidual: of the bundle that plans are made with."""
-_ALL = (BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS, MODEL_RESIDUAL)
+_ALL: tuple[Topic, ...] = (BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS, MODEL_RESIDUAL)
+_RARE: tuple[Topic, ...] = (MODEL_RESIDUAL,)
+"""Of the ring of events."""
 _THINNED = (BELIEF, SAFE_COMMAND)
 """Of these one message per `SAMPLE_NS` is decoded."""
 
@@ -70,7 +72,7 @@ class RunTally:
         After an error the next call begins with the record in question: one that was half written then is whole.
         """
         events = [self.log / name for name in EVENTS] if self.log.is_dir() else []
-        topics = {path: _ALL for path in log_files(self.log)} | {path: (MODEL_RESIDUAL,) for path in events}
+        topics = {path: _ALL for path in log_files(self.log)} | {path: _RARE for path in events}
         present = [path for path in topics if path.is_file() and path.stat().st_size >= len(MAGIC)]
         self._cursors = {path: self._cursor(path, topics[path]) for path in present}
         self.unread_bytes = 0

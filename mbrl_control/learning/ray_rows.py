@@ -35,7 +35,7 @@ class RowBlocks:
         try:
             data = import_module("ray.data")
         except ImportError as error:
-            raise ScaleOutError(f"Ray Data needs {error.name}, which is not installed; {EXTRA}") from error
+            raise ScaleOutError(f"Ray Data needs {error.name}; pip install {error.name}") from error
         return data.from_arrow_refs(list(self.references))
 
 

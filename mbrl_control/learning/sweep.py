@@ -82,8 +82,18 @@ def _values(path: Path, name: str, given: Any) -> tuple[int | float, ...]:
 
 def _value(path: Path, name: str, value: Any) -> int | float:
     kind, least, most = _BOUNDS[name]
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and kind(value) == value
-    if not fits or not least <= value <= most:
+    number = _number(value)
+    if number is None or not least <= number <= most or kind(number) != number:
         wanted = "a whole number" if kind is int else "a number"
         raise SweepError(f"{path}: {name}: {value!r} is not {wanted} from {least:g} to {most:g}; correct it")
-    return kind(value)
+    return kind(number)
+
+
+def _number(value: Any) -> float | None:
+    """None for what is none; YAML 1.1 takes 1e-3, which has no point, for a text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None

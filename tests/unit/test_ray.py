@@ -114,43 +114,38 @@ def test_without_pandas_a_dataset_says_what_it_lacks(ray: Any) -> None:
     try:
         import pandas  # noqa: F401
     except ImportError:
-        with pytest.raises(ScaleOutError, match=r"pandas, which is not installed; pip install 'mbrl_control\[ray\]'"):
+        with pytest.raises(ScaleOutError, match="Ray Data needs pandas; pip install pandas"):
             store(ray, TASK.transitions, None).dataset()
     else:
         pytest.skip("pandas is installed")
 
 
-def _die_once(marker: Path) -> str:
-    if not marker.exists():
-        marker.touch()
-        os._exit(1)
-    return "done"
-
-
-def _die() -> None:
-    os._exit(1)
-
-
-def _wrong(message: str) -> None:
-    raise DataError(message)
-
-
-def _bug() -> None:
-    raise ZeroDivisionError("a bug")
-
-
 def test_a_worker_that_dies_is_replaced_once(ray: Any, tmp_path: Path) -> None:
-    reference = remote(ray, _die_once).remote(tmp_path / "died")
-    assert result_of(ray, reference, "member 0") == "done"
+    def die_once(marker: Path) -> str:
+        if not marker.exists():
+            marker.touch()
+            os._exit(1)
+        return "done"
+
+    def die() -> None:
+        os._exit(1)
+
+    assert result_of(ray, remote(ray, die_once).remote(tmp_path / "died"), "member 0") == "done"
     with pytest.raises(ScaleOutError, match="member 1: its worker died 2 times"):
-        result_of(ray, remote(ray, _die).remote(), "member 1")
+        result_of(ray, remote(ray, die).remote(), "member 1")
 
 
 def test_errors_of_a_task_are_told_as_here_and_its_bugs_with_its_name(ray: Any) -> None:
+    def wrong() -> None:
+        raise DataError("transitions: too few")
+
+    def bug() -> None:
+        raise ZeroDivisionError("a bug")
+
     with pytest.raises(DataError, match=r"^transitions: too few$"):
-        result_of(ray, remote(ray, _wrong).remote("transitions: too few"), "member 0")
+        result_of(ray, remote(ray, wrong).remote(), "member 0")
     with pytest.raises(ScaleOutError, match="member 2: ZeroDivisionError: a bug; the same program"):
-        result_of(ray, remote(ray, _bug).remote(), "member 2")
+        result_of(ray, remote(ray, bug).remote(), "member 2")
 
 
 def test_a_node_with_another_program_is_refused_by_name(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
