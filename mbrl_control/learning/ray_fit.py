@@ -7,6 +7,7 @@ Ray serializes them, by pickle: whoever can connect to the cluster can run code 
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import time
@@ -58,7 +59,7 @@ def connected(address: str) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is begun here reports to nobody
     own = {"include_dashboard": False} if address == LOCAL else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="WARNING", **own)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **own)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         first = str(error).strip().splitlines()[0]
         raise ScaleOutError(

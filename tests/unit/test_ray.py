@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,15 @@ def ray() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        node = {"num_cpus": 1, "object_store_memory": STORE_BYTES, "include_dashboard": False}
-        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=node)
-        try:
-            cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
-            with connected(cluster.address) as ray:
-                yield ray
-        finally:
-            cluster.shutdown()
+        with TemporaryDirectory(prefix="ray-") as place:  # short: it holds sockets
+            node = {"num_cpus": 1, "object_store_memory": STORE_BYTES, "include_dashboard": False, "temp_dir": place}
+            cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=node)
+            try:
+                cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+                with connected(cluster.address) as ray:
+                    yield ray
+            finally:
+                cluster.shutdown()
 
 
 pytestmark = pytest.mark.timeout(SLOW_S)

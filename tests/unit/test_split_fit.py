@@ -105,7 +105,7 @@ def test_torques_share_friction_and_load() -> None:
     task = torque_task()
     merged = fit_split(task).ensemble
     assert isinstance(merged.prior, RigidBodyPrior)
-    assert torch.equal(merged.friction, merged.prior.friction.float())
+    assert torch.equal(merged.friction, merged.prior.friction)
     assert float(merged.friction[0].min()) > 0.5
 
 
