@@ -88,8 +88,12 @@ def run_window(
     number: int,
     prepared: Callable[[Session], object] = prepare,
     beside: Callable[[Session], AbstractContextManager[None]] = lambda session: nullcontext(),
+    before_motion: Callable[[TaskClient], object] = lambda task: None,
 ) -> Window:
-    """A graph of its own; its folder stays. ``prepared`` fills its registry, ``beside`` is entered while it moves."""
+    """A graph of its own; its folder stays. ``prepared`` fills its registry, ``beside`` is entered while it moves.
+
+    ``before_motion``: what the arm does first, and is not counted of the planner.
+    """
     arm = load_arm(arm_file(contest.robot), contest.command)
     folder.mkdir(parents=True)
     session = Session(
@@ -105,6 +109,7 @@ def run_window(
         session.await_log()
         scheduling = {name: node.scheduling for name, node in graph.nodes.items()}
         with TaskClient(graph, session.arm) as task:
+            before_motion(task)
             with beside(session):
                 task.run(do="reach", phase="rate", targets=_targets(arm, contest, number), window=WINDOW_S)
             task.run(do="hold")

@@ -26,7 +26,7 @@ from mbrl_control.learning.curves import Curves
 from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.learning.further_gates import Yardstick, judge_golden, require_stable
 from mbrl_control.learning.judge import Score, Verdict, gate
-from mbrl_control.learning.learn import Learned, Parent, Progress, learn
+from mbrl_control.learning.learn import Fitter, Learned, Parent, Progress, learn
 from mbrl_control.learning.regimes import other_payloads
 from mbrl_control.learning.stability import Loops
 from mbrl_control.live.watch import WINDOWS
@@ -95,10 +95,15 @@ class RetrainResult:
 
 
 def retrain(
-    config: RetrainConfig, progress: Progress = lambda stage, share: None, curves: Curves | None = None
+    config: RetrainConfig,
+    progress: Progress = lambda stage, share: None,
+    curves: Curves | None = None,
+    fitter: Fitter | None = None,
 ) -> RetrainResult:
     """Learn a new bundle from the logs and activate it, or propose it; ``progress(stage, share done)``, ``curves`` of
     every epoch.
+
+    ``fitter``: see `learn`.
 
     Raises LogError for an unusable log, TooLittleData, DataError, RetrainRefused with the numbers,
     BundleError or ParityError when the bundle cannot be written, signed or opened, or another was activated meanwhile.
@@ -113,7 +118,7 @@ def retrain(
     logs = _read(config, golden)
     active = _active(registry, predecessor, config.arm)
     parent = _parent(registry, active, config.arm)
-    learned = _learn(config, logs, parent, progress, curves)
+    learned = _learn(config, logs, parent, progress, curves, fitter)
     verdict = gate(learned.judged, np.random.default_rng(config.seed))
     verdict = _further_gates(config, verdict, golden, logs, learned, parent, progress)
 
@@ -153,13 +158,18 @@ def _read(config: RetrainConfig, golden: Sequence[Golden]) -> list[LearnedLog]:
 
 
 def _learn(
-    config: RetrainConfig, logs: Sequence[LearnedLog], parent: Parent | None, progress: Progress, curves: Curves | None
+    config: RetrainConfig,
+    logs: Sequence[LearnedLog],
+    parent: Parent | None,
+    progress: Progress,
+    curves: Curves | None,
+    fitter: Fitter | None,
 ) -> Learned:
     """From what is not golden."""
     settings = config.fit or FitSettings.deployed(config.arm.interface)
     kept = [log.kept for log in logs]
     try:
-        return learn(kept, config.arm, config.seed, parent, settings, config.dt_ns, progress, curves)
+        return learn(kept, config.arm, config.seed, parent, settings, config.dt_ns, progress, curves, fitter)
     except TooLittleData as error:
         if not (told := golden_told(logs)):
             raise
@@ -243,7 +253,8 @@ def _store(
 ) -> Manifest:
     files = [file for log in logs for file in log.source.files]
     digests, sizes = tuple(file.sha256 for file in files), tuple(file.bytes for file in files)
-    training = training_of(learned, verdict, logs[-1].streams.payload_kg, digests, sizes)
+    newest_ns = max(int(log.streams.belief_ns[-1]) for log in logs)
+    training = training_of(learned, verdict, logs[-1].streams.payload_kg, digests, sizes, newest_ns)
     parents = () if active is None else (active.model_id,)
     grid = Grid(learned.delay_s, config.dt_ns, history_of(config.arm))
     dataset = dataset_of(logs, config.arm, grid, learned.rows)
@@ -261,11 +272,13 @@ def training_of(
     payload_kg: float,
     log_sha256: tuple[str, ...] = (),
     log_bytes: tuple[int, ...] = (),
+    newest_ns: int = 0,
 ) -> Training:
     """What a bundle says of its rows and scores; without logs where the rows were recorded otherwise."""
     return Training(
         log_sha256=log_sha256,
         log_bytes=log_bytes,
+        newest_ns=newest_ns,
         rows=learned.rows,
         payload_kg=payload_kg,
         holdout_nll=learned.judged.nll,

@@ -74,6 +74,28 @@ def stand_back() -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
 
 
+def background_processors(allowed: tuple[int, ...]) -> tuple[int, ...]:
+    """Where a process that must not disturb control may run: not on the planner's, where there are enough others.
+
+    Of two processors both: a real-time thread preempts it at once on either, and beside all the other nodes on one
+    processor a retraining would get next to none of it.
+    """
+    _, others = divide_processors(allowed)
+    return others if len(allowed) > 2 else allowed
+
+
+def stand_behind() -> str:
+    """This process, and children from now on: lowest weight, in long turns, away from the planner; say what is in force.
+
+    SCHED_BATCH and not SCHED_IDLE, which the processes have that keep a virtual machine's processors awake (`cli.awake`):
+    beside those it would get half of what control leaves.
+    """
+    os.setpriority(os.PRIO_PROCESS, 0, 19)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    os.sched_setaffinity(0, background_processors(tuple(sorted(os.sched_getaffinity(0)))))
+    return f"SCHED_BATCH, nice 19, processors {','.join(map(str, sorted(os.sched_getaffinity(0))))}"
+
+
 def keep_garbage_short() -> None:
     """What was loaded until now is never gone through again by the garbage collector: its pauses stay short."""
     gc.collect()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mbrl_control.cli import bench, doctor, log, models, retrain, robot
+from mbrl_control.cli import bench, doctor, learner, log, models, retrain, robot
 from mbrl_control.cli.errors import exit_status, one_line
 
 PROGRAM = "mbrl-control"
@@ -49,6 +49,7 @@ def build_app() -> typer.Typer:
     app.add_typer(models.app, name="models")
     app.add_typer(log.app, name="log")
     app.command()(retrain.retrain)
+    app.command()(learner.learner)
     app.command()(doctor.doctor)
     app.command("bench", help=bench.HELP, context_settings=_PASSING_ON, add_help_option=False)(bench.bench)
     return app

@@ -155,6 +155,27 @@ def sign(
     typer.echo(json.dumps({"model_id": bundle.manifest.model_id, "key_id": bundle.signer, "path": str(bundle.path)}))
 
 
+@app.command("import")
+def import_(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle, named by its version.")],
+    robot: RobotOption = "panda",
+    command: CommandOption = CommandInterface.VELOCITY,
+    registry: RegistryOption = MODELS,
+) -> None:
+    """Take in a bundle that another machine made and signed: verified, tried, copied; `promote` makes it active.
+
+    Its number is in what was signed, so it has to be free here: let the other machine learn on a copy of this registry.
+
+    Example: mbrl-control models import trained/panda/7 --robot panda --registry out/models
+    """
+    from mbrl_control.deployment.lifecycle import import_bundle
+
+    bundles = _registry(registry, robot, command)
+    taken = import_bundle(bundle, bundles, _arm(robot, command))
+    facts = {"model_id": taken.manifest.model_id, "key_id": taken.signer, "active": bundles.active()}
+    typer.echo(json.dumps(facts | {"path": str(taken.path)}))
+
+
 @app.command()
 def rollback(
     version: Annotated[

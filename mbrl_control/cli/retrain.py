@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbrl_control.cli.errors import Refused
-from mbrl_control.cli.progress import progress_bar
+from mbrl_control.cli.progress import StageTimes, progress_bar
 from mbrl_control.cli.provenance import collected_by, own_or_shipped, repeatable, source_commit
+from mbrl_control.cli.retrain_search import SearchOptions, searching
 from mbrl_control.command_interface import CommandInterface
 
 if TYPE_CHECKING:
@@ -52,12 +53,19 @@ def retrain(
     shadow: Annotated[
         bool, typer.Option("--shadow", help="Do not activate it: let a running graph compare it on live motion first.")
     ] = False,
+    seeds: Annotated[int, typer.Option("--seeds", help="Fit so many ensembles, keep the best.", min=1, max=100)] = 1,
+    sweep: Annotated[Path | None, typer.Option("--sweep", help="YAML: fields of the fit, values to try; all mixed.")] = None,
+    table: Annotated[Path | None, typer.Option("--table", help="All that was tried, as .csv or .json.")] = None,
+    ray: Annotated[
+        str | None, typer.Option("--ray", help="Fit on this Ray cluster, which is trusted: HOST:PORT, auto or local.")
+    ] = None,
 ) -> None:
     """Learn from logs; the new bundle is activated only when it passes the gate on held-out motion.
 
     A first one has to beat the prior, a later one to be, with 95 % confidence, less than 2 % worse than the active one.
     So it has on golden logs (models golden) of the same payload; with other payloads in the logs its loop has to be
-    stable in simulation. With --shadow a running graph compares it with the active one on live motion, too, and then
+    stable in simulation. Of several seeds or settings the best goes on to the gate, chosen on rows that neither the
+    fits nor the gate have. With --shadow a running graph compares it with the active one on live motion, too, and then
     activates or refuses it.
 
     Runs at nice 19 with one thread. The last line is JSON. Exit status 1: refused, with the numbers.
@@ -65,26 +73,41 @@ def retrain(
     """
     from mbrl_control.cli.closed_loop import SimulatedLoops
     from mbrl_control.cli.locations import arm_file
+
+    search = SearchOptions(seeds, sweep, table, ray)
+    search.check(checkpoints, tensorboard)
+    said = {"robot": own_or_shipped(robot), "command": command.value, "phase": phase, "minutes": minutes, "seed": seed}
+    made_by = (
+        *filter(None, map(collected_by, log)),
+        repeatable("retrain", {"log": log[0], **said, "seeds": seeds if seeds > 1 else None, "sweep": sweep}),
+    )
+    config = _config(log, registry, robot, command, checkpoints)
+    newest_s = None if minutes is None else 60.0 * minutes
+    config = replace(config, phase=phase, newest_s=newest_s, seed=seed, made_by=made_by, shadow=shadow)
+    config = replace(config, closed_loop=SimulatedLoops(arm_file(robot), command, seed))
+    typer.echo(_run(config, search, tensorboard))
+
+
+def _run(config: RetrainConfig, search: SearchOptions, tensorboard: Path | None) -> str:
+    """The line of JSON: the result, what was tried for it, and how long each stage took."""
     from mbrl_control.learning.curves import tensorboard_curves
     from mbrl_control.learning.judge import RetrainRefused
     from mbrl_control.replay.errors import TooLittleData
     from mbrl_control.retrain import retrain as run
     from mbrl_control.retrain import run_in_background
 
-    said = {"robot": own_or_shipped(robot), "command": command.value, "phase": phase, "minutes": minutes, "seed": seed}
-    made_by = (*filter(None, map(collected_by, log)), repeatable("retrain", {"log": log[0], **said}))
-    config = _config(log, registry, robot, command, checkpoints)
-    newest_s = None if minutes is None else 60.0 * minutes
-    config = replace(config, phase=phase, newest_s=newest_s, seed=seed, made_by=made_by, shadow=shadow)
-    config = replace(config, closed_loop=SimulatedLoops(arm_file(robot), command, seed))
-    run_in_background()
+    run_in_background()  # before Ray: its processes on this machine inherit it
     writer = nullcontext() if tensorboard is None else tensorboard_curves(tensorboard)
-    with progress_bar() as progress, writer as curves:
+    with searching(search) as fitter, progress_bar() as progress, writer as curves:
+        stages = StageTimes(progress, time.monotonic)
         try:
-            result = run(config, progress, curves)
+            result = run(config, stages, curves, fitter)
         except (RetrainRefused, TooLittleData) as error:
             raise Refused(f"retrain: {error}") from error
-    typer.echo(json.dumps(asdict(result), default=str))
+        facts = asdict(result) | {"stage_seconds": stages.seconds()}
+    if fitter is not None:
+        facts["tried"] = [asdict(trial) for trial in fitter.trials]
+    return json.dumps(facts, default=str)
 
 
 def _config(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mbrl_control.deployment.check import MANIFEST, CheckedBundle, read_bundle, read_unsigned
-from mbrl_control.deployment.files import replace_file
+from mbrl_control.deployment.files import replace_file, write_folder
 from mbrl_control.deployment.keys import Keys
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.signing import SIGNATURE, sign
@@ -53,3 +55,18 @@ def sign_bundle(registry: Registry, version: int, arm: Arm, keys: Keys | None = 
     # Whoever reads the bundle meanwhile would refuse it for a file that does not belong there.
     replace_file(bundle.path / SIGNATURE, signature, drafts=registry.folder)
     return read_bundle(bundle.path, arm, keys)
+
+
+def import_bundle(source: Path, registry: Registry, arm: Arm, keys: Keys | None = None) -> CheckedBundle:
+    """Take in a bundle that was made elsewhere, under the number that its maker signed; it is not activated.
+
+    ``source``: its folder, named by its version. BundleError, KeysError among them, where nobody trusted vouches for
+    it, it fails its trial, or its number is not free here: nothing is written then.
+    """
+    bundle = read_bundle(source, arm, keys)
+    try_bundle(bundle)
+    version = bundle.manifest.version
+    registry.require_free(version)
+    write_folder(registry.path(version), bundle.content)
+    registry.note_taken(version)
+    return read_bundle(registry.path(version), arm, keys)

@@ -163,6 +163,8 @@ class Training(_Frozen):
     log_sha256: tuple[Sha256, ...]
     """Of the first ``log_bytes`` of each log: one that is still being written grows behind them."""
     log_bytes: tuple[Count, ...]
+    newest_ns: Annotated[int, Field(ge=0)] = 0
+    """Graph clock of the newest state that was read; 0 in bundles without logs, or from before it was stated."""
     rows: Count
     payload_kg: Annotated[FiniteFloat, Field(ge=0.0)]
     """Declared while the newest regime was logged."""

@@ -105,6 +105,18 @@ class Registry:
             self._write(_HIGHEST, _Highest(version=version))
         return version
 
+    def require_free(self, version: int) -> None:
+        """BundleError where the number that a bundle from elsewhere brings is not above all that were ever taken."""
+        if version < self.next_version():
+            raise BundleError(
+                f"{self.folder}: version: {version} or a later one was taken here before, and numbers only grow; "
+                f"learn again on a copy of this registry as it is now, which gives {self.next_version()}"
+            )
+
+    def note_taken(self, version: int) -> None:
+        """Of a bundle that came from elsewhere: its number is not given again, also when it is deleted."""
+        self._write(_HIGHEST, _Highest(version=max(version, self.next_version() - 1)))
+
     def active(self) -> int | None:
         """The version in `active.json`; None when nothing was activated."""
         current = self._read(_ACTIVE, _Active)

@@ -93,25 +93,7 @@ class LogReader:
                 self.tail.add(tail)
 
     def _file(self, path: Path, tail: Tail, topics: Collection[Topic] | None) -> Iterator[RawMessage]:
-        schemas: dict[int, tuple[str, str]] = {}
-        wanted: dict[int, Channel] = {}
-        try:
-            stream = path.open("rb")
-        except OSError as error:
-            raise LogError(path, "file", f"cannot be read ({error.strerror})", "check the path") from error
-        with stream:
-            for record in read_records(path, stream, tail, self.skip_damaged):
-                try:
-                    if record.opcode == SCHEMA:
-                        _add_schema(record, schemas)
-                    elif record.opcode == CHANNEL:
-                        _add_channel(path, record, schemas, wanted, topics)
-                    else:
-                        message = _message(record, wanted)
-                        if message is not None:
-                            yield message
-                except struct.error as error:
-                    raise LogError(path, f"record {record.opcode:#x}", "too short", "recover the log first") from error
+        return FileCursor(path, topics).read(tail, self.skip_damaged)
 
     def messages(self, topics: Collection[Topic]) -> Iterator[tuple[Topic, int, Any]]:
         """Yield (topic, publish time ns, decoded message) of ``topics``."""
@@ -126,6 +108,49 @@ class LogReader:
         for topic, _, message in self.messages(topics):
             found[topic].append(message)
         return found
+
+
+@dataclass(slots=True)
+class FileCursor:
+    """How far one file was read and what it has announced until there: the next reading goes on where this one ended."""
+
+    path: Path
+    topics: Collection[Topic] | None = None
+    """None: all."""
+    offset: int = 0
+    _schemas: dict[int, tuple[str, str]] = field(default_factory=dict)
+    _wanted: dict[int, Channel] = field(default_factory=dict)
+
+    def read(self, tail: Tail, skip_damaged: bool = False) -> Iterator[RawMessage]:
+        """Yield the messages of the records that became whole since the last reading; LogError as `LogReader.raw`.
+
+        After an error, or an iteration that was left, the next reading begins with the record in question.
+        """
+        try:
+            stream = self.path.open("rb")
+        except OSError as error:
+            raise LogError(self.path, "file", f"cannot be read ({error.strerror})", "check the path") from error
+        with stream:
+            stream.seek(self.offset)
+            try:
+                for record in read_records(self.path, stream, tail, skip_damaged):
+                    message = self._take(record)
+                    if message is not None:
+                        yield message
+            finally:
+                self.offset = max(self.offset, tail.whole_bytes)
+
+    def _take(self, record: Record) -> RawMessage | None:
+        try:
+            if record.opcode == SCHEMA:
+                _add_schema(record, self._schemas)
+            elif record.opcode == CHANNEL:
+                _add_channel(self.path, record, self._schemas, self._wanted, self.topics)
+            else:
+                return _message(record, self._wanted)
+        except struct.error as error:
+            raise LogError(self.path, f"record {record.opcode:#x}", "too short", "recover the log first") from error
+        return None
 
 
 class Decoder:

@@ -45,6 +45,8 @@ class Tail:
     ignored_bytes: int = 0
     damaged: list[str] = field(default_factory=list)
     """What was wrong with each chunk that was left out."""
+    whole_bytes: int = 0
+    """Of the file, up to the end of the last record that was yielded whole."""
 
     def add(self, later: Tail) -> None:
         """Take in how the next file of the same log ended."""
@@ -54,16 +56,15 @@ class Tail:
 
 
 def read_records(path: Path, stream: BinaryIO, tail: Tail, skip_damaged: bool = False) -> Iterator[Record]:
-    """Yield schema, channel and message records in file order, chunks unpacked.
+    """Yield schema, channel and message records in file order, chunks unpacked, from where ``stream`` stands on.
 
+    That is its begin, or the `Tail.whole_bytes` of an earlier reading.
     Raises LogError for a file that is not MCAP and for a chunk whose checksum is wrong; with ``skip_damaged`` such a
     chunk is left out as a whole and noted in ``tail``.
     """
-    magic = stream.read(len(MAGIC))
-    if not magic:
-        raise LogError(path, "file", "is empty", "give a log that was written")
-    if magic != MAGIC:
-        raise LogError(path, "magic", "not an MCAP file", "give a .mcap log")
+    if stream.tell() == 0:
+        _check_magic(path, stream.read(len(MAGIC)))
+    tail.whole_bytes = stream.tell()
     while (record := _next_record(path, stream, tail)) is not None:
         if record.opcode == CHUNK:
             yield from _chunk(path, record, tail, skip_damaged)
@@ -72,6 +73,14 @@ def read_records(path: Path, stream: BinaryIO, tail: Tail, skip_damaged: bool = 
             return
         elif record.opcode in (SCHEMA, CHANNEL, MESSAGE):
             yield record
+        tail.whole_bytes = stream.tell()
+
+
+def _check_magic(path: Path, magic: bytes) -> None:
+    if not magic:
+        raise LogError(path, "file", "is empty", "give a log that was written")
+    if magic != MAGIC:
+        raise LogError(path, "magic", "not an MCAP file", "give a .mcap log")
 
 
 def _chunk(path: Path, record: Record, tail: Tail, skip_damaged: bool) -> list[Record]:

@@ -68,7 +68,7 @@ def fit(
     with settings.on_torch():
         beginning = begin(transitions, prior, generator, settings, warm_start)
         held = holdout_rows(transitions, settings, generator)
-        problem = _problem(transitions, beginning, held, settings, row_weights)
+        problem = problem_of(transitions, beginning, held, settings, row_weights)
         training = training_of(beginning.ensemble, generator, settings)
         keep = _keeper(transitions, row_weights, training, settings)
 
@@ -81,13 +81,14 @@ def fit(
     return FitResult(chosen, held, nll, training.epoch, time.monotonic() - started, cut_off)
 
 
-def _problem(
+def problem_of(
     transitions: Transitions,
     beginning: Beginning,
     held: NDArray[np.int64],
     settings: FitSettings,
     row_weights: Array | None,
 ) -> Problem:
+    """What `train` learns, from rows as their ``beginning`` sees them; rows ``held`` are not learned from."""
     train_rows, held_rows = split(scaled_rows(beginning.ensemble, beginning.rows, row_weights), held)
     windows = None
     if settings.rollout is not None:

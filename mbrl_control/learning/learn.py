@@ -19,6 +19,7 @@ from mbrl_control.learning.losses import LOSS_STEPS, losses_of
 from mbrl_control.learning.open_loop import whole_windows
 from mbrl_control.learning.regimes import regime_weights, thin_older_regimes
 from mbrl_control.learning.score import k_step_errors
+from mbrl_control.learning.split_fit import FitTask
 from mbrl_control.replay.blocks import require_blocks, require_newest, split_blocks, thin_to_model_step
 from mbrl_control.replay.carried_weight import on_command_side
 from mbrl_control.replay.delay import estimate_delay
@@ -30,6 +31,8 @@ from mbrl_control.robot import Arm
 from mbrl_control.signals import CommandInterface, Transitions
 
 Progress = Callable[[str, float], None]
+Fitter = Callable[[FitTask, Callable[[float], None], Curves | None], FitResult]
+"""Fits the rows of a task; tells its share done, and, where it has them, its learning curves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,11 @@ def learn(
     dt_ns: int = 20_000_000,
     progress: Progress = lambda stage, share: None,
     curves: Curves | None = None,
+    fitter: Fitter | None = None,
 ) -> Learned:
     """Everything between a log and the gate: delay, rows, held-out blocks, fit from the ``parent``, scores.
+
+    ``fitter``: None: one ensemble, all members in one pass; else see `search`.
 
     Raises TooLittleData or DataError.
     """
@@ -75,22 +81,29 @@ def learn(
     split = split_blocks(rows, grid.stride_ns)
     blocks = require_blocks(rows, split.held)
     train = thin_older_regimes(select(rows, split.train))
-    fitted = fit(
-        train,
-        prior_of(arm, dt_ns * 1e-9),
-        torch.Generator().manual_seed(seed),
-        settings,
-        regime_weights(train),
-        None if parent is None else parent.ensemble,
-        lambda epoch, nll: progress("fitting", epoch / settings.epochs),
-        curves,
-    )
+    warm_start = None if parent is None else parent.ensemble
+    progress("fitting", 0.0)
+    task = FitTask(train, prior_of(arm, dt_ns * 1e-9), seed, settings, regime_weights(train), warm_start)
+    fitted = (fitter or _fit_at_once)(task, lambda share: progress("fitting", share), curves)
 
     progress("judging", 0.0)
     newest, older = _held(rows, grid)
     reference = None if parent is None else _reference(parent, streams, grid, arm)
     judged = judge(fitted.ensemble, newest, older, reference)
     return Learned(fitted, delay_s, len(train), blocks, judged)
+
+
+def _fit_at_once(task: FitTask, progress: Callable[[float], None], curves: Curves | None) -> FitResult:
+    return fit(
+        task.transitions,
+        task.prior,
+        torch.Generator().manual_seed(task.seed),
+        task.settings,
+        task.row_weights,
+        task.warm_start,
+        lambda epoch, nll: progress(epoch / task.settings.epochs),
+        curves,
+    )
 
 
 def _delay_s(streams: list[Streams], arm: Arm) -> float:

@@ -40,6 +40,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "report": VALUES | {"episode_log", "replay", "deployment.check", "deployment.manifest", "cli.locations"},
     "golden_logs": VALUES | {"episode_log", "replay", "deployment"},
     "learned_from": VALUES | {"episode_log", "replay", "golden_logs"},
+    "learner": VALUES | {"episode_log", "deployment.registry", "deployment.check", "deployment.files"},
     "retrain": VALUES
     | {"episode_log", "replay", "learning", "deployment", "live", "dynamics", "rewards", "golden_logs", "learned_from"},
 }
@@ -73,6 +74,7 @@ CONTROL = (
     "mbrl_control.deployment.evaluator",
     "mbrl_control.deployment.slot",
     "mbrl_control.deployment.registry",
+    "mbrl_control.learner",
     "mbrl_control.deployment.check",
     "mbrl_control.deployment.manifest",
     "mbrl_control.deployment.session",

@@ -65,7 +65,9 @@ def options_of(verb: str) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts}
 
 
-@pytest.mark.parametrize("name", ["mbrl-control.service", "mbrl-control-retrain.service"])
+@pytest.mark.parametrize(
+    "name", ["mbrl-control.service", "mbrl-control-retrain.service", "mbrl-control-learner.service"]
+)
 def test_the_program_is_an_entry_point_and_has_the_verb_and_the_options(name: str) -> None:
     verb, *words = command_of(name)
     assert "mbrl-control = mbrl_control.cli.main:main" in (ROOT / "setup.py").read_text()
@@ -95,7 +97,7 @@ def test_the_graph_comes_up_idle_and_dry_after_every_restart() -> None:
 
 @pytest.mark.parametrize("name", ["ROBOT", "COMMAND"])
 def test_what_is_learned_is_what_runs(name: str) -> None:
-    """Arm, command and registry of both units are the same, whatever the variable says."""
+    """Arm, command and registry of all units are the same, whatever the variable says."""
 
     def chosen(unit: str) -> dict[str, str]:
         service = parse(FOLDER / unit)["Service"]
@@ -103,8 +105,8 @@ def test_what_is_learned_is_what_runs(name: str) -> None:
         found = {option: words[words.index(option) + 1] for option in ("--robot", "--command", "--registry")}
         return found | {"--registry": str(Path(service["WorkingDirectory"], found["--registry"]))}
 
-    graph, learning = chosen("mbrl-control.service"), chosen("mbrl-control-retrain.service")
-    assert graph == learning
+    graph = chosen("mbrl-control.service")
+    assert graph == chosen("mbrl-control-retrain.service") == chosen("mbrl-control-learner.service")
     assert "other" in graph.values()
 
 
@@ -145,6 +147,10 @@ def test_learning_stays_away_from_control() -> None:
     control, learning = (parse(FOLDER / f"mbrl-control{x}.service")["Service"] for x in ("", "-retrain"))
     assert not {*control["CPUAffinity"].split()} & {*learning["CPUAffinity"].split()}
     assert (learning["Nice"], learning["IOSchedulingClass"], learning["Type"]) == ("19", "idle", "oneshot")
+    service = parse(FOLDER / "mbrl-control-learner.service")["Service"]
+    same = ("CPUAffinity", "Nice", "CPUSchedulingPolicy", "IOSchedulingClass", "MemoryMax")
+    assert [service[key] for key in same] == [learning[key] for key in same]
+    assert (service["KillMode"], service["RestartPreventExitStatus"]) == ("mixed", "2")
     timer = parse(FOLDER / "mbrl-control-retrain.timer")
     assert (FOLDER / timer["Timer"]["Unit"]).is_file()
     assert timer["Timer"]["OnCalendar"].startswith("*-*-*")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mbrl_control.graph import NodeSpec
-from mbrl_control.scheduling import Placement, divide_processors
+from mbrl_control.scheduling import Placement, background_processors, divide_processors
 
 CODE = (
     "import json, os, threading; from mbrl_control.scheduling import take_placement\n"
@@ -103,3 +103,25 @@ def test_a_processor_that_is_not_there_is_not_claimed() -> None:
     told, worker, _ = child(Placement(5, (4095,)))
     assert "processor" not in told
     assert {*worker[1:]} == os.sched_getaffinity(0)
+
+
+@given(st.sets(st.integers(0, 63), min_size=1, max_size=8))
+def test_who_learns_keeps_off_the_planners_processor_where_there_are_others_enough(allowed: set[int]) -> None:
+    processors = tuple(sorted(allowed))
+    reserved, _ = divide_processors(processors)
+    found = background_processors(processors)
+    assert found
+    assert set(found) <= allowed
+    assert not set(found) & set(reserved) or len(allowed) == 2
+
+
+def test_who_stands_behind_has_the_lowest_weight_and_so_have_its_children() -> None:
+    code = (
+        "import os, subprocess, sys; from mbrl_control.scheduling import stand_behind\n"
+        "stand_behind()\n"
+        "show = 'import os; print(os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0))'\n"
+        "print(os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0))\n"
+        "sys.stdout.flush(); subprocess.run([sys.executable, '-c', show], check=True)"
+    )
+    own, inherited = run_child(code, Placement()).splitlines()
+    assert own == inherited == f"{os.SCHED_BATCH} 19"

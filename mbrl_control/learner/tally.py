@@ -1,0 +1,149 @@
+"""What one run's log holds for the policy. Grows with the log: every byte is read once, a tenth of the state decoded.
+
+Motion is counted in tenths of a second in which some joint moves, the drives are on and the relay passes commands on:
+what `replay.transitions` makes rows of, but for gaps, and without an arm that is held.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mbrl_control.command_interface import ON_WIRE
+from mbrl_control.episode_log.bag_metadata import summary_of
+from mbrl_control.episode_log.errors import LogError
+from mbrl_control.episode_log.folder import EVENTS, log_files
+from mbrl_control.episode_log.reader import Decoder, FileCursor, RawMessage, stamp_ns
+from mbrl_control.episode_log.records import MAGIC, Tail
+from mbrl_control.episode_log.schema import (
+    BELIEF,
+    MODEL_RESIDUAL,
+    RELAY_STATUS,
+    SAFE_COMMAND,
+    SAFETY_STATUS,
+    Topic,
+    matches,
+)
+from mbrl_control.robot import Arm
+
+SAMPLE_NS = 100_000_000
+_MOVING = 0.02
+"""rad/s of the fastest joint; an arm that holds stays below."""
+_ACTIVE = 0
+"""`role` of ModelResidual: of the bundle that plans are made with."""
+_ALL: tuple[Topic, ...] = (BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS, MODEL_RESIDUAL)
+_RARE: tuple[Topic, ...] = (MODEL_RESIDUAL,)
+"""Of the ring of events."""
+_THINNED = (BELIEF, SAFE_COMMAND)
+"""Of these one message per `SAMPLE_NS` is decoded."""
+
+
+class RunTally:
+    """Of one log, a folder or a single file; finished files that end before ``since_ns`` are left out."""
+
+    def __init__(self, log: Path, arm: Arm, since_ns: int = 0) -> None:
+        self.log = log
+        self.begin_ns = 0
+        self.end_ns = 0
+        """Of the state that was read; 0: none yet."""
+        self.payload_kg = 0.0
+        self.regime_ns = 0
+        """Since when the declared payload has been as it is; 0: since the log's begin."""
+        self.drift_ns: dict[str, int] = {}
+        """By model id: when it last did worse than it promised while it was the active one."""
+        self.unread_bytes = 0
+        """Of a partial tail, at the last look: being written, or cut off."""
+        self._arm, self._since_ns = arm, since_ns
+        self._motion = array("q")
+        self._cursors: dict[Path, tuple[int, FileCursor]] = {}
+        """By file: its inode, and how far it was read."""
+        self._decoder = Decoder(log)
+        self._decoded_ns: dict[Topic, int] = {}
+        self._declared = self._drives = self._publishing = False
+
+    def update(self) -> None:
+        """Read what was written since the last call; LogError for a damaged log, or one of another arm or interface.
+
+        After an error the next call begins with the record in question: one that was half written then is whole.
+        """
+        events = [self.log / name for name in EVENTS] if self.log.is_dir() else []
+        topics = {path: _ALL for path in log_files(self.log)} | {path: _RARE for path in events}
+        present = [path for path in topics if path.is_file() and path.stat().st_size >= len(MAGIC)]
+        self._cursors = {path: self._cursor(path, topics[path]) for path in present}
+        self.unread_bytes = 0
+        for path in present:
+            tail = Tail()
+            for message in self._cursors[path][1].read(tail):
+                self._take(message)
+            self.unread_bytes += 0 if path in events else tail.ignored_bytes
+
+    def motion_s(self, since_ns: int) -> float:
+        """Seconds of motion after ``since_ns``."""
+        return (len(self._motion) - bisect_right(self._motion, since_ns)) * SAMPLE_NS * 1e-9
+
+    @property
+    def newest_ns(self) -> int:
+        """Of the newest motion; 0: none."""
+        return self._motion[-1] if self._motion else 0
+
+    @property
+    def duration_s(self) -> float:
+        return (self.end_ns - self.begin_ns) * 1e-9
+
+    def _cursor(self, path: Path, topics: Collection[Topic]) -> tuple[int, FileCursor]:
+        """Where to go on in a file: the ring of events begins its files anew, under the same name."""
+        status = path.stat()
+        known = self._cursors.get(path)
+        if known is not None and known[0] == status.st_ino:
+            return known
+        finished = summary_of(path) if topics == _ALL and self._since_ns else None
+        if finished is not None and finished.end_ns <= self._since_ns:
+            self.begin_ns = self.begin_ns or finished.start_ns
+            return status.st_ino, FileCursor(path, topics, status.st_size)
+        return status.st_ino, FileCursor(path, topics)
+
+    def _take(self, raw: RawMessage) -> None:
+        topic = next(topic for topic in _ALL if matches(raw.channel.topic, topic))
+        if topic in _THINNED:
+            if 0 <= raw.log_time_ns - self._decoded_ns.get(topic, -SAMPLE_NS) < SAMPLE_NS:
+                return
+            self._decoded_ns[topic] = raw.log_time_ns
+        message = self._decoder.decode(raw)
+        if topic == BELIEF:
+            self._on_belief(message)
+        elif topic == SAFE_COMMAND:
+            self._on_command(message)
+        elif topic == RELAY_STATUS:
+            self._publishing = bool(message.publishing and not message.dry_run)
+        elif topic == SAFETY_STATUS:
+            self._on_payload(stamp_ns(message.stamp), float(message.payload))
+        elif message.role == _ACTIVE and message.exceeded:
+            when = stamp_ns(message.stamp)
+            self.drift_ns[message.model_id] = max(when, self.drift_ns.get(message.model_id, 0))
+
+    def _on_belief(self, message: Any) -> None:
+        if tuple(message.joint_names) != self._arm.joint_names:
+            problem = f"{list(message.joint_names)} are not those of {self._arm.name}"
+            raise LogError(self.log, "belief.joint_names", problem, "keep the logs of another arm elsewhere")
+        now_ns = stamp_ns(message.stamp)
+        self.begin_ns, self.end_ns = self.begin_ns or now_ns, max(now_ns, self.end_ns)
+        moves = bool(np.abs(message.velocity).max(initial=0.0) >= _MOVING)
+        if moves and self._drives and self._publishing and now_ns > self.newest_ns:
+            self._motion.append(now_ns)
+
+    def _on_command(self, message: Any) -> None:
+        number = int(getattr(message, "interface", 0))  # logs from before there were torques do not say
+        if number >= len(ON_WIRE) or ON_WIRE[number] is not self._arm.interface:
+            problem = f"{number} is not the number of {self._arm.interface} commands, which the model takes"
+            raise LogError(self.log, "safe_command.interface", problem, "keep the logs of each interface apart")
+        self._drives = bool(message.drives_enabled)
+
+    def _on_payload(self, now_ns: int, payload_kg: float) -> None:
+        if self._declared and payload_kg != self.payload_kg:
+            self.regime_ns = now_ns
+        self._declared, self.payload_kg = True, payload_kg
