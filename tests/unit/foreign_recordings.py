@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,8 +166,10 @@ def bag_messages(
         yield command_topic, ns, command(u)
 
 
-def write_mcap(path: Path, motion: Motion, compression: CompressionType, chunked: bool = True) -> None:
-    """The messages of `write_bag` in one file without checksums, so that damage gets as far as it can."""
+def write_mcap(
+    path: Path, messages: Iterable[tuple[str, int, Any]], compression: CompressionType, chunked: bool = True
+) -> None:
+    """`bag_messages` in one file without checksums, so that damage gets as far as it can."""
     kinds = {"/joint_states": "sensor_msgs/msg/JointState", "/commands": "std_msgs/msg/Float64MultiArray"}
     with path.open("wb") as stream:
         writer = McapWriter(stream, 2048, compression, use_chunking=chunked, enable_crcs=False)
@@ -176,6 +178,6 @@ def write_mcap(path: Path, motion: Motion, compression: CompressionType, chunked
         for name, kind in kinds.items():
             text = ROS.generate_msgdef(kind, ros_version=2)[0]
             channels[name] = writer.register_channel(name, "cdr", writer.register_schema(kind, "ros2msg", text.encode()))
-        for topic, ns, message in bag_messages(motion):
+        for topic, ns, message in messages:
             writer.add_message(channels[topic], ns, bytes(ROS.serialize_cdr(message, kinds[topic])), ns)
         writer.finish()

@@ -19,7 +19,18 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.replay.streams import read_streams
 from tests.unit import foreign_recordings as foreign
-from tests.unit.foreign_recordings import BAG, HDF5, TABLE, Motion, regular, run, write_bag, write_csv, write_mcap
+from tests.unit.foreign_recordings import (
+    BAG,
+    HDF5,
+    TABLE,
+    Motion,
+    bag_messages,
+    regular,
+    run,
+    write_bag,
+    write_csv,
+    write_mcap,
+)
 
 EXAMPLES = 60
 """Of each format."""
@@ -57,7 +68,7 @@ def bag(plugin: StoragePlugin, mode: CompressionMode = CompressionMode.NONE) -> 
 
 
 def mcap(compression: CompressionType, chunked: bool = True) -> Write:
-    return lambda folder, motion: write_mcap(folder / "a.mcap", motion, compression, chunked)
+    return lambda folder, motion: write_mcap(folder / "a.mcap", bag_messages(motion), compression, chunked)
 
 
 def csv(folder: Path, motion: Motion) -> None:
