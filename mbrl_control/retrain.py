@@ -18,9 +18,10 @@ from mbrl_control.deployment.manifest import Calibration, GateRecord, KStep, Man
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import LogReader
+from mbrl_control.learning.checkpoint import forget
 from mbrl_control.learning.curves import Curves
 from mbrl_control.learning.fit_settings import FitSettings
-from mbrl_control.learning.judge import Score, Verdict, gate
+from mbrl_control.learning.judge import RetrainRefused, Score, Verdict, gate
 from mbrl_control.learning.learn import Learned, Parent, Progress, learn
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.streams import Streams, read_streams
@@ -87,12 +88,17 @@ def retrain(
     settings = config.fit or FitSettings.deployed(config.arm.interface)
     parent = _parent(registry, active, config.arm)
     learned = learn(streams, config.arm, config.seed, parent, settings, config.dt_ns, progress, curves)
-    verdict = gate(learned.judged, np.random.default_rng(config.seed))
+    try:
+        verdict = gate(learned.judged, np.random.default_rng(config.seed))
+    except RetrainRefused:
+        forget(settings.checkpoint)
+        raise
 
     progress("exporting", 0.0)
     manifest = _store(config, registry, learned, verdict, streams[-1].payload_kg, active, extents)
     progress("trying", 0.0)
     promote(registry, manifest.version, config.arm)
+    forget(settings.checkpoint)
     return _result(manifest, registry, learned, verdict)
 
 
