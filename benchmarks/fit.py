@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,9 +31,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fit_figures import Epoch, figures, linear
+from benchmarks import replay_memory
+from benchmarks.fit_figures import Epoch, beside, figures, linear
 from benchmarks.fit_rows import rows_of, sweep
 from benchmarks.peers import CHECKOUT, peers_python
+from benchmarks.replay_memory_child import RAW_ROW_BYTES
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.robot import load_arm
@@ -88,7 +91,7 @@ def contest(peers: Path, rows: Path, options: dict[str, Any]) -> dict[str, list[
     return taken
 
 
-def sizes(rows: Path, options: dict[str, Any], count: int) -> dict[str, object]:
+def sizes(rows: Path, options: dict[str, Any], count: int) -> dict[str, Any]:
     """Our time per epoch, one thread: the least of three, with parts of the rows."""
     seconds = []
     for share in _SHARES:
@@ -96,6 +99,15 @@ def sizes(rows: Path, options: dict[str, Any], count: int) -> dict[str, object]:
             seconds.append(min(one_epoch(child).seconds for _ in range(3)))
         say(f"{share:g} of the rows: {seconds[-1]:.2f} s per epoch")
     return linear([round(share * count) for share in _SHARES], seconds)
+
+
+def memory(rows: int, seed: int) -> dict[str, Any]:
+    """Of a buffer of ``rows``, or of as many as half of the free memory and disk hold."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = 1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1])
+    room = min(free, shutil.disk_usage(tempfile.gettempdir()).free)
+    count = min(rows, max(1000, room // (2 * RAW_ROW_BYTES)))
+    return replay_memory.figures(replay_memory.measure_all(count, None, seed, replay_memory.OURS), count)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.fit import one_epoch, started
-from benchmarks.fit_figures import Epoch, figures, linear, seconds_to
+from benchmarks.fit_figures import Epoch, beside, figures, linear, seconds_to
 from benchmarks.fit_rows import DT_NS, rows_of, sweep
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.learning.fit_settings import FitSettings
@@ -39,6 +39,22 @@ def test_the_peers_best_nll_is_the_one_to_reach_and_each_counts_at_its_better_th
     assert found["speedup_plain"] == pytest.approx(12.0 / 6.0)
     assert found["speedup_step"] == pytest.approx(3.0 / 1.0)
     assert found["misses"] == []
+    # After a third of its epochs the peer was at 9, which ours has after one of its own.
+    assert found["speedup_along"] == [
+        {"share": 0.33, "nll": 9.0, "speedup": 3.0},
+        {"share": 0.67, "nll": 4.0, "speedup": 4.5},
+        {"share": 1.0, "nll": 3.0, "speedup": 6.0},
+    ]
+
+
+def test_what_is_not_linear_or_takes_too_much_is_a_miss() -> None:
+    good, bad = {"linear": True, "largest_departure": 0.01}, {"linear": False, "largest_departure": 0.3}
+    memory = {"rows": 100, "misses": []}
+    assert beside(good, memory, 100) == []
+    assert beside(bad, memory, 100) == ["epoch_time departs from a line by 0.3"]
+    found = beside(good, {"rows": 50, "misses": ["memory_ratio 1.6 above 1.5"]}, 100)
+    assert found[0] == "memory of 50 rows: memory_ratio 1.6 above 1.5"
+    assert "50 rows of 100" in found[1]
 
 
 def test_what_never_gets_there_is_a_miss_and_not_a_number_is_not_there() -> None:
