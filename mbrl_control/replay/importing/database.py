@@ -55,7 +55,8 @@ def _check(path: Path, database: sqlite3.Connection) -> None:
     """A damaged page shows here and not in the middle of the messages; a view in a table's place would be a program."""
     answer = database.execute("PRAGMA quick_check").fetchone()
     if answer != ("ok",):
-        raise LogError(path, "file", f"is damaged ({answer[0] if answer else 'empty'})", _COPY)
+        said = " ".join(str(answer[0] if answer else "empty").split())[:200]
+        raise LogError(path, "file", f"is damaged ({said})", _COPY)
     tables = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
     for name in ("topics", "messages"):
         if not str(tables.get(name)).upper().startswith("CREATE TABLE"):
@@ -67,8 +68,8 @@ def _channels(path: Path, database: sqlite3.Connection, topics: list[Topic]) -> 
     definitions = _definitions(database)
     found = {}
     for number, name, kind in database.execute("SELECT id, name, type FROM topics"):
-        if not isinstance(name, str) or not isinstance(kind, str):
-            raise LogError(path, "topics", f"row {number} names no topic", _COPY)
+        if not isinstance(number, int) or not isinstance(name, str) or not isinstance(kind, str):
+            raise LogError(path, "topics", "holds a row that names no topic", _COPY)
         if any(matches(name, topic) for topic in topics):
             text = definitions[kind] if kind in definitions else _standard_definition(path, name, kind)
             found[number] = Channel(name, kind, text)
