@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 LIMITS = {"speedup": 3.0, "speedup_step": 1.25}
+_MEMORY = 1.5
+"""Of a fit, over the raw size of its rows."""
 _SHARES = (1 / 3, 2 / 3, 1.0)
 _LINEAR = 0.1
 """Largest departure of a time per epoch from the line through all, as a share of it."""
@@ -60,6 +62,8 @@ def figures(epochs: Epochs) -> dict[str, Any]:
 def beside(epoch_time: Mapping[str, Any], memory: Mapping[str, Any], rows: int) -> list[str]:
     """Misses of the other figures; ``memory`` of `replay_memory.figures`, of ``rows`` rows if it is what was asked."""
     found = [f"memory of {memory['rows']} rows: {miss}" for miss in memory["misses"]]
+    if not memory["fit_ratio"] <= _MEMORY:
+        found.append(f"memory of {memory['rows']} rows: fit_ratio {memory['fit_ratio']} above {_MEMORY}")
     if memory["rows"] != rows:
         found.append(f"memory was measured with {memory['rows']} rows of {rows}: no more is free here")
     if not epoch_time["linear"]:

@@ -91,7 +91,8 @@ def nominal(prior: Prior, rows: Transitions) -> ProbabilisticEnsemble:
     history, joints = rows.history.shape[1:]
     made = ProbabilisticEnsemble(EnsembleShape(1, joints, history, 1, 1), known, torch.Generator().manual_seed(0))
     made.silence()
-    made.target_std = seen.residual.square().mean(0).sqrt().clamp(min=1e-9).float()
+    squares = torch.stack([piece.residual.square().sum(0) for _, piece in seen.pieces()])
+    made.target_std = (squares.sum(0) / len(rows)).sqrt().clamp(min=1e-9).float()
     with torch.no_grad():
         made.max_log_variance.zero_()
         made.layers[-1][1][..., made.shape.outputs :] = _SATURATED
