@@ -106,7 +106,8 @@ def test_the_table_is_fitted_to_the_rows_that_the_model_was_fitted_to(monkeypatc
         raise Seen(rows)
 
     monkeypatch.setattr(learn_module, "fit", fit)
-    bench = Bench(arm_file("planar"), CommandInterface.VELOCITY, 70.0)
+    monkeypatch.setattr(learn_module, "require_blocks", lambda rows, held: 0)
+    bench = Bench(arm_file("planar"), CommandInterface.VELOCITY, 30.0)
     streams = bench.streams(Plant(), 0)
     with pytest.raises(Seen) as seen:
         bench.learned(streams, 0)
