@@ -12,6 +12,10 @@ in a wider box, and one more of the unchanged arm as the null.
     auroc_payload, auroc_friction   innovation in windows of 1 s of motion, 15 steps ahead; beside them other windows,
                          horizons and quantities, disagreement in the innovation's place, and null against null
 
+    table                prior, prior and residual, pure network; ensemble, dropout, last-layer Laplace: NLL, error after
+                         15 steps, calibration error, and the processor time of a step of the deployed graph
+
+Writes reliability.png, table.csv and table.md into the output folder. `--no-table` spares five of six fits.
 Example: `mbrl-control bench calibration --seconds 240`. Ends with one line of JSON; some minutes.
 """
 
@@ -21,12 +25,14 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import calibration_table
 from benchmarks.calibration_plot import plot_reliability
 from benchmarks.calibration_sessions import (
     FRICTION_FACTOR,
@@ -41,10 +47,11 @@ from benchmarks.calibration_sessions import (
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.calibration import CALIBRATED_STEPS, Errors, fit_scale, judged
+from mbrl_control.learning.compare import Recorded
 from mbrl_control.learning.detection import WINDOWS_NS, auroc, innovation, unfamiliar_pose, unfamiliarity, windowed
 from mbrl_control.learning.learn import Learned
 from mbrl_control.learning.score import k_step_errors
-from mbrl_control.signals import Array, CommandInterface
+from mbrl_control.signals import Array, CommandInterface, Transitions
 from sim.engines import Simulator
 
 AT_MOST = {"ece_1": 0.03, "ece_15": 0.05, "sharpness_ratio": 1.2}
@@ -75,15 +82,26 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240.0, help="of each session")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/calibration"), help="folder of the diagrams")
+    parser.add_argument("--table", action=argparse.BooleanOptionalAction, default=True, help="fit and compare all kinds")
     options = parser.parse_args()
     began = time.perf_counter()
+
+    def said(text: str) -> None:
+        print(f"{time.perf_counter() - began:4.0f} s: {text}", file=sys.stderr, flush=True)
+
     bench = Bench(options.arm, options.command, options.seconds)
-    learned, excited, sessions = _sessions(bench, options.seed)
+    learned, train, excited, sessions = _sessions(bench, options.seed, said)
     figures = measure(learned.fitted.ensemble, excited, sessions)
     options.out.mkdir(parents=True, exist_ok=True)
     picture = options.out / "reliability.png"
     plot_reliability({steps: _spreads(sessions, steps) for steps in CALIBRATED_STEPS}, picture)
-    print(json.dumps(figures | {"plots": [str(picture)], "wall_s": round(time.perf_counter() - began, 1)}))
+    facts: dict[str, Any] = {"plots": [str(picture)]}
+    if options.table:
+        recorded = Recorded(train, sessions["fit"].rows, sessions["judge"].rows)
+        rows = calibration_table.table(bench, learned, recorded, options.seed, said)
+        written = [str(path) for path in calibration_table.write_table(rows, options.out)]
+        facts |= {"table": [asdict(row) for row in rows], "tables": written}
+    print(json.dumps(figures | facts | {"wall_s": round(time.perf_counter() - began, 1)}))
 
 
 def measure(ensemble: ProbabilisticEnsemble, excited: Array, sessions: dict[str, Session]) -> dict[str, Any]:
@@ -208,12 +226,10 @@ def _spreads(sessions: dict[str, Session], steps: int) -> dict[str, Errors]:
     return {"as predicted": judge, "scaled": judge.scaled(fit_scale(fit)), "best constant": constant}
 
 
-def _sessions(bench: Bench, seed: int) -> tuple[Learned, Array, dict[str, Session]]:
-    began = time.perf_counter()
-
-    def said(text: str) -> None:
-        print(f"{time.perf_counter() - began:4.0f} s: {text}", file=sys.stderr, flush=True)
-
+def _sessions(
+    bench: Bench, seed: int, said: Callable[[str], None]
+) -> tuple[Learned, Transitions, Array, dict[str, Session]]:
+    """The model, the rows that it was fitted to, the positions of its whole session, the other sessions."""
     said("the session that is learned from")
     streams = bench.streams(Plant(), seed)
     learned = bench.learned(streams, seed)
@@ -222,7 +238,8 @@ def _sessions(bench: Bench, seed: int) -> tuple[Learned, Array, dict[str, Sessio
         said(name)
         rows = bench.rows(bench.streams(plant, seed + 100 * number), learned.delay_s)
         sessions[name] = Session.of(learned.fitted.ensemble, rows)
-    return learned, bench.rows(streams, learned.delay_s).position, sessions
+    train = bench.trained_on(streams, learned.delay_s)
+    return learned, train, bench.rows(streams, learned.delay_s).position, sessions
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from mbrl_control.learning.fit_ensemble import FitSettings
 from mbrl_control.learning.learn import Learned, learn
 from mbrl_control.learning.open_loop import Predicted, predictions
 from mbrl_control.planning.excitation import ExcitationConfig
-from mbrl_control.replay.blocks import thin_to_model_step
+from mbrl_control.replay.blocks import split_blocks, thin_to_model_step
 from mbrl_control.replay.carried_weight import on_command_side
 from mbrl_control.replay.streams import Streams
-from mbrl_control.replay.transitions import Grid, history_of, transitions_from_streams
+from mbrl_control.replay.transitions import Grid, history_of, select, transitions_from_streams
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import Array, CommandInterface, Transitions
 from sim.engines import Simulator
@@ -74,16 +74,31 @@ class Bench:
         excite(lockstep, self.seconds, ExcitationConfig(), seed)
         return lockstep.streams()
 
+    @property
+    def settings(self) -> FitSettings:
+        """Of a first retraining, which is never cut off here."""
+        return replace(FitSettings.deployed(self.interface), max_seconds=math.inf)
+
     def learned(self, streams: Streams, seed: int) -> Learned:
         """As a first retraining does it."""
-        settings = replace(FitSettings.deployed(self.interface), max_seconds=math.inf)
-        return learn([streams], self.arm, seed, None, settings)
+        return learn([streams], self.arm, seed, None, self.settings)
 
     def rows(self, streams: Streams, delay_s: float) -> Transitions:
         """All rows of a session, one model step apart."""
-        grid = Grid(delay_s, history=history_of(self.arm))
-        rows = on_command_side(transitions_from_streams([streams], grid), self.arm)
-        return thin_to_model_step(rows, grid.stride_ns, grid.dt_ns)
+        grid = self._grid(delay_s)
+        return thin_to_model_step(self._every(streams, grid), grid.stride_ns, grid.dt_ns)
+
+    def trained_on(self, streams: Streams, delay_s: float) -> Transitions:
+        """The rows of a session that `learned` fits to."""
+        grid = self._grid(delay_s)
+        rows = self._every(streams, grid)
+        return select(rows, split_blocks(rows, grid.stride_ns).train)
+
+    def _grid(self, delay_s: float) -> Grid:
+        return Grid(delay_s, history=history_of(self.arm))
+
+    def _every(self, streams: Streams, grid: Grid) -> Transitions:
+        return on_command_side(transitions_from_streams([streams], grid), self.arm)
 
 
 @dataclass(frozen=True, slots=True)

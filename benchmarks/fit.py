@@ -1,17 +1,20 @@
 """Training of an ensemble: ours beside mbrl-lib's trainer, in turns, on the same rows, to the same held-out NLL.
 
 50,000 transitions of the 7-joint arm from a rigid-body sweep in virtual time (`fit_rows`), as residuals over the arm's
-prior, scaled; 7 members of 200 x 4 hidden units, SiLU, batches of 256. Ours is the loop of every fit with
-`FitSettings.onednn`, `plain` the same without it, as fits are by default; mbrl-lib 0.2.0 brings its `ModelTrainer` and
-`GaussianMLP`. Each contestant is a process of its own, with one and with two threads; they take turns of one epoch.
-Only training counts as time, not the evaluation of held-out rows.
+prior, scaled; 7 members of 200 x 4 hidden units, SiLU, batches of 256. Ours is the loop of every fit as it is by
+default, `plain` the same without oneDNN; mbrl-lib 0.2.0 brings its `ModelTrainer` and `GaussianMLP`. Each contestant is
+a process of its own, with one and with two threads; they take turns of one epoch. Only training counts as time, not the
+evaluation of held-out rows.
 
     speedup       = training time of mbrl-lib to the best held-out NLL it has in its epochs, over ours to the same one
+    speedup_along = the same to what mbrl-lib has reached after a third, two thirds and all of its epochs
     speedup_step  = its median time per gradient step over ours; each at its better number of threads
     *_plain       = the same figures of `plain`: both with the same matrix products, so what remains is the trainer
     epoch_time    = our time per epoch with a quarter, half and all of the rows, and the line through them
+    memory        = a buffer's most memory and disk over the raw size of its rows (`bench replay_memory`); `fit_ratio`
+                    what a fit takes beside such rows, mapped from a file, over the same
 
-Example: `mbrl-control bench fit --epochs 30`. Ends with one line of JSON; some ten minutes.
+Example: `mbrl-control bench fit --epochs 30`. Ends with one line of JSON; some ten minutes, 6 GB of memory and disk.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,9 +34,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fit_figures import Epoch, figures, linear
+from benchmarks import replay_memory
+from benchmarks.fit_figures import Epoch, beside, figures, linear
 from benchmarks.fit_rows import rows_of, sweep
 from benchmarks.peers import CHECKOUT, peers_python
+from benchmarks.replay_memory_child import RAW_ROW_BYTES
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.robot import load_arm
@@ -53,6 +59,7 @@ def main() -> None:
     parser.add_argument("--our-epochs", type=int, default=22, help="of ours: its learning rate falls to zero over them")
     parser.add_argument("--peer-rate", type=float, default=1e-3, help="learning rate of mbrl-lib")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--memory-rows", type=int, default=10_000_000, help="of the buffer; as many as there is room for")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began, python = time.monotonic(), peers_python()
@@ -64,9 +71,12 @@ def main() -> None:
         say(f"{len(rows.train.weights)} rows to train on, {len(rows.held.weights)} held out")
         epochs = contest(python, path, vars(options))
         epoch_time = sizes(path, vars(options), len(rows.train.weights))
+    held = memory(options.memory_rows, options.seed)
+    found = figures(epochs) | {"epoch_time": epoch_time, "memory": held}
+    misses = [*found["misses"], *beside(epoch_time, held, options.memory_rows)]
     kept = {name: [asdict(epoch) for epoch in run] for name, run in epochs.items()}
     facts = {"options": vars(options), "wall_s": round(time.monotonic() - began, 1)}
-    print(json.dumps(figures(epochs) | {"epoch_time": epoch_time} | facts | {"epochs": kept}))
+    print(json.dumps(found | {"misses": misses} | facts | {"epochs": kept}))
 
 
 def contest(peers: Path, rows: Path, options: dict[str, Any]) -> dict[str, list[Epoch]]:
@@ -88,7 +98,7 @@ def contest(peers: Path, rows: Path, options: dict[str, Any]) -> dict[str, list[
     return taken
 
 
-def sizes(rows: Path, options: dict[str, Any], count: int) -> dict[str, object]:
+def sizes(rows: Path, options: dict[str, Any], count: int) -> dict[str, Any]:
     """Our time per epoch, one thread: the least of three, with parts of the rows."""
     seconds = []
     for share in _SHARES:
@@ -96,6 +106,21 @@ def sizes(rows: Path, options: dict[str, Any], count: int) -> dict[str, object]:
             seconds.append(min(one_epoch(child).seconds for _ in range(3)))
         say(f"{share:g} of the rows: {seconds[-1]:.2f} s per epoch")
     return linear([round(share * count) for share in _SHARES], seconds)
+
+
+def memory(rows: int, seed: int) -> dict[str, Any]:
+    """Of a buffer of ``rows``, or of as many as half of the free memory and disk hold."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = 1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1])
+    room = min(free, shutil.disk_usage(tempfile.gettempdir()).free)
+    count = min(rows, max(1000, room // (2 * RAW_ROW_BYTES)))
+    found = replay_memory.figures(replay_memory.measure_all(count, None, seed, replay_memory.OURS), count)
+    with tempfile.TemporaryDirectory() as home:
+        command = [sys.executable, "-P", "-m", "benchmarks.fit_memory_child", str(count), str(seed), home]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=CHECKOUT)
+    taken = json.loads(done.stdout)["anonymous_bytes"] / found["raw_bytes"]
+    say(f"a fit of {count} rows takes {taken:.2f} of their raw size beside them")
+    return found | {"fit_ratio": round(taken, 3)}
 
 
 @contextlib.contextmanager

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 LIMITS = {"speedup": 3.0, "speedup_step": 1.25}
+_MEMORY = 1.5
+"""Of a fit, over the raw size of its rows."""
+_SHARES = (1 / 3, 2 / 3, 1.0)
 _LINEAR = 0.1
 """Largest departure of a time per epoch from the line through all, as a share of it."""
 
@@ -28,13 +32,13 @@ Epochs = Mapping[str, Sequence[Epoch]]
 """By contestant, `ours/1` and the like: the number is of threads."""
 
 
-def figures(epochs: Epochs) -> dict[str, object]:
+def figures(epochs: Epochs) -> dict[str, Any]:
     """Top-level keys of the JSON line; a NLL that ours never reaches has a `speedup` of 0.
 
     The NLL to reach is the best that the peer has after any of its epochs, whatever its number of threads.
     """
     theirs = {name: run for name, run in epochs.items() if name.startswith("mbrl")}
-    wanted = min(epoch.nll for run in theirs.values() for epoch in run)
+    wanted = _best(theirs, 1.0)
     reached = {name: seconds_to(run, wanted) for name, run in epochs.items()}
     step_ms = {name: _step_ms(run) for name, run in epochs.items()}
     values = {}
@@ -43,6 +47,7 @@ def figures(epochs: Epochs) -> dict[str, object]:
         values[f"speedup_step{suffix}"] = round(_ratio(step_ms, kind), 3)
     return {
         **values,
+        "speedup_along": [_along(epochs, theirs, share) for share in _SHARES],
         "nll_to_reach": round(wanted, 4),
         "seconds_to_it": {name: round(s, 2) if math.isfinite(s) else None for name, s in reached.items()},
         "step_ms": {name: round(ms, 3) for name, ms in step_ms.items()},
@@ -52,6 +57,18 @@ def figures(epochs: Epochs) -> dict[str, object]:
             f"{name} {value} below {LIMITS[name]}" for name, value in values.items() if value < LIMITS.get(name, 0.0)
         ],
     }
+
+
+def beside(epoch_time: Mapping[str, Any], memory: Mapping[str, Any], rows: int) -> list[str]:
+    """Misses of the other figures; ``memory`` of `replay_memory.figures`, of ``rows`` rows if it is what was asked."""
+    found = [f"memory of {memory['rows']} rows: {miss}" for miss in memory["misses"]]
+    if not memory["fit_ratio"] <= _MEMORY:
+        found.append(f"memory of {memory['rows']} rows: fit_ratio {memory['fit_ratio']} above {_MEMORY}")
+    if memory["rows"] != rows:
+        found.append(f"memory was measured with {memory['rows']} rows of {rows}: no more is free here")
+    if not epoch_time["linear"]:
+        found.append(f"epoch_time departs from a line by {epoch_time['largest_departure']}")
+    return found
 
 
 def seconds_to(run: Sequence[Epoch], nll: float) -> float:
@@ -64,7 +81,7 @@ def seconds_to(run: Sequence[Epoch], nll: float) -> float:
     return math.inf
 
 
-def linear(rows: Sequence[int], seconds: Sequence[float]) -> dict[str, object]:
+def linear(rows: Sequence[int], seconds: Sequence[float]) -> dict[str, Any]:
     """Time per epoch against rows: the least-squares line and how far off it the points are."""
     slope, constant = np.polyfit(rows, seconds, 1)
     line = slope * np.array(rows) + constant
@@ -77,6 +94,17 @@ def linear(rows: Sequence[int], seconds: Sequence[float]) -> dict[str, object]:
         "largest_departure": round(off, 4),
         "linear": off <= _LINEAR,
     }
+
+
+def _best(runs: Epochs, share: float) -> float:
+    """Least NLL in the first ``share`` of each run's epochs."""
+    return min(epoch.nll for run in runs.values() for epoch in run[: max(1, round(share * len(run)))])
+
+
+def _along(epochs: Epochs, theirs: Epochs, share: float) -> dict[str, float]:
+    nll = _best(theirs, share)
+    reached = {name: seconds_to(run, nll) for name, run in epochs.items()}
+    return {"share": round(share, 2), "nll": round(nll, 4), "speedup": round(_ratio(reached, "ours"), 3)}
 
 
 def _ratio(cost: Mapping[str, float], kind: str) -> float:

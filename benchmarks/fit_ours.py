@@ -1,6 +1,6 @@
 """Our side of `bench fit`: ``python -m benchmarks.fit_ours KIND THREADS ROWS.npz SETTINGS.json``, then an epoch a line.
 
-KIND `ours` or `plain`, without oneDNN.
+KIND `ours`, as fits are by default, or `plain`, without oneDNN.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def compete() -> None:
         epochs=told["our_epochs"],
         batch_size=told["batch"],
         threads=threads,
-        onednn=kind == "ours",
+        onednn=None if kind == "ours" else False,
     )
     joints = rows.train.targets.shape[1] // 3
     history = rows.train.features.shape[1] // joints - 4

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mbrl_control.dynamics.normalizer import FRICTION_SPEED
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.learning.beginning import begin
-from mbrl_control.learning.fit_rows import ScaledRows, holdout_rows, scaled_rows, split
+from mbrl_control.learning.fit_rows import ScaledRows, holdout_rows, scaled_rows
 from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.replay.transitions import history_of
 from mbrl_control.rigid_body import RigidBody
@@ -62,7 +62,7 @@ def rows_of(transitions: Transitions, arm: Arm, settings: FitSettings, seed: int
     generator = torch.Generator().manual_seed(seed)
     beginning = begin(transitions, prior_of(arm, DT_NS * 1e-9), generator, settings, None)
     held = holdout_rows(transitions, settings, generator)
-    return Rows(*split(scaled_rows(beginning.ensemble, beginning.rows, None), held))
+    return Rows(*scaled_rows(beginning.ensemble, beginning.rows, None, held))
 
 
 def sweep(arm: Arm, rows: int, seed: int) -> Transitions:

@@ -6,8 +6,12 @@ changes its file every 64 KiB, so that some of the kills meet that.
 
     max_loss_ms   = time of the last message given to the logger minus that of the last one recovered, the worst kill
     wrong_rows    = training rows of the recovered logs that are not those of the whole log, to the last bit
+    without_rows  = recovered logs that give no training row at all
     holes         = recovered logs that lack a message before their last one
-    messages_per_s, mb_per_s = ours through its backlog, as fast as it takes them without a drop; beside it the others
+    max_late_ms   = by how much a message was given later than its time, the most: so the stream was of that rate
+    messages_per_s, mb_per_s = ours through its backlog, as fast as it takes them; beside it the others
+    sustained     = half of that for 20 s, given at its own pace to a backlog of one second: what the writer does not
+                    keep up with is dropped and counted
 
 Example: `mbrl-control bench log --kills 30`. Ends with one line of JSON; some minutes.
 """
@@ -23,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +55,8 @@ START_NS, SECONDS = 1_000_000_000_000, 8.0
 EARLIEST_S, LATEST_S = 0.5, 6.0
 """Of a kill, after the first message."""
 GRID = Grid(delay_s=0.012)
-LIMITS = {"max_loss_ms": 250.0, "wrong_rows": 0, "holes": 0, "drops": 0, "missing": 0}
+LIMITS = {"max_loss_ms": 250.0, "wrong_rows": 0, "without_rows": 0, "holes": 0, "drops": 0, "missing": 0}
+SUSTAINED_SHARE, SUSTAINED_S = 0.5, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class Killed:
     """No message is missing before the last one."""
     wrong_rows: int
     rows: int
+    late_ms: float = 0.0
+    """Of the latest message."""
 
 
 def main() -> None:
@@ -85,7 +92,13 @@ def main() -> None:
                 kills[writer].append(one)
                 print(f"kill {number} of {writer}: lost {one.loss_ms:.0f} ms", file=sys.stderr, flush=True)
         rates = [throughput(Path(folder) / f"round_{number}", stream) for number in range(options.rounds)]
-    figures: dict[str, Any] = {**figures_of(kills["ours"]), **rates_of(rates, stream)}
+        figures: dict[str, Any] = {**figures_of(kills["ours"]), **rates_of(rates, stream)}
+        rate = SUSTAINED_SHARE * figures["messages_per_s"]
+        print(f"{rate:.0f} messages a second for {SUSTAINED_S:g} s", file=sys.stderr, flush=True)
+        steady = sustained(Path(folder) / "sustained", stream, rate, SUSTAINED_S)
+    figures["sustained"] = steady
+    for name in ("drops", "missing"):
+        figures[name] += steady[name]
     misses = [f"{name} {figures[name]} above {limit}" for name, limit in LIMITS.items() if figures[name] > limit]
     print(json.dumps(figures | {"plain": figures_of(kills["plain"]), "misses": misses}), flush=True)
 
@@ -105,9 +118,9 @@ def kill(
         time.sleep(generator.uniform(EARLIEST_S, LATEST_S))
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-    given, _ = PROGRESS.unpack(progress.read_bytes())
+    given, late_ns = PROGRESS.unpack(progress.read_bytes())
     finish_files(folder)
-    return judge(folder, stream[:given], reference)
+    return replace(judge(folder, stream[:given], reference), late_ms=late_ns * 1e-6)
 
 
 def judge(folder: Path, given: list[Message], reference: Transitions) -> Killed:
@@ -152,7 +165,9 @@ def figures_of(kills: list[Killed]) -> dict[str, float]:
         "kills": len(kills),
         "max_loss_ms": round(max(losses), 1),
         "median_loss_ms": round(float(np.median(losses)), 1),
+        "max_late_ms": round(max(one.late_ms for one in kills), 1),
         "holes": sum(not one.whole for one in kills),
+        "without_rows": sum(one.rows == 0 for one in kills),
         "rows": sum(one.rows for one in kills),
         "wrong_rows": sum(one.wrong_rows for one in kills),
     }
@@ -203,12 +218,43 @@ def rates_of(rates: list[dict[str, float]], stream: list[Message]) -> dict[str, 
     }
 
 
-def _ours(folder: Path, stream: list[Message]) -> int:
-    """Messages dropped."""
+def sustained(
+    folder: Path, stream: list[Message], rate: float, seconds: float, room_s: float = 1.0
+) -> dict[str, float]:
+    """Messages of the stream, again and again, at ``rate`` a second whether or not they are taken; ``room_s``: of the
+    backlog."""
+    size = float(np.mean([len(message.cdr) for message in stream]))
+    writer, began_ns, given = _writer(folder), time.monotonic_ns(), 0
+    backlog = Backlog(round(room_s * rate * size))
+    log = BackgroundWriter(writer, lambda: START_NS + time.monotonic_ns() - began_ns, sys.exit, backlog)
+    while (elapsed_ns := time.monotonic_ns() - began_ns) < seconds * 1e9:
+        for _ in range(round(elapsed_ns * 1e-9 * rate) - given):
+            message, now_ns = stream[given % len(stream)], START_NS + elapsed_ns
+            log.put(Received(message.topic.name, message.cdr, now_ns, now_ns, False))
+            given += 1
+        time.sleep(0.001)
+    log.close()
+    taken_s, dropped = (time.monotonic_ns() - began_ns) * 1e-9, log.dropped.total()
+    written = sum(count for _, count in log_info(folder).counts)
+    return {
+        "messages_per_s": round(written / taken_s),
+        "mb_per_s": round(written * size / taken_s * 1e-6, 2),
+        "seconds": round(taken_s, 2),
+        "drops": dropped,
+        "missing": given - dropped - written,
+    }
+
+
+def _writer(folder: Path) -> FolderWriter:
     writer = FolderWriter(folder)
     for topic in PERIODS_MS:
         writer.add_topic(topic.name, topic.type)
-    backlog = Backlog()
+    return writer
+
+
+def _ours(folder: Path, stream: list[Message]) -> int:
+    """Messages dropped."""
+    writer, backlog = _writer(folder), Backlog()
     log = BackgroundWriter(writer, lambda: START_NS, sys.exit, backlog)
     for given, message in enumerate(stream):
         while given - log.written > 5000:  # a quarter of a backlog: nothing is dropped

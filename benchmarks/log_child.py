@@ -25,7 +25,7 @@ from mbrl_control.episode_log.rotation import FolderWriter, Limits
 from mbrl_control.episode_log.schema import QosClass
 
 PROGRESS = struct.Struct("<qq")
-"""Number of messages given to the logger, and when the last one was, ns of the monotonic clock."""
+"""Number of messages given to the logger, and by how much the latest of them was late, ns."""
 LIMITS = Limits(file_bytes=64 * 1024)
 """So small that the kills meet the change of files, too."""
 
@@ -37,13 +37,14 @@ def main() -> None:
         shared = mmap.mmap(file.fileno(), PROGRESS.size)
         began_ns = time.monotonic_ns()
         make = {"ours": ours, "plain": plain}[writer]
-        log = make(Path(folder), lambda: int(start_ns) + time.monotonic_ns() - began_ns)
+        log, latest_ns = make(Path(folder), lambda: int(start_ns) + time.monotonic_ns() - began_ns), 0
         for number, message in enumerate(stream):
-            wait_s = (began_ns + message.due_ns - int(start_ns) - time.monotonic_ns()) * 1e-9
-            if wait_s > 0:
-                time.sleep(wait_s)
+            late_ns = time.monotonic_ns() - (began_ns + message.due_ns - int(start_ns))
+            if late_ns < 0:
+                time.sleep(-late_ns * 1e-9)
             log(message)
-            PROGRESS.pack_into(shared, 0, number + 1, time.monotonic_ns())
+            latest_ns = max(latest_ns, late_ns)
+            PROGRESS.pack_into(shared, 0, number + 1, latest_ns)
         time.sleep(60.0)
 
 

@@ -26,9 +26,11 @@ _STEPS = (
 def peers_python() -> Path:
     """The interpreter of the peers, installed on first use; CalledProcessError says what pip could not do."""
     python, stamp = _FOLDER / "bin/python", _FOLDER / ".steps"
+    # One that was moved, or made beside another environment of ours, no longer finds our packages.
+    made = repr((_STEPS, sys.version, str(_FOLDER), sysconfig.get_path("purelib")))
     with open(__file__) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (stamp.exists() and stamp.read_text() == repr(_STEPS)):
+        if not (stamp.exists() and stamp.read_text() == made):
             print("installing the peers into .venv-peers (once, minutes)", file=sys.stderr)
             venv.create(_FOLDER, clear=True, with_pip=True)
             theirs = sysconfig.get_path("purelib", "venv", {"base": str(_FOLDER)})
@@ -36,5 +38,5 @@ def peers_python() -> Path:
             for packages in _STEPS:
                 command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
                 subprocess.run(command, check=True, stdout=sys.stderr)
-            stamp.write_text(repr(_STEPS))
+            stamp.write_text(made)
     return python

@@ -21,12 +21,14 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.replay_memory_child import CONTESTANTS, RAW_ROW_BYTES
 
 LIMITS = {"memory_ratio": 1.5, "file_ratio": 1.5}
+OURS = ("mapped", "memory")
 TUPLES_PART = 100
 
 
@@ -41,10 +43,12 @@ def main() -> None:
     print(json.dumps(figures(measure_all(options.rows, options.folder, options.seed), options.rows)), flush=True)
 
 
-def measure_all(rows: int, folder: Path | None, seed: int) -> dict[str, dict[str, float]]:
+def measure_all(
+    rows: int, folder: Path | None, seed: int, names: Iterable[str] = tuple(CONTESTANTS)
+) -> dict[str, dict[str, float]]:
     """What each contestant measured of itself."""
     found = {}
-    for name in CONTESTANTS:
+    for name in names:
         count = max(1, rows // TUPLES_PART) if name == "tuples" else rows
         with tempfile.TemporaryDirectory(dir=folder) as home:
             arguments = [name, str(count), str(seed), home]
@@ -59,12 +63,12 @@ def measure_all(rows: int, folder: Path | None, seed: int) -> dict[str, dict[str
 def figures(found: dict[str, dict[str, float]], rows: int) -> dict[str, Any]:
     """JSON-ready; the limits hold for ours."""
     table: dict[str, Any] = {name: _of_one(measured) for name, measured in found.items()}
-    table["tuples"]["extrapolated"] = True
-    ours = [table[name] for name in ("mapped", "memory")]
+    if "tuples" in table:
+        table["tuples"]["extrapolated"] = True
     result: dict[str, Any] = {
         "rows": rows,
         "raw_bytes": rows * RAW_ROW_BYTES,
-        "memory_ratio": max(one["memory_ratio"] for one in ours),
+        "memory_ratio": max(table[name]["memory_ratio"] for name in OURS),
         "file_ratio": table["mapped"]["file_ratio"],
     }
     misses = [f"{name} {result[name]} above {limit}" for name, limit in LIMITS.items() if not result[name] <= limit]

@@ -25,7 +25,7 @@ RAW_ROW_BYTES = 8 * (JOINTS * (6 + HISTORY) + 3)
 """Six quantities and the past commands of each joint; stamp, session, segment."""
 BLOCK = 50_000
 BATCH, BATCHES = 256, 400
-_SPEC = BufferSpec(arm_layout(tuple(f"joint_{number}" for number in range(JOINTS)), HISTORY), None, PERIOD_NS)
+SPEC = BufferSpec(arm_layout(tuple(f"joint_{number}" for number in range(JOINTS)), HISTORY), None, PERIOD_NS)
 _NAMES = [field.name for field in fields(Transitions)]
 
 Draw = Callable[[np.random.Generator], None]
@@ -49,12 +49,12 @@ _OTHERS = ("history", "stamp_ns", "session", "segment")
 
 
 def mapped(rows: int, seed: int, home: Path) -> Draw:
-    return _buffer(create_buffer(home / "buffer", _SPEC), rows, seed)
+    return _buffer(create_buffer(home / "buffer", SPEC), rows, seed)
 
 
 def memory(rows: int, seed: int, home: Path) -> Draw:
-    room = (rows + 1) * _SPEC.layout.record.itemsize
-    return _buffer(memory_buffer(_SPEC, map_above_bytes=room), rows, seed)
+    room = (rows + 1) * SPEC.layout.record.itemsize
+    return _buffer(memory_buffer(SPEC, map_above_bytes=room), rows, seed)
 
 
 def _buffer(buffer: ReplayBuffer, rows: int, seed: int) -> Draw:
@@ -62,7 +62,7 @@ def _buffer(buffer: ReplayBuffer, rows: int, seed: int) -> Draw:
     for block in blocks(rows, seed):
         buffer.append(arm_steps(block, origin, first_episode=buffer.next_episode))
     buffer.sync()
-    batch = Batch.empty(_SPEC.layout, BATCH)
+    batch = Batch.empty(SPEC.layout, BATCH)
     for part in buffer.parts():
         _touch(part["position"])
     return lambda generator: buffer.sample(batch, generator)
@@ -108,7 +108,7 @@ CONTESTANTS = {"mapped": mapped, "memory": memory, "arrays": arrays, "tuples": t
 
 def measure(name: str, rows: int, seed: int, home: Path) -> dict[str, float]:
     """Most resident memory above that before the first row; seconds; bytes of files."""
-    before, began = _status("VmRSS"), time.perf_counter()
+    before, began = status("VmRSS"), time.perf_counter()
     draw = CONTESTANTS[name](rows, seed, home)
     filled = time.perf_counter()
     generator = np.random.default_rng(seed)
@@ -117,7 +117,7 @@ def measure(name: str, rows: int, seed: int, home: Path) -> dict[str, float]:
     drawn = time.perf_counter()
     return {
         "rows": rows,
-        "resident_bytes": _status("VmHWM") - before,
+        "resident_bytes": status("VmHWM") - before,
         "file_bytes": sum(path.stat().st_size for path in home.rglob("*") if path.is_file()),
         "append_s": filled - began,
         "sample_s": drawn - filled,
@@ -131,7 +131,7 @@ def _touch(values: np.ndarray) -> None:
         assert np.isfinite(values[begin : begin + BLOCK]).all()
 
 
-def _status(name: str) -> int:
+def status(name: str) -> int:
     """Bytes, of Linux's /proc/self/status."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name + ":"))
     return int(line.split()[1]) * 1024

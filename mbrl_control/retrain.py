@@ -22,10 +22,11 @@ from mbrl_control.deployment.signing import signing_key
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.golden_logs import Golden, read_golden
 from mbrl_control.learned_from import LearnedLog, apart, as_json, dataset_of, extents, golden_told, log_source
+from mbrl_control.learning.checkpoint import forget
 from mbrl_control.learning.curves import Curves
 from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.learning.further_gates import Yardstick, judge_golden, require_stable
-from mbrl_control.learning.judge import Score, Verdict, gate
+from mbrl_control.learning.judge import RetrainRefused, Score, Verdict, gate
 from mbrl_control.learning.learn import Fitter, Learned, Parent, Progress, learn
 from mbrl_control.learning.regimes import other_payloads
 from mbrl_control.learning.stability import Loops
@@ -119,8 +120,12 @@ def retrain(
     active = _active(registry, predecessor, config.arm)
     parent = _parent(registry, active, config.arm)
     learned = _learn(config, logs, parent, progress, curves, fitter)
-    verdict = gate(learned.judged, np.random.default_rng(config.seed))
-    verdict = _further_gates(config, verdict, golden, logs, learned, parent, progress)
+    try:
+        verdict = gate(learned.judged, np.random.default_rng(config.seed))
+        verdict = _further_gates(config, verdict, golden, logs, learned, parent, progress)
+    except RetrainRefused:
+        _forget_fit(config)
+        raise
 
     progress("exporting", 0.0)
     manifest = _store(config, registry, learned, verdict, active, logs)
@@ -129,7 +134,14 @@ def retrain(
         shadow(registry, manifest.version, WINDOWS, config.arm)
     else:
         _activate(registry, manifest, predecessor, config.arm)
+    _forget_fit(config)
     return _result(manifest, registry, learned, verdict, not config.shadow)
+
+
+def _forget_fit(config: RetrainConfig) -> None:
+    """A fit that was judged is not resumed: the next one begins anew."""
+    if config.fit is not None:
+        forget(config.fit.checkpoint)
 
 
 def run_in_background() -> None:

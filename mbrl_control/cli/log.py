@@ -141,6 +141,42 @@ def import_(
 
 
 @app.command()
+def buffer(
+    log: LogArgument,
+    out: Annotated[Path, typer.Option("--out", help="New folder for the buffer.")],
+    robot: Annotated[str, typer.Option("--robot", help="Name of a shipped arm, or a YAML file.")],
+    phase: Annotated[str | None, typer.Option("--phase", help="Only the newest stretch of this phase.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Only the last minutes; memory grows with them.", min=0.1)
+    ] = None,
+    delay_ms: Annotated[
+        float | None, typer.Option("--delay-ms", help="Command to motion; left out: estimated.", min=0.0, max=1000.0)
+    ] = None,
+) -> None:
+    """Make a replay buffer of a log, to learn from in Python (docs/replay.md): training rows, each with whose command
+    it was, the plan's or, as an intervention, the guard's.
+
+    Example: mbrl-control log buffer out/demo/log --out out/rows --robot panda
+    """
+    from mbrl_control.cli.locations import arm_file
+    from mbrl_control.replay.log_buffer import fill_buffer
+    from mbrl_control.replay.streams import read_streams
+    from mbrl_control.robot import load_arm
+
+    newest_ns = None if minutes is None else round(60e9 * minutes)
+    streams = read_streams(log, phase, newest_ns)
+    arm = load_arm(arm_file(robot), streams.interface)
+    done = fill_buffer(log, streams, arm, out, None if delay_ms is None else 1e-3 * delay_ms, newest_ns)
+    for origin, count in done.rows:
+        model = f", model {origin.model}" if origin.model else ""
+        typer.echo(f"{count:>9}  {origin.source.name.lower()}: {origin.policy}{model}")
+    typer.echo(
+        f"{out}: rows every {done.period_ns * 1e-6:g} ms, steps of {done.dt_ns * 1e-6:g} ms, "
+        f"{done.episodes} episodes, delay {done.delay_s * 1e3:g} ms"
+    )
+
+
+@app.command()
 def play(
     log: LogArgument,
     rate: Annotated[float, typer.Option("--rate", help="Of the log's own rhythm.", min=0.01, max=100.0)] = 1.0,

@@ -47,7 +47,8 @@ def retrain(
     checkpoints: Annotated[
         Path | None,
         typer.Option(
-            "--checkpoints", help="Folder that keeps the state of the fit; the same command again resumes it."
+            "--checkpoints",
+            help="Folder that keeps the state of the fit; the same command again resumes it. Emptied when it is judged.",
         ),
     ] = None,
     shadow: Annotated[

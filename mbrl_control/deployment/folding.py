@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from mbrl_control.deployment.networks import Networks
+from mbrl_control.dynamics.delta_prior import DeltaPrior
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.normalizer import FRICTION_SPEED
@@ -109,4 +110,6 @@ def _linear_prior(ensemble: ProbabilisticEnsemble) -> torch.Tensor:
     if isinstance(prior, NominalPrior):
         known[: 2 * joints, : 2 * joints] = unit[:, None] * prior.state_matrix() / unit
         known[-joints:, : 2 * joints] = prior.action_matrix() / unit
+    elif isinstance(prior, DeltaPrior):
+        known[: 2 * joints, : 2 * joints] = torch.eye(2 * joints)
     return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -54,11 +55,29 @@ class Normalizer:
     target_std: torch.Tensor
 
     @staticmethod
-    def of(features: torch.Tensor, targets: torch.Tensor) -> Normalizer:
-        """Rows of features [N, F] and targets [N, 3J]; constant columns get std 1."""
-        return Normalizer(features.mean(0), _std(features), targets.mean(0), _std(targets))
+    def of(parts: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Normalizer:
+        """Parts of the rows, each features [n, F] and targets [n, 3J]; constant columns get std 1."""
+        seen = [(len(features), _mean_and_std(features), _mean_and_std(targets)) for features, targets in parts]
+        counts = [count for count, _, _ in seen]
+        return Normalizer(
+            *_of_all(counts, [features for _, features, _ in seen]), *_of_all(counts, [targets for _, _, targets in seen])
+        )
 
 
-def _std(rows: torch.Tensor) -> torch.Tensor:
-    std = rows.std(0, unbiased=False)
-    return torch.where(std > _SMALLEST_STD, std, torch.ones_like(std))
+_Moments = tuple[torch.Tensor, torch.Tensor]
+
+
+def _mean_and_std(rows: torch.Tensor) -> _Moments:
+    return rows.mean(0), rows.std(0, unbiased=False)
+
+
+def _of_all(counts: list[int], parts: list[_Moments]) -> _Moments:
+    """Mean and std of all rows from those of the parts (Chan, Golub, LeVeque, "Updating formulae and a pairwise
+    algorithm for computing sample variances", 1979)."""
+    mean, std = parts[0]
+    if len(parts) > 1:
+        share = (torch.tensor(counts, dtype=mean.dtype) / sum(counts))[:, None]
+        means, stds = torch.stack([part[0] for part in parts]), torch.stack([part[1] for part in parts])
+        mean = (share * means).sum(0)
+        std = (share * (stds.square() + (means - mean).square())).sum(0).sqrt()
+    return mean, torch.where(std > _SMALLEST_STD, std, torch.ones_like(std))

@@ -12,3 +12,5 @@ class LogError(ValueError):
         super().__init__(f"{path}: {field}: {problem}; {remedy}")
         self.path = Path(path)
         self.field = field
+        self.problem = problem
+        self.remedy = remedy

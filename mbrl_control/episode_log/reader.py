@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
 from mbrl_control.episode_log.bag_metadata import summary_of
@@ -17,6 +19,10 @@ from mbrl_control.episode_log.records import CHANNEL, MAGIC, SCHEMA, Record, Tai
 from mbrl_control.episode_log.schema import Topic, matches
 
 _MESSAGE = struct.Struct("<HIQQ")
+_MOST_DEFINITION = 1 << 20
+_MOST_FIXED = 1 << 16
+"""Entries of an array of fixed length: code is written for each."""
+_FIXED = re.compile(r"\[\s*(\d+)\s*\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,24 +165,36 @@ class Decoder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._store = get_typestore(Stores.EMPTY)
-        self._known: set[str] = set()
+        self._refused: dict[str, str] = {}
+        """Types that were seen: why they cannot be decoded; empty where they can."""
 
     def decode(self, raw: RawMessage) -> Any:
         """Return a message object with one attribute per field; LogError when the bytes do not fit."""
         name = raw.channel.type
-        try:
-            if name not in self._known:
-                self._register(raw.channel)
-            return self._store.deserialize_cdr(raw.cdr, name)
-        except (TypesysError, struct.error, IndexError, ValueError, UnicodeDecodeError) as error:
-            raise LogError(
-                self._path, raw.channel.topic, f"does not decode as {name} ({error})", "give a log of this graph"
-            ) from error
+        if name not in self._refused:
+            self._refused[name] = self._register(raw.channel)
+        why = self._refused[name]
+        if not why:
+            try:
+                return self._store.deserialize_cdr(raw.cdr, name)
+            except (SerdeError, struct.error, IndexError, ValueError, OverflowError) as error:
+                why = str(error)
+        problem = f"does not decode as {name} ({why})"
+        raise LogError(self._path, raw.channel.topic, problem, "give a log of this graph")
 
-    def _register(self, channel: Channel) -> None:
-        types = get_types_from_msg(channel.definition, channel.type)
-        self._store.register({name: spec for name, spec in types.items() if name not in self._store.fielddefs})
-        self._known.add(channel.type)
+    def _register(self, channel: Channel) -> str:
+        """Make the type known; why that cannot be done, or nothing."""
+        fixed = [int(size) if len(size) < 9 else _MOST_FIXED + 1 for size in _FIXED.findall(channel.definition)]
+        if len(channel.definition) > _MOST_DEFINITION or max(fixed, default=0) > _MOST_FIXED:
+            return "its definition is too large"
+        try:
+            types = get_types_from_msg(channel.definition, channel.type)
+            self._store.register({name: spec for name, spec in types.items() if name not in self._store.fielddefs})
+            self._store.get_msgdef(channel.type)  # writes the code, which would else happen at the first message
+        except Exception as error:  # of a parser, a code generator and `exec`, which have no common base
+            kind = "" if isinstance(error, TypesysError) else f"{type(error).__name__}: "
+            return f"its definition cannot be read: {kind}{' '.join(str(error).split())[:200]}"
+        return ""
 
 
 def stamp_ns(time: Any) -> int:

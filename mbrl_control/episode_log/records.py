@@ -17,6 +17,7 @@ import lz4.frame  # type: ignore[import-untyped]
 import zstandard
 
 from mbrl_control.episode_log.errors import LogError
+from mbrl_control.episode_log.unpacking import Budget
 
 MAGIC = b"\x89MCAP0\r\n"
 SCHEMA, CHANNEL, MESSAGE, CHUNK, FOOTER = 0x03, 0x04, 0x05, 0x06, 0x02
@@ -59,15 +60,16 @@ def read_records(path: Path, stream: BinaryIO, tail: Tail, skip_damaged: bool = 
     """Yield schema, channel and message records in file order, chunks unpacked, from where ``stream`` stands on.
 
     That is its begin, or the `Tail.whole_bytes` of an earlier reading.
-    Raises LogError for a file that is not MCAP and for a chunk whose checksum is wrong; with ``skip_damaged`` such a
-    chunk is left out as a whole and noted in ``tail``.
+    Raises LogError for a file that is not MCAP, for a decompression bomb, and for a chunk whose checksum is wrong; with
+    ``skip_damaged`` such a chunk is left out as a whole and noted in ``tail``.
     """
+    budget = Budget(path)
     if stream.tell() == 0:
         _check_magic(path, stream.read(len(MAGIC)))
     tail.whole_bytes = stream.tell()
     while (record := _next_record(path, stream, tail)) is not None:
         if record.opcode == CHUNK:
-            yield from _chunk(path, record, tail, skip_damaged)
+            yield from _chunk(path, record, tail, skip_damaged, budget)
         elif record.opcode == FOOTER:
             tail.finished = stream.read(len(MAGIC)) == MAGIC
             return
@@ -83,15 +85,20 @@ def _check_magic(path: Path, magic: bytes) -> None:
         raise LogError(path, "magic", "not an MCAP file", "give a .mcap log")
 
 
-def _chunk(path: Path, record: Record, tail: Tail, skip_damaged: bool) -> list[Record]:
-    """Its records, all or none."""
+def _chunk(path: Path, record: Record, tail: Tail, skip_damaged: bool, budget: Budget) -> Iterator[Record]:
+    """Its records, all or none; one at a time, since a chunk of some kilobytes may hold millions of empty ones."""
     try:
-        return list(_split(path, _unpack(path, record.body)))
+        data = _unpack(path, record.body)
+        for _ in _places(path, data):  # to its end, before any of it is given away
+            pass
     except LogError as error:
         if not skip_damaged:
             raise
         tail.damaged.append(str(error))
-        return []
+        return
+    budget.take(len(record.body), len(data))
+    for opcode, start, end in _places(path, data):
+        yield Record(opcode, data[start:end])
 
 
 def _next_record(path: Path, stream: BinaryIO, tail: Tail) -> Record | None:
@@ -138,7 +145,8 @@ def _unpack(path: Path, body: memoryview) -> memoryview:
     return memoryview(data)
 
 
-def _split(path: Path, data: memoryview) -> Iterator[Record]:
+def _places(path: Path, data: memoryview) -> Iterator[tuple[int, int, int]]:
+    """Opcode, begin and end of each record of a chunk."""
     offset, end = 0, len(data)
     while offset < end:
         if end - offset < _HEADER.size:
@@ -147,7 +155,7 @@ def _split(path: Path, data: memoryview) -> Iterator[Record]:
         offset += _HEADER.size
         if length > end - offset:
             raise LogError(path, "chunk", "ends inside a record", _REMEDY)
-        yield Record(opcode, data[offset : offset + length])
+        yield opcode, offset, offset + length
         offset += length
 
 

@@ -12,7 +12,7 @@ from mbrl_control.dynamics.prior import Prior
 from mbrl_control.learning.anchor import Anchor, anchor_to_parent, anchor_to_prior
 from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.fit_settings import FitSettings
-from mbrl_control.learning.model_rows import ModelTensors, rows_beside
+from mbrl_control.learning.model_rows import ModelRows, rows_beside
 from mbrl_control.signals import CommandInterface, Transitions
 
 _FOREIGN = 5.0
@@ -25,7 +25,7 @@ class Beginning:
     """What a fit begins with."""
 
     ensemble: ProbabilisticEnsemble
-    rows: ModelTensors
+    rows: ModelRows
     anchor: Anchor | None
     """Of torques; velocities have none."""
 
@@ -63,11 +63,13 @@ def begin(
         known, rows = rows_beside(prior, transitions, None)
     shape = EnsembleShape(settings.networks, joints, history, settings.width, settings.depth)
     ensemble = ProbabilisticEnsemble(shape, known, generator)
-    mixed = raw_features(rows.position, rows.velocity, rows.commands) @ ensemble.mixing.double()
-    ensemble.set_normalizer(Normalizer.of(mixed, rows.residual))
+    mixing = ensemble.mixing.double()
+    parts = ((raw_features(p.position, p.velocity, p.commands) @ mixing, p.residual) for _, p in rows.pieces())
+    ensemble.set_normalizer(Normalizer.of(parts))
     return Beginning(ensemble, rows, anchor_to_prior(ensemble, generator) if anchored else None)
 
 
-def _fits(parent: ProbabilisticEnsemble, rows: ModelTensors) -> bool:
-    scaled = (rows.residual - parent.target_mean.double()) / parent.target_std.double()
-    return bool(scaled.square().mean(0).sqrt().max() <= _FOREIGN)
+def _fits(parent: ProbabilisticEnsemble, rows: ModelRows) -> bool:
+    mean, std = parent.target_mean.double(), parent.target_std.double()
+    squares = torch.stack([((piece.residual - mean) / std).square().sum(0) for _, piece in rows.pieces()])
+    return bool((squares.sum(0) / len(rows)).sqrt().max() <= _FOREIGN)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 
 from mbrl_control.learning.errors import DataError
-from mbrl_control.learning.fit_settings import FitSettings
+from mbrl_control.learning.fit_settings import Checkpointing, FitSettings
 from mbrl_control.learning.train import Training
 from mbrl_control.signals import Array, Transitions
 
@@ -86,6 +86,12 @@ def save(folder: Path, training: Training, identity: Identity) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def forget(checkpoint: Checkpointing | None) -> None:
+    """Of a fit that has been used: the next one with this folder is another one, and begins anew."""
+    if checkpoint is not None:
+        (checkpoint.folder / FILE).unlink(missing_ok=True)
 
 
 def resume(folder: Path, training: Training, identity: Identity) -> bool:

@@ -1,65 +1,87 @@
-"""Prior, prior and residual, pure network; ensemble and Bayesian networks: one table on the same held-out rows."""
+"""Prior, prior and residual, pure network; ensemble and Bayesian networks: one table, judged by another recording."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from mbrl_control.dynamics.adapters import TorchDynamics
 from mbrl_control.dynamics.delta_prior import DeltaPrior
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import Prior
+from mbrl_control.learning.calibration import CALIBRATED_STEPS, Errors, judged
 from mbrl_control.learning.fit_ensemble import fit
 from mbrl_control.learning.fit_settings import FitSettings, Method
-from mbrl_control.learning.judge import gaussian_nll
 from mbrl_control.learning.model_rows import rows_beside
-from mbrl_control.learning.score import k_step_errors
-from mbrl_control.signals import Transitions
+from mbrl_control.learning.open_loop import predictions
+from mbrl_control.signals import Array, Transitions
 
-_STEPS = 15
-_TIMED_ROWS, _TIMED_CALLS = 128, 10
+PRIOR, RESIDUAL, NETWORK = "prior", "prior + residual", "network"
+Kind = tuple[str, str]
+"""Structure and method, as in `Compared`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A model's row of the table."""
+    """A model's row of the table; all but the cost on rows that neither weights nor scale were fitted to."""
 
     structure: str
-    """`prior`, `prior + residual` or `network`."""
+    """`PRIOR`, `RESIDUAL` or `NETWORK`."""
     method: str
     """`nominal`, or one of `Method`."""
     nll: float
-    """Nats per held-out row, SI units: of the members' mixture as one Gaussian."""
+    """Nats per row of one step, SI units: of the members' mixture as one Gaussian, as predicted."""
+    nll_scaled: float
+    """The same with the model's own scale (`calibration`)."""
     position_15: float
     """rad, RMS after 15 steps open loop."""
     velocity_15: float
     """rad/s"""
-    cpu_us: float
-    """Processor time of a step of one row through every member (of 128 at once, the fastest of ten calls)."""
+    ece_1: float
+    """Calibration error of the scaled spread, one step ahead."""
+    ece_15: float
+    step_us: float
+    """Processor time of one step of one row through every member."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Three recordings of one arm; ``scaling`` and ``held`` one model step apart."""
+
+    train: Transitions
+    scaling: Transitions
+    held: Transitions
 
 
 def compare(
-    train: Transitions,
-    held: Transitions,
+    rows: Recorded,
     prior: Prior,
     seed: int,
     settings: FitSettings,
-    clock: Callable[[], float] = time.process_time,
+    step_us: Callable[[ProbabilisticEnsemble], float],
+    fitted: Mapping[Kind, ProbabilisticEnsemble] | None = None,
+    progress: Callable[[Kind], None] = lambda kind: None,
 ) -> tuple[Compared, ...]:
-    """Fit every model to ``train`` alike and judge it by ``held`` (rows one model step apart); ``clock`` in seconds.
+    """Fit every model to ``rows.train`` alike, each from ``seed``, and judge it; ``step_us`` measures its cost.
 
-    Each begins from ``seed``. DataError as `fit` and `k_step_errors`.
+    ``fitted``: models that were fitted so already. DataError as `fit`, and where the other rows hold no whole window.
     """
-    table = [_judge("prior", "nominal", nominal(prior, train), held, clock)]
-    for structure, beside in (("prior + residual", prior), ("network", DeltaPrior(prior.dt_s))):
-        for method in Method:
-            generator = torch.Generator().manual_seed(seed)
-            fitted = fit(train, beside, generator, replace(settings, method=method, checkpoint=None))
-            table.append(_judge(structure, method.value, fitted.ensemble, held, clock))
+    known = dict(fitted or {})
+    table = []
+    for structure, beside in ((PRIOR, prior), (RESIDUAL, prior), (NETWORK, DeltaPrior(prior.dt_s))):
+        for method in ("nominal",) if structure == PRIOR else tuple(Method):
+            kind = (structure, str(method))
+            progress(kind)
+            if kind in known:
+                model = known[kind]
+            elif isinstance(method, Method):
+                own = replace(settings, method=method, checkpoint=None)
+                model = fit(rows.train, beside, torch.Generator().manual_seed(seed), own).ensemble
+            else:
+                model = nominal(prior, rows.train)
+            table.append(_judge(kind, model, rows, step_us(model)))
     return tuple(table)
 
 
@@ -69,7 +91,8 @@ def nominal(prior: Prior, rows: Transitions) -> ProbabilisticEnsemble:
     history, joints = rows.history.shape[1:]
     made = ProbabilisticEnsemble(EnsembleShape(1, joints, history, 1, 1), known, torch.Generator().manual_seed(0))
     made.silence()
-    made.target_std = seen.residual.square().mean(0).sqrt().clamp(min=1e-9).float()
+    squares = torch.stack([piece.residual.square().sum(0) for _, piece in seen.pieces()])
+    made.target_std = (squares.sum(0) / len(rows)).sqrt().clamp(min=1e-9).float()
     with torch.no_grad():
         made.max_log_variance.zero_()
         made.layers[-1][1][..., made.shape.outputs :] = _SATURATED
@@ -80,34 +103,12 @@ _SATURATED = 30.0
 """Raw log-variance at which the sigmoid is one: the variance is then its upper bound, one."""
 
 
-def table_text(rows: tuple[Compared, ...]) -> str:
-    """The table, columns aligned."""
-    head = f"{'structure':<17}{'method':<10}{'NLL':>9}{'q 15 [rad]':>12}{'dq 15 [rad/s]':>15}{'CPU [us]':>10}"
-    lines = [
-        f"{r.structure:<17}{r.method:<10}{r.nll:>9.2f}{r.position_15:>12.2e}{r.velocity_15:>15.2e}{r.cpu_us:>10.1f}"
-        for r in rows
-    ]
-    return "\n".join([head, *lines])
+def _judge(kind: Kind, model: ProbabilisticEnsemble, rows: Recorded, step_us: float) -> Compared:
+    scaling, held = (predictions(model, each, CALIBRATED_STEPS) for each in (rows.scaling, rows.held))
+    one, far = (judged(a.steps, Errors.of(a), Errors.of(b)) for a, b in zip(scaling, held, strict=True))
+    position, velocity, _ = np.split(held[-1].error, 3, axis=1)
+    return Compared(*kind, one.nll_raw, one.nll, _rms(position), _rms(velocity), one.ece, far.ece, step_us)
 
 
-def _judge(
-    structure: str, method: str, model: ProbabilisticEnsemble, held: Transitions, clock: Callable[[], float]
-) -> Compared:
-    (error,) = k_step_errors(model, held, np.arange(len(held)), (_STEPS,))
-    return Compared(
-        structure, method, gaussian_nll(model, held), error.position, error.velocity, 1e6 * _cpu_s(model, held, clock)
-    )
-
-
-def _cpu_s(model: ProbabilisticEnsemble, held: Transitions, clock: Callable[[], float]) -> float:
-    chosen = np.resize(np.arange(len(held)), _TIMED_ROWS)
-    past = held.history[chosen].reshape(_TIMED_ROWS, -1)
-    state = np.concatenate([held.position[chosen], held.velocity[chosen], past], axis=1)
-    dynamics = TorchDynamics(model)
-    every = np.broadcast_to(state, (dynamics.members, *state.shape)).copy()
-    seconds = []
-    for _ in range(_TIMED_CALLS):
-        began = clock()
-        dynamics.predict(every, held.action[chosen])
-        seconds.append(clock() - began)
-    return min(seconds) / _TIMED_ROWS
+def _rms(error: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(error))))

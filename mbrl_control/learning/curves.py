@@ -26,11 +26,12 @@ class TensorBoardCurves:
         """See `Curves`."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, epoch)
+        self._writer.flush()  # what was learned before a kill is seen, and an epoch when it is over
 
 
 @contextmanager
 def tensorboard_curves(folder: Path) -> Iterator[TensorBoardCurves]:
-    """Curves into ``folder``, written out at the end; OSError where it cannot be written."""
+    """Curves into ``folder``; OSError where it cannot be written."""
     from torch.utils import tensorboard  # slow to import, and only this needs it
 
     make: Any = tensorboard.SummaryWriter

@@ -21,7 +21,7 @@ from mbrl_control.learning.beginning import Beginning, begin
 from mbrl_control.learning.checkpoint import identity_of, resume, save
 from mbrl_control.learning.curves import Curves
 from mbrl_control.learning.dropout import dropout_members
-from mbrl_control.learning.fit_rows import check_rows, holdout_rows, scaled_rows, split
+from mbrl_control.learning.fit_rows import check_rows, holdout_rows, scaled_rows
 from mbrl_control.learning.fit_settings import FitSettings as FitSettings
 from mbrl_control.learning.fit_settings import Method
 from mbrl_control.learning.last_layer import laplace_members
@@ -89,7 +89,7 @@ def problem_of(
     row_weights: Array | None,
 ) -> Problem:
     """What `train` learns, from rows as their ``beginning`` sees them; rows ``held`` are not learned from."""
-    train_rows, held_rows = split(scaled_rows(beginning.ensemble, beginning.rows, row_weights), held)
+    train_rows, held_rows = scaled_rows(beginning.ensemble, beginning.rows, row_weights, held)
     windows = None
     if settings.rollout is not None:
         windows = windows_of(transitions, held, beginning.ensemble.prior, settings.rollout.steps)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.fit_settings import FitSettings
-from mbrl_control.learning.model_rows import ModelTensors
+from mbrl_control.learning.model_rows import ModelRows
 from mbrl_control.signals import Array, Transitions
 
 _LEAST_ROWS = 200
@@ -37,20 +37,27 @@ def holdout_rows(transitions: Transitions, settings: FitSettings, generator: tor
     return np.flatnonzero(np.isin(blocks, chosen))
 
 
-def scaled_rows(ensemble: ProbabilisticEnsemble, rows: ModelTensors, row_weights: Array | None) -> ScaledRows:
-    """The rows as ``ensemble`` scales them."""
-    targets = (rows.residual - ensemble.target_mean.double()) / ensemble.target_std.double()
-    features = ensemble.scaled_features(rows.position.float(), rows.velocity.float(), rows.commands.float())
-    weights = torch.ones(len(targets)) if row_weights is None else torch.from_numpy(row_weights).float()
-    return ScaledRows(features, targets.float(), weights / weights.mean())
-
-
-def split(rows: ScaledRows, held: NDArray[np.int64]) -> tuple[ScaledRows, ScaledRows]:
-    """-> trained on, held out."""
-    mask = torch.zeros(len(rows.weights), dtype=torch.bool)
-    mask[torch.from_numpy(held)] = True
-    train, test = (ScaledRows(rows.features[m], rows.targets[m], rows.weights[m]) for m in (~mask, mask))
-    return train, test
+def scaled_rows(
+    ensemble: ProbabilisticEnsemble, rows: ModelRows, row_weights: Array | None, held: NDArray[np.int64]
+) -> tuple[ScaledRows, ScaledRows]:
+    """The rows as ``ensemble`` scales them: trained on, held out."""
+    weights = torch.ones(len(rows)) if row_weights is None else torch.from_numpy(row_weights).float()
+    weights, out = weights / weights.mean(), torch.zeros(len(rows), dtype=torch.bool)
+    out[torch.from_numpy(held)] = True
+    shape, mean, std = ensemble.shape, ensemble.target_mean.double(), ensemble.target_std.double()
+    made = [
+        ScaledRows(torch.empty(count, len(ensemble.feature_mean)), torch.empty(count, shape.outputs), weights[mask])
+        for mask, count in ((~out, len(rows) - len(held)), (out, len(held)))
+    ]
+    filled = [0, 0]
+    for place, piece in rows.pieces():
+        features = ensemble.scaled_features(piece.position.float(), piece.velocity.float(), piece.commands.float())
+        targets = ((piece.residual - mean) / std).float()
+        for side, mask in enumerate((~out[place], out[place])):
+            begin, filled[side] = filled[side], filled[side] + int(mask.sum())
+            made[side].features[begin : filled[side]] = features[mask]
+            made[side].targets[begin : filled[side]] = targets[mask]
+    return made[0], made[1]
 
 
 def check_rows(transitions: Transitions, row_weights: Array | None) -> None:

@@ -6,11 +6,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 import torch
 
 from mbrl_control.command_interface import CommandInterface
+
+_ROUNDING = 1e-5
+"""Of a sum of 200 products in float32 at most some 1e-6; operands rounded to bfloat16 err by 4e-3 each."""
+
+
+@cache
+def exact_onednn() -> bool:
+    """Whether oneDNN, allowed to round what it multiplies to bfloat16, does not do so on this processor: it is tried."""
+    generator = torch.Generator().manual_seed(0)
+    left, right = torch.randn(2, 256, 200, generator=generator), torch.randn(2, 200, 200, generator=generator)
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = torch.bmm(left, right).double()
+    finally:
+        torch.set_float32_matmul_precision(precision)
+    truth = torch.bmm(left.double(), right.double())
+    return bool((found - truth).abs().max() < _ROUNDING * truth.abs().max())
 
 
 class Method(StrEnum):
@@ -85,9 +104,9 @@ class FitSettings:
     checkpoint: Checkpointing | None = None
     threads: int = 1
     """Of torch; beside running control there is none to spare."""
-    onednn: bool = False
+    onednn: bool | None = None
     """Matrix products by oneDNN instead of torch's BLAS: twice as fast on some processors (`bench fit`), the weights
-    differ in the last digits. A processor with AMX then rounds what it multiplies to bfloat16."""
+    differ in the last digits. None: where it multiplies float32 as such (`exact_onednn`), which with AMX it does not."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.dropout < 1.0:
@@ -99,8 +118,9 @@ class FitSettings:
     def on_torch(self) -> Iterator[None]:
         """Torch computes as these settings say, and afterwards as before."""
         threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+        by_onednn = exact_onednn() if self.onednn is None else self.onednn
         torch.set_num_threads(self.threads)
-        torch.set_float32_matmul_precision("medium" if self.onednn else "highest")
+        torch.set_float32_matmul_precision("medium" if by_onednn else "highest")
         try:
             yield
         finally:

@@ -23,6 +23,8 @@ from mbrl_control.learning.rollout_loss import Windows, rollout_error
 
 _BETA = 0.5
 _BOUND_PENALTY = 0.01
+_SCORED_AT_ONCE = 1 << 16
+"""Rows: of millions, all members' outputs at once would be larger than what was learned from."""
 _SCORED_WINDOWS = 512
 """Held-out windows by which a fit with a rollout loss is stopped."""
 
@@ -107,7 +109,9 @@ def run_epoch(training: Training, problem: Problem) -> float:
     """Every row once for every member, each in an order of its own. -> mean loss, summed over members."""
     ensemble, generator, settings = training.ensemble, training.generator, problem.settings
     count = len(problem.train.weights)
-    order = torch.stack([torch.randperm(count, generator=generator) for _ in range(ensemble.shape.members)])
+    order = torch.empty(ensemble.shape.members, count, dtype=torch.int32)
+    for member in order:
+        torch.randperm(count, generator=generator, out=member)
     total, steps = torch.zeros(()), 0
     for start in range(0, count, settings.batch_size):
         loss = _loss(ensemble, problem, order[:, start : start + settings.batch_size], generator)
@@ -122,10 +126,14 @@ def run_epoch(training: Training, problem: Problem) -> float:
 
 def member_nll(ensemble: ProbabilisticEnsemble, rows: ScaledRows) -> torch.Tensor:
     """[E] nats per row, rows weighted as in training: what is stopped early must be what is learned."""
+    total = torch.zeros(ensemble.shape.members)
     with torch.no_grad():
-        mean, variance = ensemble.heads(rows.features.expand(ensemble.shape.members, -1, -1))
-        nll = gaussian_nll(mean, variance, rows.targets).sum(-1)
-        return (nll * rows.weights).sum(-1) / rows.weights.sum()
+        for begin in range(0, len(rows.weights), _SCORED_AT_ONCE):
+            part = slice(begin, begin + _SCORED_AT_ONCE)
+            mean, variance = ensemble.heads(rows.features[part].expand(ensemble.shape.members, -1, -1))
+            nll = gaussian_nll(mean, variance, rows.targets[part]).sum(-1)
+            total = total + (nll * rows.weights[part]).sum(-1)
+        return total / rows.weights.sum()
 
 
 def member_scores(ensemble: ProbabilisticEnsemble, problem: Problem) -> torch.Tensor:

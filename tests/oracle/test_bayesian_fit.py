@@ -11,7 +11,7 @@ import torch
 from mbrl_control.dynamics.adapters import TorchDynamics
 from mbrl_control.dynamics.delta_prior import DeltaPrior
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
-from mbrl_control.learning.compare import compare, table_text
+from mbrl_control.learning.compare import RESIDUAL, Recorded, compare, nominal
 from mbrl_control.learning.dropout import dropout_members, masked_heads
 from mbrl_control.learning.fit_ensemble import FitSettings, fit
 from mbrl_control.learning.fit_settings import Method
@@ -82,25 +82,37 @@ def test_a_pure_networks_targets_are_undone() -> None:
     torch.testing.assert_close(mean[0], outputs)
 
 
-def test_the_table_has_every_structure_and_method_and_the_residual_beats_the_prior() -> None:
-    ticks = iter(np.arange(1000.0))
+def test_the_table_has_every_structure_and_method_judged_on_rows_of_their_own() -> None:
     settings = replace(SETTINGS, epochs=20)
-    table = compare(servo_rows(1200, 0, NOISE), servo_rows(400, 1, NOISE), PRIOR, 0, settings, lambda: next(ticks))
-    found = {(row.structure, row.method): row for row in table}
+    rows = Recorded(*(servo_rows(count, seed, NOISE) for seed, count in enumerate((1200, 400, 400))))
+    known = fit(rows.train, PRIOR, torch.Generator().manual_seed(0), settings).ensemble
+    seen: list[tuple[str, str]] = []
+    costs: list[int] = []
+
+    def step_us(model: ProbabilisticEnsemble) -> float:
+        costs.append(model.shape.members)
+        return float(len(costs))
+
+    once = compare(rows, PRIOR, 0, settings, step_us, {(RESIDUAL, "ensemble"): known}, seen.append)
+    found = {(row.structure, row.method): row for row in once}
+    assert list(found) == seen
     assert set(found) == {
         ("prior", "nominal"),
         *((structure, method.value) for structure in ("prior + residual", "network") for method in Method),
     }
-    nominal, learned = found["prior", "nominal"], found["prior + residual", "ensemble"]
-    assert learned.nll < nominal.nll
-    assert learned.position_15 < nominal.position_15
-    assert [row.cpu_us for row in table] == pytest.approx([1e6 / 128] * len(table))
-    assert len(table_text(table).splitlines()) == len(table) + 1
+    learned = found["prior + residual", "ensemble"]
+    assert learned.nll < found["prior", "nominal"].nll
+    assert learned.position_15 < found["prior", "nominal"].position_15
+    (error,) = k_step_errors(known, rows.held, np.arange(len(rows.held)), (15,))
+    assert (learned.position_15, learned.velocity_15) == pytest.approx((error.position, error.velocity), rel=1e-5)
+    assert learned.nll == pytest.approx(gaussian_nll(known, rows.held), abs=0.05)
+    assert [row.step_us for row in once] == list(range(1, 8))
+    assert costs == [1, *[SETTINGS.elites] * 6]
+    # What is given is what would have been fitted.
+    assert compare(rows, PRIOR, 0, replace(settings, epochs=20), lambda model: 1.0)[1] == replace(learned, step_us=1.0)
 
 
 def test_the_nominal_models_likelihood_is_that_of_its_residuals_variance() -> None:
-    from mbrl_control.learning.compare import nominal
-
     rows = servo_rows(500, 0, NOISE)
     (q, dq), effort = PRIOR.step(*(torch.from_numpy(a) for a in (rows.position, rows.velocity, rows.action))), 0.0
     off = [rows.next_position - q.numpy(), rows.next_velocity - dq.numpy(), rows.next_effort - effort]

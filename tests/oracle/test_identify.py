@@ -171,7 +171,8 @@ def test_rows_of_two_regimes_are_learned_each_beside_its_own_load() -> None:
     newest, seen = rows_beside(prior, rows, prior.with_found(friction, NOTHING))
     assert isinstance(newest, RigidBodyPrior)
     assert float(newest.load[0]) == pytest.approx(2.0, abs=0.04)
-    torque = seen.residual[:, prior.joints : 2 * prior.joints].numpy()
+    residual = torch.cat([piece.residual for _, piece in seen.pieces()])
+    torque = residual[:, prior.joints : 2 * prior.joints].numpy()
     sliding = np.minimum(np.abs(rows.velocity), np.abs(rows.next_velocity)) > 0.1
     for regime in (3, 4):
         left = torque[rows.session == regime][sliding[rows.session == regime]]

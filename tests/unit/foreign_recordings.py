@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from mcap.writer import CompressionType
+from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -134,22 +137,47 @@ def write_bag(
     command_topic: str = "/commands",
     header_ahead_ns: int = 0,
     compression: CompressionMode = CompressionMode.NONE,
+    garble: Callable[[int, bytes], bytes] = lambda number, data: data,
 ) -> None:
-    """Joints in turns in this and that order, a gripper among them, some messages of the gripper alone."""
+    """Joints in turns in this and that order, a gripper among them, some messages of the gripper alone.
+
+    ``garble`` says what becomes of each message, by its number in the bag, before it is packed.
+    """
     writer = Writer(folder, version=9, storage_plugin=plugin)
     writer.set_compression(compression, CompressionFormat.ZSTD)
     with writer:
         kinds = {"/joint_states": "sensor_msgs/msg/JointState", command_topic: "std_msgs/msg/Float64MultiArray"}
         topics = {name: writer.add_connection(name, kind, typestore=ROS) for name, kind in kinds.items()}
+        for number, (topic, ns, message) in enumerate(bag_messages(motion, command_topic, header_ahead_ns)):
+            writer.write(topics[topic], ns, garble(number, bytes(ROS.serialize_cdr(message, kinds[topic]))))
 
-        def put(topic: str, ns: int, message: Any) -> None:
-            writer.write(topics[topic], ns, ROS.serialize_cdr(message, kinds[topic]))
 
-        rows = zip(motion.ns.tolist(), motion.q, motion.dq, motion.u, strict=True)
-        for i, (ns, q, dq, u) in enumerate(rows):
-            names, order = (("joint_a", "finger", "joint_b"), [0, 2, 1]) if i % 2 else (("joint_b", "joint_a"), [1, 0])
-            full_q, full_dq = (np.append(values, 0.02)[order] for values in (q, dq))
-            put("/joint_states", ns, joint_state(ns + header_ahead_ns, names, full_q, full_dq))
-            if i % 50 == 7:
-                put("/joint_states", ns, joint_state(ns + header_ahead_ns, ("finger",), [0.02], [0.0]))
-            put(command_topic, ns, command(u))
+def bag_messages(
+    motion: Motion, command_topic: str = "/commands", header_ahead_ns: int = 0
+) -> Iterator[tuple[str, int, Any]]:
+    """Topic, time of receipt, message."""
+    rows = zip(motion.ns.tolist(), motion.q, motion.dq, motion.u, strict=True)
+    for i, (ns, q, dq, u) in enumerate(rows):
+        names, order = (("joint_a", "finger", "joint_b"), [0, 2, 1]) if i % 2 else (("joint_b", "joint_a"), [1, 0])
+        full_q, full_dq = (np.append(values, 0.02)[order] for values in (q, dq))
+        yield "/joint_states", ns, joint_state(ns + header_ahead_ns, names, full_q, full_dq)
+        if i % 50 == 7:
+            yield "/joint_states", ns, joint_state(ns + header_ahead_ns, ("finger",), [0.02], [0.0])
+        yield command_topic, ns, command(u)
+
+
+def write_mcap(
+    path: Path, messages: Iterable[tuple[str, int, Any]], compression: CompressionType, chunked: bool = True
+) -> None:
+    """`bag_messages` in one file without checksums, so that damage gets as far as it can."""
+    kinds = {"/joint_states": "sensor_msgs/msg/JointState", "/commands": "std_msgs/msg/Float64MultiArray"}
+    with path.open("wb") as stream:
+        writer = McapWriter(stream, 2048, compression, use_chunking=chunked, enable_crcs=False)
+        writer.start(profile="ros2", library="test")
+        channels = {}
+        for name, kind in kinds.items():
+            text = ROS.generate_msgdef(kind, ros_version=2)[0]
+            channels[name] = writer.register_channel(name, "cdr", writer.register_schema(kind, "ros2msg", text.encode()))
+        for topic, ns, message in messages:
+            writer.add_message(channels[topic], ns, bytes(ROS.serialize_cdr(message, kinds[topic])), ns)
+        writer.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,11 +103,21 @@ def arm_streams(arm: Arm, seconds: float, rng: np.random.Generator, start_ns: in
     )
 
 
-def write_streams(path: Path, streams: Streams, phases: tuple[tuple[int, str], ...] = ()) -> None:
-    """Write the streams as the nodes would log them (payload 0, then 1, 2, ... kg at each change; phase marks)."""
+def write_streams(
+    path: Path,
+    streams: Streams,
+    phases: tuple[tuple[int, str], ...] = (),
+    ticks: Callable[[int], dict[str, Any]] = lambda tick: {},
+    others: tuple[tuple[int, Topic, bytes], ...] = (),
+) -> None:
+    """Write the streams as the nodes would log them (payload 0, then 1, 2, ... kg at each change; phase marks).
+
+    ``ticks``: further fields of each safe command; ``others``: further messages.
+    """
     from mbrl_control.episode_log.schema import BELIEF, PHASE, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS
 
     rows: list[tuple[int, Topic, bytes]] = [(ns, PHASE, message(PHASE, data=name)) for ns, name in phases]
+    rows += others
     names = list(streams.joint_names)
     for i, ns in enumerate(streams.belief_ns.tolist()):
         fields = {f: getattr(streams, f)[i] for f in ("position", "velocity", "effort")}
@@ -114,7 +125,7 @@ def write_streams(path: Path, streams: Streams, phases: tuple[tuple[int, str], .
     for i, ns in enumerate(streams.command_ns.tolist()):
         body = message(
             SAFE_COMMAND, stamp=ns, tick=i, sequence=i, joint_names=names, requested=streams.applied[i],
-            applied=streams.applied[i], drives_enabled=bool(streams.drives_enabled[i]),
+            applied=streams.applied[i], drives_enabled=bool(streams.drives_enabled[i]), **ticks(i),
         )  # fmt: skip
         rows.append((ns, SAFE_COMMAND, body))
     for i, ns in enumerate(streams.relay_ns.tolist()):

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.calibration import change_figures, misses, region_figures, window_scores
 from benchmarks.calibration_plot import plot_reliability
-from benchmarks.calibration_sessions import Session, outside
+from benchmarks.calibration_sessions import Bench, Plant, Session, outside
+from benchmarks.calibration_table import write_table
+from benchmarks.step_cost import CALLS, ROUNDS, deployed_step_us
+import mbrl_control.learning.learn as learn_module
+from mbrl_control.cli.locations import arm_file
+from mbrl_control.dynamics.delta_prior import DeltaPrior
+from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.learning.calibration import Errors, fit_scale
+from mbrl_control.learning.compare import Compared
+from mbrl_control.replay.delay import estimate_delay
+from mbrl_control.robot import load_arm
+from mbrl_control.signals import CommandInterface, Transitions
 from tests.unit.noisy_arm import knowing, noisy_arm
 
 NOISE = 0.05
@@ -70,6 +84,51 @@ def test_a_figure_that_is_no_number_is_a_miss() -> None:
         "ece_1 nan above 0.03",
         "auroc_friction 0.5 below 0.9",
     ]
+
+
+@pytest.mark.parametrize("interface", list(CommandInterface))
+@pytest.mark.parametrize("network", [False, True])
+def test_the_cost_is_of_a_graph_that_computes_what_the_model_does(interface: CommandInterface, network: bool) -> None:
+    """Which `deployed_step_us` asks: also of a pure network, which no bundle has."""
+    arm = load_arm(arm_file("planar"), interface)
+    prior = DeltaPrior(0.02) if network else prior_of(arm, 0.02)
+    model = ProbabilisticEnsemble(EnsembleShape(3, 2, 2, 8), prior, torch.Generator().manual_seed(0)).eval()
+    ticks = iter(np.arange(0.0, 1000.0, 0.5))
+    assert deployed_step_us(model, lambda: next(ticks)) == pytest.approx(1e6 * 0.5 / CALLS)
+    assert next(ticks) == 0.5 * 2 * ROUNDS
+
+
+def test_the_table_is_fitted_to_the_rows_that_the_model_was_fitted_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Seen(Exception):
+        pass
+
+    def fit(rows: Transitions, *rest: Any) -> None:
+        raise Seen(rows)
+
+    monkeypatch.setattr(learn_module, "fit", fit)
+    monkeypatch.setattr(learn_module, "require_blocks", lambda rows, held: 0)
+    bench = Bench(arm_file("planar"), CommandInterface.VELOCITY, 30.0)
+    streams = bench.streams(Plant(), 0)
+    with pytest.raises(Seen) as seen:
+        bench.learned(streams, 0)
+    rows = bench.trained_on(streams, estimate_delay([streams]).delay_s)
+    for name in Transitions.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(rows, name), getattr(seen.value.args[0], name))
+
+
+def test_the_table_is_written_for_people_and_for_programs(tmp_path: Path) -> None:
+    rows = (
+        Compared("prior", "nominal", -60.0, -61.0, 1e-2, 4e-2, 0.02, 0.03, 5.0),
+        Compared("network", "dropout", -90.0, -90.5, 2e-3, 5e-2, 0.01, 0.04, 25.0),
+    )
+    written = write_table(rows, tmp_path)
+    assert [path.name for path in written] == ["table.csv", "table.md"]
+    with written[0].open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["structure"], float(second["step_us"]), float(first["position_15"])) == ("prior", 25.0, 1e-2)
+    text = written[1].read_text()
+    assert len({line.count("|") for line in text.splitlines()}) == 1
+    assert "| network | dropout | **-90.00** | **-90.50** | **2.00e-03** | 5.00e-02 | **0.0100** | 0.0400 | 25.0 |" in text
 
 
 def test_the_diagram_is_a_picture_with_a_panel_for_each_horizon(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,12 +12,16 @@ import numpy as np
 import pytest
 
 from benchmarks.fit import one_epoch, started
-from benchmarks.fit_figures import Epoch, figures, linear, seconds_to
+from benchmarks.fit_figures import Epoch, beside, figures, linear, seconds_to
 from benchmarks.fit_rows import DT_NS, rows_of, sweep
+from benchmarks.replay_memory_child import RAW_ROW_BYTES
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import Transitions
+
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(seconds: float, *nll: float) -> list[Epoch]:
@@ -39,6 +44,23 @@ def test_the_peers_best_nll_is_the_one_to_reach_and_each_counts_at_its_better_th
     assert found["speedup_plain"] == pytest.approx(12.0 / 6.0)
     assert found["speedup_step"] == pytest.approx(3.0 / 1.0)
     assert found["misses"] == []
+    # After a third of its epochs the peer was at 9, which ours has after one of its own.
+    assert found["speedup_along"] == [
+        {"share": 0.33, "nll": 9.0, "speedup": 3.0},
+        {"share": 0.67, "nll": 3.0, "speedup": 6.0},
+        {"share": 1.0, "nll": 3.0, "speedup": 6.0},
+    ]
+
+
+def test_what_is_not_linear_or_takes_too_much_is_a_miss() -> None:
+    good, bad = {"linear": True, "largest_departure": 0.01}, {"linear": False, "largest_departure": 0.3}
+    memory = {"rows": 100, "misses": [], "fit_ratio": 0.6}
+    assert beside(good, memory, 100) == []
+    assert beside(bad, memory, 100) == ["epoch_time departs from a line by 0.3"]
+    found = beside(good, {"rows": 50, "misses": ["memory_ratio 1.6 above 1.5"], "fit_ratio": 1.7}, 100)
+    assert found[0] == "memory of 50 rows: memory_ratio 1.6 above 1.5"
+    assert found[1] == "memory of 50 rows: fit_ratio 1.7 above 1.5"
+    assert "50 rows of 100" in found[2]
 
 
 def test_what_never_gets_there_is_a_miss_and_not_a_number_is_not_there() -> None:
@@ -88,3 +110,15 @@ def test_our_contestant_takes_its_turns_and_learns(rows: Transitions, tmp_path: 
     assert taken[-1].nll < taken[0].nll
     with started(command) as child:
         assert one_epoch(child).nll == taken[0].nll
+
+
+def test_a_fit_of_mapped_rows_takes_less_than_the_rows(tmp_path: Path) -> None:
+    """Of few rows the first pages of everything count too, and torch's own: so of two numbers the difference."""
+    command = [sys.executable, "-P", "-m", "benchmarks.fit_memory_child"]
+    taken = []
+    for rows in (100_000, 300_000):
+        home = tmp_path / str(rows)
+        home.mkdir()
+        done = subprocess.run([*command, str(rows), "0", str(home)], capture_output=True, text=True, check=True, cwd=ROOT)
+        taken.append(json.loads(done.stdout)["anonymous_bytes"])
+    assert 0 < taken[1] - taken[0] < 1.0 * 200_000 * RAW_ROW_BYTES

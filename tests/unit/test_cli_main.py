@@ -51,6 +51,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("log", "info"),
         ("log", "recover"),
         ("log", "import"),
+        ("log", "buffer"),
         ("retrain",),
         ("learner",),
         ("collect",),

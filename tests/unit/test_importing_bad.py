@@ -58,13 +58,14 @@ def backward(lines: list[str]) -> None:
         (lambda lines: swap(lines, 50, dq_joint_a="1_0"), [(50, "'1_0' is not a number")]),
         (lambda lines: swap(lines, 50, t="later"), [(50, "time is not a number")]),
         (lambda lines: swap(lines, 50, t="inf"), [(50, "time is not a number")]),
+        (lambda lines: swap(lines, 50, t="1e1000000"), [(50, "time is not a number")]),
         (lambda lines: swap(lines, 50, t="-5"), [(50, "stamp outside of 1970 to 2038")]),
         (lambda lines: swap(lines, 50, q_joint_a="57.0"), [(50, "position is beyond the arm's limits (shoulder)")]),
         (lambda lines: lines.insert(50, lines[49]), [(51, "stamp was there already")]),
         (wild_stamp, [(50, "stamp goes backward, or is ahead of those that follow")]),
         (backward, [(50, "stamp goes backward, or is ahead of those that follow")]),
     ],
-    ids=["ragged", "nan", "empty", "digits", "text", "inf", "negative", "beyond", "repeated", "wild", "backward"],
+    ids="ragged nan empty digits text inf exponent negative beyond repeated wild backward".split(),
 )
 def test_a_bad_row_is_left_out_and_named_by_its_line(tmp_path: Path, edit: Edit, state: list[tuple[int, str]]) -> None:
     motion = regular()

@@ -103,13 +103,17 @@ def test_broken_bags_are_refused(tmp_path: Path) -> None:
     whole = database.read_bytes()
     for content in (b"", whole[:3000], whole[: len(whole) // 2], whole[:8192] + os.urandom(4096) + whole[12288:]):
         database.write_bytes(content)
-        refused(tmp_path, tmp_path / "bag", BAG, r"bag\.db3: file: |bag: bag: cannot be read")
+        refused(tmp_path, tmp_path / "bag", BAG, r"bag\.db3: (file: is|topics: is no table)")
     database.write_bytes(whole)
     metadata = tmp_path / "bag" / "metadata.yaml"
     text = metadata.read_text()
     for content, match in (
         ("- 1", r"metadata\.yaml: file: not as rosbag2 writes it"),
-        (text.replace("bag.db3", "../../other.db3"), r"other\.db3: file: |bag: bag: cannot be read"),
+        (text.replace("bag.db3", "../../other.db3"), "relative_file_paths: there is no other.db3"),
+        (text.replace("bag.db3", '"\\0"'), "relative_file_paths: there is no"),
+        (text.replace("sqlite3", "leveldb"), "storage_identifier: is 'leveldb'"),
+        (text.replace("sqlite3", "2001-99-99"), "not as rosbag2 writes it"),
+        ("[" * 5000, "not as rosbag2 writes it"),
     ):
         metadata.write_text(content)
         refused(tmp_path, tmp_path / "bag", BAG, match)

@@ -1,45 +1,62 @@
-"""MCAP files and rosbag2 folders of any arm: one topic of measured joints, one of commands."""
+"""MCAP files and rosbag2 folders of any arm: one topic of measured joints, one of commands, read message by message."""
 
 from __future__ import annotations
 
-import sqlite3
+import tempfile
 from collections.abc import Iterator
-from functools import cache
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import yaml
-from rosbags.interfaces import MessageDefinitionFormat
-from rosbags.rosbag2 import Reader, ReaderError
-from rosbags.typesys import Stores, get_typestore
 
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.folder import METADATA, log_files, numbered_files
-from mbrl_control.episode_log.reader import Channel, LogReader, RawMessage
-from mbrl_control.episode_log.schema import QosClass, Topic, matches
+from mbrl_control.episode_log.reader import LogReader, RawMessage
+from mbrl_control.episode_log.schema import Topic
+from mbrl_control.episode_log.unpacking import unzipped, unzipped_message
+from mbrl_control.replay.importing.database import read_database
 from mbrl_control.replay.importing.mapping import ImportMap, Topics
-from mbrl_control.replay.importing.messages_in import read_commands, read_states
+from mbrl_control.replay.importing.messages_in import commands, states, topic_of
 from mbrl_control.replay.importing.series import Recording
 from mbrl_control.robot import Arm
 
 SUFFIXES = (".mcap", ".db3")
+_STORAGES = {"mcap": ".mcap", "sqlite3": ".db3"}
+_METADATA_BYTES = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class _Bag:
+    """What is read, in this order."""
+
+    files: tuple[Path, ...]
+    """With messages."""
+    metadata: tuple[Path, ...] = ()
+    packed: str = ""
+    """`file` or `message`: what rosbag2 compressed; empty: nothing."""
+    suffix: str = ""
+    """Of what each file holds; empty: its own."""
 
 
 def read_bag(source: Path, mapping: ImportMap, topics: Topics, arm: Arm) -> Recording:
     """State and commands of two topics. LogError for a bag that cannot be read, topics that are not there."""
-    files = _files(source)
-    notes: list[str] = []
-    found: dict[str, list[RawMessage]] = {}
-    wanted = (topics.state.name, topics.command.name)
-    for raw in _messages(source, files, wanted, notes):
-        found.setdefault(raw.channel.topic, []).append(raw)
-    names = mapping.sources(arm)
-    states, orders = (_of(source, found, name, notes) for name in wanted)
-    state = read_states(source, states, topics.state, names)
-    command = read_commands(source, orders, topics.command, names, mapping.interface)
+    bag, joints, notes = _bag(source), mapping.sources(arm), list[str]()
+    unpack = partial(unzipped_message, source) if bag.packed == "message" else None
+    found_states = states(source, topics.state, joints, unpack)
+    found_commands = commands(source, topics.command, joints, mapping.interface, unpack)
+    for raw in _messages(bag, [topic_of(topics.state.name), topic_of(topics.command.name)], notes):
+        found_states.add(raw)
+        found_commands.add(raw)
+    state, command = found_states.taken(notes), found_commands.taken(notes)
     _one_clock(source, topics, state.ahead_s, command.by_header)
     return Recording(
-        state.series, command.series, state.bad + command.bad, files, (*notes, *state.notes, *command.notes)
+        state.series,
+        command.series,
+        state.bad + command.bad,
+        bag.metadata + bag.files,
+        (*notes, *state.notes, *command.notes),
     )
 
 
@@ -50,109 +67,90 @@ def _one_clock(source: Path, topics: Topics, ahead_s: float, command_by_header: 
         raise LogError(source, topics.state.name, problem, "write `stamp: received` for the state: one clock for both")
 
 
-def _of(source: Path, found: dict[str, list[RawMessage]], name: str, notes: list[str]) -> list[RawMessage]:
-    """Messages of the topic called so, or of the only one whose name ends so."""
-    if name in found:
-        return found[name]
-    alike = [topic for topic in found if matches(topic, _topic(name))]
-    if len(alike) != 1:
-        why = f" ({'; '.join(notes)})" if notes else ""
-        problem = f"could be any of {alike}" if alike else f"holds no message{why}"
-        remedy = "name a topic of the bag in full; `ros2 bag info` or `log info` list them"
-        raise LogError(source, name, problem, remedy)
-    return found[alike[0]]
-
-
-def _topic(name: str) -> Topic:
-    return Topic(name, "", QosClass.STREAM)
-
-
-def _files(source: Path) -> tuple[Path, ...]:
-    """Everything that is read, the metadata too."""
+def _bag(source: Path) -> _Bag:
+    """A file, a log of ours (also one that is not finished), a folder of rosbag2, or loose files."""
     if not source.is_dir():
-        return (source,)
+        return _Bag((source,))
     if numbered_files(source):
-        return log_files(source)  # a log of ours, also one that is not finished
+        return _Bag(log_files(source))
     metadata = source / METADATA
-    if not metadata.is_file():
-        loose = tuple(sorted(path for path in source.iterdir() if path.suffix in SUFFIXES and path.is_file()))
-        if not loose:
-            raise LogError(source, "folder", "holds no bag", "give a rosbag2 folder, or a .mcap or .db3 file")
-        return loose
-    return (metadata, *(source / name for name in _bag(metadata)[1]))
+    if metadata.is_file():
+        return _of_rosbag2(metadata)
+    loose = tuple(sorted(path for path in source.iterdir() if path.suffix in SUFFIXES and path.is_file()))
+    if not loose:
+        raise LogError(source, "folder", "holds no bag", "give a rosbag2 folder, or a .mcap or .db3 file")
+    return _Bag(loose)
 
 
-def _bag(metadata: Path) -> tuple[str, list[str], bool]:
-    """Storage, names of the files, whether they are packed by rosbag2; only the last part of a name counts."""
+def _of_rosbag2(metadata: Path) -> _Bag:
+    """As the metadata say; of the files' names only the last part counts."""
+    remedy = "run `ros2 bag reindex`, or give the .mcap or .db3 file itself"
     try:
-        tree = yaml.safe_load(metadata.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
-        names = [Path(name).name for name in tree["relative_file_paths"]]
-        return str(tree["storage_identifier"]), names, bool(tree.get("compression_format"))
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        problem = f"not as rosbag2 writes it ({type(error).__name__}: {error})"
-        raise LogError(metadata, "file", problem, "run `ros2 bag reindex`, or give the .mcap file itself") from error
+        with metadata.open(encoding="utf-8") as stream:
+            tree = yaml.safe_load(stream.read(_METADATA_BYTES))["rosbag2_bagfile_information"]
+        files = tuple(metadata.with_name(Path(name).name) for name in tree["relative_file_paths"])
+        storage, packed = _text(tree["storage_identifier"]), _text(tree.get("compression_mode")).lower()
+        zipped_by = _text(tree.get("compression_format"))
+    # The parser raises more than YAMLError: ValueError of a date that is none, RecursionError of endless nesting.
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        problem = f"not as rosbag2 writes it ({type(error).__name__}: {str(error)[:200]})"
+        raise LogError(metadata, "file", problem, remedy) from error
+    if storage not in _STORAGES:
+        raise LogError(metadata, "storage_identifier", f"is {storage!r}", "convert it: `ros2 bag convert`, to mcap")
+    packed = "" if packed in ("none", "storage") or not zipped_by else packed
+    if packed not in ("", "file", "message") or (packed and zipped_by != "zstd"):
+        raise LogError(metadata, "compression", f"{packed} by {zipped_by!r} is not read", "convert it: `ros2 bag convert`")
+    missing = [path.name for path in files if not path.is_file()]
+    if missing or not files:
+        raise LogError(metadata, "relative_file_paths", f"there is no {missing[0] if missing else 'file'}", remedy)
+    return _Bag(files, (metadata,), packed, _STORAGES[storage])
 
 
-def _messages(source: Path, files: tuple[Path, ...], names: tuple[str, ...], notes: list[str]) -> Iterator[RawMessage]:
-    """MCAP is read by this project's own reader, which takes cut-off files; the rest by `rosbags`."""
-    metadata = source / METADATA
-    storage, _, packed = _bag(metadata) if metadata in files else ("", [], False)
-    if metadata in files and (storage != "mcap" or packed):
-        yield from _rosbags(source, [path for path in files if path.suffix == ".db3"], names)
+def _text(value: object) -> str:
+    """Empty for what is left out; TypeError for a list, which YAML's aliases make as long as they like."""
+    if not isinstance(value, str | None):
+        raise TypeError("text wanted")
+    return value or ""
+
+
+def _messages(bag: _Bag, topics: list[Topic], notes: list[str]) -> Iterator[RawMessage]:
+    """Of ``topics``, file after file; ``notes`` of what was left out."""
+    for file in bag.files:
+        with _unpacked(file, bag.packed == "file") as path:
+            if (bag.suffix or file.suffix) == ".db3":
+                journal = file.with_name(f"{file.name}-wal")
+                if journal.is_file() and journal.stat().st_size:
+                    notes.append(f"{journal.name}: not read; close the bag with SQLite to have what was recorded last")
+                yield from read_database(path, topics)
+            else:
+                yield from _mcap(path, file.name, topics, notes)
+
+
+@contextmanager
+def _unpacked(file: Path, packed: bool) -> Iterator[Path]:
+    """The file itself, or what it unpacks to, in TMPDIR as long as it is read."""
+    if not packed:
+        yield file
         return
-    for path in files:
-        if path.suffix == ".db3":
-            yield from _rosbags(path, [path], names)
-        elif path != metadata:
-            yield from _mcap(path, names, notes)
-
-
-def _mcap(path: Path, names: tuple[str, ...], notes: list[str]) -> Iterator[RawMessage]:
-    reader = LogReader(path, skip_damaged=True)
-    yield from reader.raw([_topic(name) for name in names])
-    notes += [f"{path.name}: left out, {damage}" for damage in reader.tail.damaged]
-    if not reader.tail.finished:
-        notes.append(f"{path.name} was cut off: {reader.tail.ignored_bytes} bytes of a partial record are ignored")
-
-
-def _rosbags(bag: Path, databases: list[Path], names: tuple[str, ...]) -> Iterator[RawMessage]:
-    for path in databases:
-        _check_database(path)
-    try:
-        with Reader(bag) as reader:
-            chosen = [c for c in reader.connections if any(matches(c.topic, _topic(name)) for name in names)]
-            channels = {c.topic: Channel(c.topic, c.msgtype, _definition(bag, c)) for c in chosen}
-            for sequence, (connection, received_ns, data) in enumerate(reader.messages(chosen) if chosen else ()):
-                yield RawMessage(channels[connection.topic], received_ns, received_ns, sequence, bytes(data))
-    except (ReaderError, OSError) as error:
-        raise LogError(bag, "bag", f"cannot be read ({error})", "run `ros2 bag reindex`, or copy it anew") from error
-
-
-def _check_database(path: Path) -> None:
-    """A damaged page shows here and not in the middle of the messages."""
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / file.stem
         try:
-            answer = connection.execute("PRAGMA quick_check").fetchone()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise LogError(path, "file", f"is no whole SQLite database ({error})", "copy the bag anew") from error
-    if answer != ("ok",):
-        raise LogError(path, "file", f"is damaged ({answer[0] if answer else 'empty'})", "copy the bag anew")
+            with file.open("rb") as stream, path.open("wb") as target:
+                for part in unzipped(file, stream):
+                    target.write(part)
+        except OSError as error:
+            remedy = "make room for the unpacked bag, or let TMPDIR name a folder with room"
+            raise LogError(file, "file", f"cannot be unpacked ({error.strerror})", remedy) from error
+        try:
+            yield path
+        except LogError as error:  # names a file that is gone when it is read
+            raise LogError(file, error.field, f"unpacked, it {error.problem}", error.remedy) from error
 
 
-def _definition(bag: Path, connection: Any) -> str:
-    """As recorded; older bags have none, then that of the standard messages."""
-    if connection.msgdef.format is MessageDefinitionFormat.MSG:
-        return str(connection.msgdef.data)
-    store = _standard()
-    if connection.msgtype not in store.fielddefs:
-        problem = f"the bag does not define {connection.msgtype}"
-        raise LogError(bag, connection.topic, problem, "convert it to MCAP: `ros2 bag convert`")
-    return str(store.generate_msgdef(connection.msgtype, ros_version=2)[0])
-
-
-@cache
-def _standard() -> Any:
-    return get_typestore(Stores.ROS2_HUMBLE)
+def _mcap(path: Path, name: str, topics: list[Topic], notes: list[str]) -> Iterator[RawMessage]:
+    """By this project's own reader, which takes cut-off files."""
+    reader = LogReader(path, skip_damaged=True)
+    yield from reader.raw(topics)
+    notes += [f"{name}: left out, {damage}" for damage in reader.tail.damaged]
+    if not reader.tail.finished:
+        notes.append(f"{name} was cut off: {reader.tail.ignored_bytes} bytes of a partial record are ignored")

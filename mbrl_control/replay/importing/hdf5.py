@@ -8,6 +8,7 @@ with a pause between them.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.episode_log.errors import LogError
+from mbrl_control.episode_log.unpacking import FREE_BYTES, require_unpacked
 from mbrl_control.replay.importing.mapping import Hdf5, ImportMap
-from mbrl_control.replay.importing.series import Recording, Series
+from mbrl_control.replay.importing.series import MOST_NUMBERS, Recording, Series, too_long
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array
 
@@ -28,8 +30,8 @@ SUFFIXES = (".h5", ".hdf5")
 _EPISODE = re.compile(r"episode_([0-9]{1,9})")
 _PAUSE_NS = 60_000_000_000
 """Between episodes: as long as the longest bound on gaps that a map may state."""
-_MOST_BYTES = 1 << 33
-"""Of one data set, unpacked: a file of some kilobytes may claim any number."""
+_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError)
+"""What h5py makes of the library's errors about a damaged file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,26 @@ def read_hdf5(path: Path, mapping: ImportMap, layout: Hdf5, arm: Arm) -> Recordi
             numbered = [match for name in file if (match := _EPISODE.fullmatch(name))]
             if numbered:
                 names = [match[0] for match in sorted(numbered, key=lambda match: int(match[1]))]
-                episodes = [_minari(path, h5py, file, name, layout) for name in names]
+                episodes = _all_minari(path, h5py, file, names, layout)
                 notes: tuple[str, ...] = ()
             else:
                 episodes, notes = _d4rl(path, h5py, file, layout)
-    except (OSError, RuntimeError) as error:
-        raise LogError(path, "file", f"cannot be read as HDF5 ({error})", "give a whole file; copy it anew") from error
+    except LogError:
+        raise
+    except _BROKEN as error:
+        problem = f"cannot be read as HDF5 ({_shown(str(error))})"
+        raise LogError(path, "file", problem, "give a whole file; copy it anew") from error
     return _recording(path, episodes, notes, mapping, layout, arm)
+
+
+def _all_minari(path: Path, h5py: Any, file: Any, names: list[str], layout: Hdf5) -> list[_Episode]:
+    episodes, numbers = [], 0
+    for name in names:
+        episodes.append(_minari(path, h5py, file, name, layout))
+        numbers += episodes[-1].observations.size + episodes[-1].actions.size
+        if numbers > MOST_NUMBERS:  # of few data sets under many names, too
+            raise too_long(path, name)
+    return episodes
 
 
 def _minari(path: Path, h5py: Any, file: Any, name: str, layout: Hdf5) -> _Episode:
@@ -149,8 +164,8 @@ def _array(path: Path, h5py: Any, file: Any, name: str) -> Array:
     place = file
     for key in name.strip("/").split("/"):
         if not isinstance(place, h5py.Group) or key not in place:
-            known = ", ".join(list(place)[:20]) if isinstance(place, h5py.Group) else "none"
-            raise LogError(path, name, "is not in the file", f"correct the map; there are: {known}")
+            known = ", ".join(map(str, list(place)[:20])) if isinstance(place, h5py.Group) else "none"
+            raise LogError(path, name, "is not in the file", f"correct the map; there are: {_shown(known)}")
         if not isinstance(place.get(key, getlink=True), h5py.HardLink):
             raise LogError(path, name, "is a link", "copy the data into the file: links are not followed")
         place = place[key]
@@ -160,6 +175,15 @@ def _array(path: Path, h5py: Any, file: Any, name: str) -> Array:
         )
     if place.is_virtual or place.external:
         raise LogError(path, name, "lies in another file", "copy the data into the file")
-    if place.size * place.dtype.itemsize > _MOST_BYTES:
-        raise LogError(path, name, f"claims {place.size} numbers", "import it in parts")
+    if place.shape is None:
+        raise LogError(path, name, "is empty", "give a file with steps")
+    count, chunk = math.prod(place.shape), math.prod(place.chunks or (0,))
+    if count > MOST_NUMBERS or chunk * place.dtype.itemsize > FREE_BYTES:
+        raise LogError(path, name, f"claims {max(count, chunk)} numbers", "import it in parts")
+    require_unpacked(path, name, path.stat().st_size, 8 * count)
     return np.asarray(place[()], dtype=np.float64)
+
+
+def _shown(text: str) -> str:
+    """What comes from the file, as any terminal shows it."""
+    return text[:500].encode("ascii", "backslashreplace").decode()

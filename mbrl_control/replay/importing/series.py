@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_control.episode_log.errors import LogError
 from mbrl_control.signals import Array
+
+MOST_NUMBERS = 1 << 27
+"""Of one kind of one source: 1 GiB, of which an import holds some copies; 1.7 h of seven joints at 1 kHz."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +68,27 @@ class Recording:
     """What a reader had to assume or pass over."""
 
 
+def too_long(source: Path, field: str) -> LogError:
+    """What is said of a recording of more than `MOST_NUMBERS`."""
+    remedy = "cut it into parts and import each: `retrain` learns from several logs"
+    return LogError(source, field, f"holds more than {MOST_NUMBERS} numbers, which an import keeps in memory", remedy)
+
+
 def merged(rows: Iterable[tuple[str, int, str]]) -> tuple[BadRows, ...]:
     """(where, row, why) as ranges of neighbours."""
     found: list[BadRows] = []
     for where, row, why in rows:
-        last = found[-1] if found else None
-        if last is not None and (last.where, last.last + 1, last.why) == (where, row, why):
-            found[-1] = replace(last, last=row)
-        else:
-            found.append(BadRows(where, row, row, why))
+        append_bad(found, where, row, why)
     return tuple(found)
+
+
+def append_bad(found: list[BadRows], where: str, row: int, why: str) -> None:
+    """One more row, as part of the last range where it is its neighbour."""
+    last = found[-1] if found else None
+    if last is not None and (last.where, last.last + 1, last.why) == (where, row, why):
+        found[-1] = replace(last, last=row)
+    else:
+        found.append(BadRows(where, row, row, why))
 
 
 def left_out(series: Series, bad: NDArray[np.bool_], why: str) -> tuple[BadRows, ...]:

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.episode_log.errors import LogError
+from mbrl_control.episode_log.unpacking import require_unpacked
 from mbrl_control.replay.importing.mapping import Columns, CommandColumns, ImportMap, StateColumns, Tables
-from mbrl_control.replay.importing.series import BadRows, Recording, Series, left_out, merged
+from mbrl_control.replay.importing.series import (
+    MOST_NUMBERS,
+    BadRows,
+    Recording,
+    Series,
+    append_bad,
+    left_out,
+    merged,
+    too_long,
+)
 from mbrl_control.robot import Arm
 
 SUFFIXES = (".csv", ".parquet")
@@ -95,7 +105,7 @@ def _read_csv(
     path: Path, part: StateColumns | CommandColumns, names: list[str], enabled: str | None, delimiter: str
 ) -> _Table:
     rows, stamps, numbers, flags = array("q"), array("q"), array("d"), array("b")
-    bad: list[tuple[str, int, str]] = []
+    bad: list[BadRows] = []
     with _csv(path, delimiter) as lines:
         head: list[str] = next(lines, [])
         time, *places = _places(path, head, [part.time, *names])
@@ -108,16 +118,18 @@ def _read_csv(
                 found = [_number(cells[place]) for place in places]
                 on = flag is None or _truth(cells[flag])
             except _BadCell as error:
-                bad.append((path.name, line, str(error)))
+                append_bad(bad, path.name, line, str(error))
                 continue
             rows.append(line)
             stamps.append(stamp)
             numbers.extend(found)
             flags.append(on)
+            if len(numbers) > MOST_NUMBERS:
+                raise too_long(path, "file")
     table = (
         np.frombuffer(numbers, dtype=np.float64).reshape(len(rows), len(names)) if rows else np.empty((0, len(names)))
     )
-    return _Table(_int64(rows), _int64(stamps), table, np.array(flags, dtype=np.bool_), merged(bad))
+    return _Table(_int64(rows), _int64(stamps), table, np.array(flags, dtype=np.bool_), tuple(bad))
 
 
 class _BadCell(ValueError):
@@ -140,7 +152,7 @@ def _stamp(cell: str, unit_ns: int) -> int:
     try:
         exact = Decimal(cell)
         stamp = int((exact * unit_ns).to_integral_value()) if exact.is_finite() and abs(exact) < 10**20 else None
-    except InvalidOperation:
+    except ArithmeticError:  # no number, or one whose exponent no context has
         stamp = None
     if stamp is None or abs(stamp) > _LARGEST_NS:
         raise _BadCell("time is not a number")
@@ -177,20 +189,30 @@ def _read_parquet(
 ) -> _Table:
     arrow, parquet = _pyarrow(path)
     try:
-        head = list(parquet.read_schema(path).names)
+        file = parquet.ParquetFile(path)
         wanted = [part.time, *names, *([] if enabled is None else [enabled])]
-        _places(path, head, wanted)
-        table = parquet.ParquetFile(path).read(columns=list(dict.fromkeys(wanted)))
+        _places(path, list(file.schema_arrow.names), wanted)
+        _require_room(path, file.metadata, len(wanted))
+        table = file.read(columns=list(dict.fromkeys(wanted)))
         numbers = np.stack([_floats(path, arrow, table, name) for name in names], axis=1)
         flags = np.ones(len(table), dtype=np.bool_)
         if enabled is not None:
             flags = np.asarray(_floats(path, arrow, table, enabled) == 1.0)
         stamps, timed = _stamps(path, arrow, table[part.time], _NS[part.time_unit])
-    except (arrow.ArrowException, OSError) as error:
-        raise LogError(path, "file", f"cannot be read as Parquet ({error})", "give a whole Parquet file") from error
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        problem = f"cannot be read as Parquet ({str(error)[:200]})"
+        raise LogError(path, "file", problem, "give a whole Parquet file") from error
     rows = np.arange(len(table), dtype=np.int64)
     broken = merged((path.name, int(row), "time is not a number") for row in np.flatnonzero(~timed))
     return _Table(rows[timed], stamps[timed], numbers[timed], flags[timed], broken)
+
+
+def _require_room(path: Path, metadata: Any, columns: int) -> None:
+    """What a file of some kilobytes may claim by repetition is asked before it is made."""
+    if metadata.num_rows * columns > MOST_NUMBERS:
+        raise too_long(path, "rows")
+    pages = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    require_unpacked(path, "rows", path.stat().st_size, max(pages, 8 * metadata.num_rows * columns))
 
 
 def _pyarrow(path: Path) -> tuple[Any, Any]:
@@ -216,7 +238,9 @@ def _stamps(path: Path, arrow: Any, column: Any, unit_ns: int) -> tuple[NDArray[
     if arrow.types.is_integer(column.type):
         whole = column.cast(arrow.int64())
         values = np.asarray(whole.fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
-        timed = ~np.asarray(column.is_null().to_numpy(zero_copy_only=False)) & (np.abs(values) < _LARGEST_NS // unit_ns)
+        largest = _LARGEST_NS // unit_ns
+        timed = ~np.asarray(column.is_null().to_numpy(zero_copy_only=False))
+        timed &= (values > -largest) & (values < largest)
         return np.where(timed, values, 0) * unit_ns, timed
     if not arrow.types.is_floating(column.type):
         raise LogError(path, "time", f"holds {column.type}", "write it as numbers or time stamps")
