@@ -20,7 +20,6 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,8 +59,8 @@ def main() -> None:
 
 def measure(network: Network, sequences: int, rounds: int, seed: int) -> dict[str, Any]:
     """JSON-ready."""
-    problem = problem_of(network, seed)
-    problem = replace(problem, actions=problem.actions[:sequences])
+    whole = problem_of(network, seed)
+    problem = replace(whole, actions=whole.actions[:sequences])
     lanes = {
         name: Lanes(content, name, {BATCH: sequences}, Layout(), AXES) for name, content in variants(problem).items()
     }
@@ -69,7 +68,7 @@ def measure(network: Network, sequences: int, rounds: int, seed: int) -> dict[st
     costs = {name: each.run(values)["cost"].copy() for name, each in lanes.items()}
     ms = {name: 1e3 * np.median(times) for name, times in timed(lanes, values, rounds).items()}
     fastest = min((name for name in lanes if name.startswith("int8")), key=lambda name: float(ms[name]))
-    truth = reference(problem)
+    truth = reference(whole)[:sequences]
     rounded = {name: round(float(value), 3) for name, value in ms.items()}
     print(f"{network}, {sequences} sequences: {rounded}", file=sys.stderr, flush=True)
     return {
@@ -100,13 +99,12 @@ def _error(cost: Array, truth: Array) -> float:
 
 def variants(problem: Problem) -> dict[str, bytes]:
     """Graphs by name; ours is `float32`."""
-    columns, rows, members = PlainRollout(problem), Rows(problem, stacked), Rows(problem, one_by_one)
-    whole = exported(columns)
+    whole = exported(PlainRollout(problem))
     return {
         "float32": whole,
         "int8 columns": quantized(whole),
-        "int8 rows": quantized(exported(rows)),
-        "int8 per member": quantized(exported(members)),
+        "int8 rows": quantized(exported(Rows(problem, apart=False))),
+        "int8 per member": quantized(exported(Rows(problem, apart=True))),
     }
 
 
@@ -116,30 +114,18 @@ def exported(rollout: nn.Module) -> bytes:
     return export_graph(rollout.eval(), shapes, INPUTS, tuple(AXES), {ACTIONS: {0: BATCH}, "cost": {0: BATCH}})
 
 
-Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""[E, B, in], [E, in, out] -> [E, B, out]."""
-
-
-def stacked(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """One product for all members."""
-    return hidden @ weights
-
-
-def one_by_one(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Two-dimensional products, whose constant side the runtime packs beforehand."""
-    return torch.stack([one @ matrix for one, matrix in zip(hidden.unbind(0), weights.unbind(0), strict=True)])
-
-
 class Rows(nn.Module):
-    """As `PlainRollout`, activations as rows: integer products are made for constants on the right."""
+    """As `PlainRollout`, activations as rows: integer products are made for constants on the right. ``apart``: a product
+    for each member, of two dimensions, whose constant side the runtime packs beforehand."""
 
     members: torch.Tensor
 
-    def __init__(self, problem: Problem, product: Product) -> None:
+    def __init__(self, problem: Problem, apart: bool) -> None:
         super().__init__()
-        self.product, self.depth = product, len(problem.layers) - 1
+        self.apart, self.depth = apart, len(problem.layers) - 1
         for index, (weights, bias) in enumerate(problem.layers):
-            self.register_buffer(f"weights_{index}", torch.from_numpy(weights))
+            for number, part in enumerate(weights if apart else weights[None]):
+                self.register_buffer(f"weights_{index}_{number}", torch.from_numpy(part))
             self.register_buffer(f"bias_{index}", torch.from_numpy(bias))
         self.register_buffer("members", torch.zeros(len(problem.layers[0][0]), 1, 1))
 
@@ -149,11 +135,18 @@ class Rows(nn.Module):
         for step in range(HORIZON):
             hidden = torch.cat([motion, actions[:, step] + self.members], dim=2)
             for index in range(self.depth + 1):
-                hidden = self.product(hidden, self.get_buffer(f"weights_{index}")) + self.get_buffer(f"bias_{index}")
+                hidden = self._product(hidden, index) + self.get_buffer(f"bias_{index}")
                 hidden = nn.functional.silu(hidden) if index < self.depth else hidden
             motion = motion + hidden
             distances.append((motion[..., :JOINTS] - goal).square().sum(2))
         return torch.stack(distances).sum(0).mean(0)
+
+    def _product(self, hidden: torch.Tensor, index: int) -> torch.Tensor:
+        """[E, B, in] -> [E, B, out]."""
+        if not self.apart:
+            return hidden @ self.get_buffer(f"weights_{index}_0")
+        parts = enumerate(hidden.unbind(0))
+        return torch.stack([one @ self.get_buffer(f"weights_{index}_{number}") for number, one in parts])
 
 
 def quantized(content: bytes) -> bytes:
