@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import plan
 from benchmarks.plan import misses_of
 from benchmarks.plan_contestants import ORACLE, PEERS, Contestant, grid
 from benchmarks.plan_figures import Point, cpu_ratio, front, of_optimizers, points_of, regret
@@ -104,6 +105,11 @@ def test_episodes_are_paired_by_their_seeds_in_whatever_order_they_ran() -> None
     rows = [row("s", seed, 10.0 + seed) for seed in (3, 1, 2)]
     (found,) = points_of([*rows, row("s", 9, 1.0, task="swing_up")], "reach")
     assert found.cost.tolist() == [11.0, 12.0, 13.0]
+
+
+def test_the_help_says_how_many_settings_there_are() -> None:
+    assert f"{len(grid())} settings play at most {2 * len(grid())} episodes" in str(plan.__doc__)
+    assert len({str(one) for one in grid()}) == len(grid()), "two settings of one name would be one"
 
 
 SETTINGS = [Contestant("icem", {"samples": samples}) for samples in range(1, 11)]
