@@ -217,7 +217,7 @@ def run(stage: Stage, contestant: Contestant, seeds: list[int], machine_name: st
     """The episodes of one point of the grid."""
     task, peers = stage.task, contestant.planner in PEERS
     with contextlib.ExitStack() as stack:
-        optimizer: Peer | Ours = stack.enter_context(peer_of(stage, contestant, seeds[0])) if peers else Ours()
+        optimizer: Peer | Ours = stack.enter_context(peer_of(stage, contestant)) if peers else Ours()
         config = task.config if peers else task.config.model_copy(update=contestant.settings)
         model = model_of(stage, config, contestant.planner == ORACLE)
 
@@ -227,7 +227,7 @@ def run(stage: Stage, contestant: Contestant, seeds: list[int], machine_name: st
             return planner
 
         for seed in seeds:
-            optimizer.begin()
+            optimizer.begin(seed)
             episode = run_episode(task, make, seed)
             alone_ms = float(np.median(optimizer.cpu_ms))
             cpu_ms = alone_ms if peers else float(np.median(episode.own_cpu_ms))
@@ -239,10 +239,10 @@ def run(stage: Stage, contestant: Contestant, seeds: list[int], machine_name: st
             yield row
 
 
-def peer_of(stage: Stage, contestant: Contestant, seed: int) -> Peer:
+def peer_of(stage: Stage, contestant: Contestant) -> Peer:
     """Its process."""
     rollout, horizon = stage.traced(contestant.settings["samples"]), stage.task.graph.horizon
-    settings = contestant.settings | {"rollout": str(rollout), "horizon": horizon, "seed": seed}
+    settings = contestant.settings | {"rollout": str(rollout), "horizon": horizon}
     return Peer(peers_python(), contestant.planner, settings)
 
 
