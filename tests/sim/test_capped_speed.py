@@ -63,8 +63,8 @@ def run(model: PlanningModel, told: bool) -> Run:
         return plan
 
     lockstep.follow(source)
-    while not chain.following:
-        lockstep.run(0.01)
+    lockstep.run(1.0)
+    assert chain.following, "the guard has not let the arm start"
     before, ticks = lockstep.record.altered, len(lockstep.record.applied)
     lockstep.run(SECONDS)
     applied = np.array(lockstep.record.applied[ticks:])
