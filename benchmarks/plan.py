@@ -3,13 +3,14 @@
 Tasks: the planar arm's swing-up under torques, and a reach and a figure eight of the Panda under velocities, in virtual
 time against MuJoCo's plant. Everybody has the same model (the shipped bundle; the swing-up's is learned at the
 beginning), the same costs, limits, beliefs and starts; settings are swept on one grid (benchmarks/plan_contestants.py):
-each plays `--screen` episodes, and the front of every planner there the `--episodes` that count, of other seeds.
+each plays `--screen` episodes (after the first only where it was not clearly beaten by a cheaper one of its planner), and
+the front of every planner there the `--episodes` that count, of other seeds (benchmarks/plan_schedule.py).
 
     cpu_ratio        = the least, over the front of a peer, of its processor time per plan over the least of ours that
                        costs no more, over the episode and at its end; the peer's is of its optimizer alone, ours of the
                        whole cycle. Settings are chosen on one half of the episodes and compared on the other, both
                        ways; cost_ratio and end_ratio are ours over theirs there: beyond 1.05 the costs were not equal,
-                       which is a miss
+                       which is a miss. `at_best`: at the peer's point of least cost alone
     cpu_ratio_blind  = the same for our icem without moves from the kinematics
     cpu_ratio_optimizers = as cpu_ratio, of the optimizers alone: without belief, goal and plan, that peers need as well
     regret_vs_oracle = the deployed planner's episode costs over those with the plant itself as its model; `end`: the
@@ -17,19 +18,21 @@ each plays `--screen` episodes, and the front of every planner there the `--epis
                        iterations are done: `bench rate` says how many there is time for
 
 Intervals: the middle 95 % over resampled episodes. Example: `mbrl-control bench plan --episodes 20 --out out/plan`.
-Ends with one line of JSON; hours. What was ended goes on with `--resume`, and a finished one is summed up again.
+Ends with one line of JSON; hours: 246 settings play at most 492 episodes of each task in the screening, about 70 of them
+20 more. What was killed goes on with `--resume`: `episodes.csv` and, beside it, the learned weights are all that
+it needs, here or on another machine. There only the screening and finished tasks count on, since processor times of two
+machines do not compare; so give a session whole tasks (`--tasks reach`). A finished one is summed up again.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +43,13 @@ import torch
 from sim.lockstep import Lockstep
 from benchmarks.peers import peers_python
 from benchmarks.plan_contestants import ORACLE, PEERS, SAMPLES, Contestant, grid
-from benchmarks.plan_figures import Row, cpu_ratio, of_optimizers, picture, points_of, read_rows, regret, table
+from benchmarks.plan_figures import cpu_ratio, of_optimizers, picture, points_of, regret, table
 from benchmarks.plan_oracle import Oracle
 from benchmarks.plan_peer_client import Ours, Peer
-from benchmarks.plan_schedule import Turn, finalists, screening_seeds, turns
+from benchmarks.plan_rows import EPISODES, NotToBeResumed, Row, RowFile, machine, read_rows, require_model
+from benchmarks.plan_schedule import Turn, comparable, finalists, pending, screening_seeds
 from benchmarks.plan_tasks import TASKS, Task, run_episode
+from benchmarks.plan_weights import fingerprint
 from mbrl_control.cli.session import new_folder
 from mbrl_control.deployment.bundle import Origin, write_bundle
 from mbrl_control.deployment.evaluator import load_model
@@ -57,7 +62,6 @@ from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.replay.transitions import history_of
 from sim.mujoco_arm import MujocoArm
 
-EPISODES = "episodes.csv"
 TARGETS = {"cpu_ratio": 3.0, "regret_vs_oracle": 1.10}
 EQUAL = 1.05
 """Ratio of costs that still counts as equal."""
@@ -80,58 +84,84 @@ def main() -> None:
     if options.resume and not (options.out / EPISODES).exists():
         parser.error(f"--resume: {options.out / EPISODES} does not exist; leave it out to begin")
     folder, began = options.out if options.resume else new_folder(options.out), time.monotonic()
-    contestants = [
-        one
-        for one in grid()
-        if one.planner in options.planners and one.settings.get("samples", 0) <= options.most_samples
-    ]
-    rows = read_rows(folder / EPISODES) if options.resume else []
-    with (folder / EPISODES).open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if file.tell() == 0:
-            writer.writerow(Row.__dataclass_fields__)
-        for row in episodes(options, contestants, rows):
-            writer.writerow([getattr(row, name) for name in Row.__dataclass_fields__])
-            file.flush()
-    rows = counted(options, contestants, rows)
-    print(json.dumps(figures(rows, options) | {"wall_s": round(time.monotonic() - began, 1)}), flush=True)
+    contest = Contest.of(options, machine())
+    try:
+        rows = contest.comparable(read_rows(folder / EPISODES)) if options.resume else []
+        with RowFile(folder / EPISODES) as file:
+            for row in episodes(contest, rows, folder):
+                file.append(row)
+    except NotToBeResumed as error:
+        parser.error(str(error))
+    rows = contest.counted(rows)
     picture(rows, {name: TASKS[name].unit for name in options.tasks}, folder / "fronts.png")
+    files = {"csv": str(folder / EPISODES), "picture": str(folder / "fronts.png")}
+    print(json.dumps(figures(rows, options) | files | {"wall_s": round(time.monotonic() - began, 1)}), flush=True)
 
 
-def episodes(options: argparse.Namespace, contestants: list[Contestant], rows: list[Row]) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Who plays which episodes, and where."""
+
+    contestants: tuple[Contestant, ...]
+    tasks: tuple[str, ...]
+    screened: range
+    counting: range
+    """Seeds."""
+    machine: str
+
+    @staticmethod
+    def of(options: argparse.Namespace, machine_name: str) -> Contest:
+        contestants = [
+            one
+            for one in grid()
+            if one.planner in options.planners and one.settings.get("samples", 0) <= options.most_samples
+        ]
+        counting = range(options.seed, options.seed + options.episodes)
+        screened = screening_seeds(options.seed, options.screen)
+        return Contest(tuple(contestants), tuple(options.tasks), screened, counting, machine_name)
+
+    def pending(self, rows: Sequence[Row], task: str) -> list[Turn]:
+        """See `plan_schedule.pending`."""
+        return pending(self.contestants, self.screened, self.counting, rows, task)
+
+    def comparable(self, rows: Sequence[Row]) -> list[Row]:
+        """See `plan_schedule.comparable`; what is set aside is said."""
+        kept = comparable(self.contestants, self.screened, self.counting, rows, self.machine)
+        if len(kept) < len(rows):
+            say(f"{len(rows) - len(kept)} episodes of another machine are set aside: their task is played on this one")
+        return kept
+
+    def counted(self, rows: Sequence[Row]) -> list[Row]:
+        """The finalists' episodes that count."""
+        names = {
+            task: {str(one) for one in finalists(self.contestants, rows, task, self.screened)} for task in self.tasks
+        }
+        return [row for row in rows if row.setting in names.get(row.task, ()) and row.seed in self.counting]
+
+
+def episodes(contest: Contest, rows: list[Row], folder: Path) -> Iterator[Row]:
     """Plays what ``rows`` lacks, task by task; each new row is appended to them, too."""
-    left = {name: pending(options, contestants, rows, name) for name in options.tasks}
+    left = [name for name in contest.tasks if contest.pending(rows, name)]
     # What cannot be had is found out before hours are spent: the peers' environment, and every task's model.
-    if any(left.values()) and any(one.planner in PEERS for one in contestants):
+    if left and any(one.planner in PEERS for one in contest.contestants):
         peers_python()
-    with tempfile.TemporaryDirectory() as folder:
-        extended = any(one.derivatives for one in contestants)
-        stages = {name: prepare(TASKS[name], Path(folder) / name, extended) for name, own in left.items() if own}
-        for name, stage in stages.items():
-            while own := pending(options, contestants, rows, name):
+    with tempfile.TemporaryDirectory() as scratch:
+        extended = any(one.derivatives for one in contest.contestants)
+        stages = [prepare(TASKS[name], Path(scratch) / name, folder, extended) for name in left]
+        for stage in stages:
+            require_model(rows, stage.task.name, stage.model, folder / EPISODES)
+        for stage in stages:
+            while own := contest.pending(rows, stage.task.name):
+                count = sum(len(seeds) for _, seeds in own)
+                say(f"{stage.task.name}: {count} episodes of {len({str(one) for one, _ in own})} settings in this pass")
                 for contestant, seeds in own:
-                    for row in run(stage, contestant, seeds):
+                    for row in run(stage, contestant, seeds, contest.machine):
                         rows.append(row)
                         yield row
 
 
-def pending(options: argparse.Namespace, contestants: list[Contestant], rows: list[Row], task: str) -> list[Turn]:
-    """What comes next in a task: the screening, then the episodes that count, then nothing."""
-    screened = screening_seeds(options.seed, options.screen)
-    return turns(contestants, screened, rows, task) or turns(
-        finalists(contestants, rows, task, screened), _counting(options), rows, task
-    )
-
-
-def counted(options: argparse.Namespace, contestants: list[Contestant], rows: list[Row]) -> list[Row]:
-    """The finalists' episodes that count."""
-    screened, seeds = screening_seeds(options.seed, options.screen), _counting(options)
-    names = {task: {str(one) for one in finalists(contestants, rows, task, screened)} for task in options.tasks}
-    return [row for row in rows if row.setting in names.get(row.task, ()) and row.seed in seeds]
-
-
-def _counting(options: argparse.Namespace) -> range:
-    return range(options.seed, options.seed + options.episodes)
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 class _CostAlone(torch.nn.Module):
@@ -152,6 +182,8 @@ class Stage:
     task: Task
     ensemble: ProbabilisticEnsemble
     delay_s: float
+    model: str
+    """Beginning of the weights' hash."""
     bundle: Path
     folder: Path
 
@@ -170,22 +202,22 @@ class Stage:
         return path
 
 
-def prepare(task: Task, folder: Path, extended: bool) -> Stage:
-    """Export the task's weights once."""
+def prepare(task: Task, folder: Path, kept: Path, extended: bool) -> Stage:
+    """Export the task's weights once into ``folder``; those that are learned here stay in ``kept``."""
     folder.mkdir()
     arm = task.arm
-    ensemble, delay_s = task.ensemble(arm)
+    ensemble, delay_s = task.ensemble(arm, kept)
     registry = Registry(folder / "registry", arm.model_name)
     origin = Origin(time.time_ns(), delay_s)
     bundle, _ = write_bundle(ensemble, arm, registry, origin, task.graph, extended)
-    return Stage(task, ensemble, delay_s, bundle, folder)
+    return Stage(task, ensemble, delay_s, fingerprint(ensemble), bundle, folder)
 
 
-def run(stage: Stage, contestant: Contestant, seeds: list[int]) -> Iterator[Row]:
+def run(stage: Stage, contestant: Contestant, seeds: list[int], machine_name: str) -> Iterator[Row]:
     """The episodes of one point of the grid."""
     task, peers = stage.task, contestant.planner in PEERS
     with contextlib.ExitStack() as stack:
-        optimizer: Peer | Ours = stack.enter_context(peer_of(stage, contestant, seeds[0])) if peers else Ours()
+        optimizer: Peer | Ours = stack.enter_context(peer_of(stage, contestant)) if peers else Ours()
         config = task.config if peers else task.config.model_copy(update=contestant.settings)
         model = model_of(stage, config, contestant.planner == ORACLE)
 
@@ -195,22 +227,22 @@ def run(stage: Stage, contestant: Contestant, seeds: list[int]) -> Iterator[Row]
             return planner
 
         for seed in seeds:
-            optimizer.begin()
+            optimizer.begin(seed)
             episode = run_episode(task, make, seed)
             alone_ms = float(np.median(optimizer.cpu_ms))
             cpu_ms = alone_ms if peers else float(np.median(episode.own_cpu_ms))
             row = Row(
                 *(task.name, contestant.planner, str(contestant), seed, round(episode.cost, 5), round(episode.end, 5)),
-                *(round(cpu_ms, 4), round(alone_ms, 4), episode.failed),
+                *(round(cpu_ms, 4), round(alone_ms, 4), episode.failed, stage.model, machine_name),
             )
-            print(row, file=sys.stderr, flush=True)
+            say(str(row))
             yield row
 
 
-def peer_of(stage: Stage, contestant: Contestant, seed: int) -> Peer:
+def peer_of(stage: Stage, contestant: Contestant) -> Peer:
     """Its process."""
     rollout, horizon = stage.traced(contestant.settings["samples"]), stage.task.graph.horizon
-    settings = contestant.settings | {"rollout": str(rollout), "horizon": horizon, "seed": seed}
+    settings = contestant.settings | {"rollout": str(rollout), "horizon": horizon}
     return Peer(peers_python(), contestant.planner, settings)
 
 
@@ -239,15 +271,22 @@ def figures(rows: list[Row], options: argparse.Namespace) -> dict[str, Any]:
     }
     fronts = {task: table(own) for task, own in points.items()}
     facts = {"episodes": options.episodes, "screened": options.screen}
+    facts |= {f"{name}s": _by_task(rows, name) for name in ("machine", "model")}
     return facts | found | {"fronts": fronts, "misses": misses_of(found)}
 
 
+def _by_task(rows: list[Row], name: str) -> dict[str, str]:
+    """What was one and the same for all that counts in a task."""
+    return {row.task: getattr(row, name) for row in rows}
+
+
 def misses_of(found: dict[str, Any]) -> list[str]:
-    """What stays behind `TARGETS`, and where the costs were not equal."""
+    """What stays behind `TARGETS` or was not measured, and where the costs were not equal."""
     misses, most = [], TARGETS["regret_vs_oracle"]
     for peer, per_task in found["cpu_ratio"].items():
         for task, value in per_task.items():
             if value is None:
+                misses.append(f"cpu_ratio {peer} {task} not measured")
                 continue
             if value["value"] < TARGETS["cpu_ratio"]:
                 misses.append(f"cpu_ratio {peer} {task} {value['value']} below {TARGETS['cpu_ratio']}")
@@ -255,6 +294,7 @@ def misses_of(found: dict[str, Any]) -> list[str]:
             misses += [f"{name} {peer} {task} {value[name]} above {EQUAL}" for name in unequal]
     for task, value in found["regret_vs_oracle"].items():
         if value is None:
+            misses.append(f"regret_vs_oracle {task} not measured")
             continue
         for name, ratio in (("regret_vs_oracle", value["value"]), ("regret_vs_oracle end", value["end"]["value"])):
             if ratio > most:

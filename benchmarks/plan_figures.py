@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,26 +11,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.plan_contestants import ORACLE, PEERS
+from benchmarks.plan_rows import Row
 from mbrl_control.signals import Array
 
 RESAMPLES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One episode."""
-
-    task: str
-    planner: str
-    setting: str
-    seed: int
-    cost: float
-    end: float
-    cpu_ms: float
-    """Median per plan, whole cycle; a peer's is of its optimizer alone."""
-    optimizer_ms: float
-    """Median per plan of the optimizer alone, for everybody."""
-    failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +36,6 @@ class Point:
 _MEASURED = ("cost", "end", "cpu_ms", "optimizer_ms")
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Of a file that `bench plan` wrote, as far as it came."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            Row(
-                *(row["task"], row["planner"], row["setting"], int(row["seed"])),
-                *(float(row[name]) for name in _MEASURED),
-                failed=int(row["failed"]),
-            )
-            for row in csv.DictReader(file)
-        ]
-
-
 def points_of(rows: Sequence[Row], task: str) -> list[Point]:
     """Of one task."""
     grouped: dict[tuple[str, str], list[Row]] = {}
@@ -77,11 +47,12 @@ def points_of(rows: Sequence[Row], task: str) -> list[Point]:
     ]
 
 
-def front(points: Sequence[Point]) -> list[Point]:
-    """Those that no other beats in both means, by rising processor time."""
+def front(points: Sequence[Point], least_gain: float = 0.0) -> list[Point]:
+    """Those that no other beats in both means, by rising processor time; each costs more than ``least_gain``, a share,
+    less than the one before."""
     best, kept = np.inf, []
     for point in sorted(points, key=lambda point: (point.cpu_ms.mean(), point.cost.mean())):
-        if point.cost.mean() < best:
+        if point.cost.mean() < (1.0 - least_gain) * best:
             best = point.cost.mean()
             kept.append(point)
     return kept
@@ -93,8 +64,9 @@ def cpu_ratio(points: Sequence[Point], peer: str, planners: Sequence[str]) -> di
 
     Settings are chosen on every second episode and compared on the others, then the other way round: the best of
     many noisy settings is not as good as it looks where it was chosen. A point of the peer's that no planner of
-    ours matches counts as zero, without ratios of costs. None where somebody did not take part, or with fewer than
-    two episodes.
+    ours matches counts as zero, without ratios of costs. ``at_best``: the same at the peer's point of least cost alone; at
+    the cheap end of its front stand settings that nobody would take. None where somebody did not take part, or with
+    fewer than two episodes.
     """
     theirs = [point for point in points if point.planner == peer]
     ours = [point for point in points if point.planner in planners]
@@ -102,18 +74,21 @@ def cpu_ratio(points: Sequence[Point], peer: str, planners: Sequence[str]) -> di
         return None
     halves = np.arange(0, len(theirs[0].cost), 2), np.arange(1, len(theirs[0].cost), 2)
 
-    def both_ways(one: Array, other: Array) -> tuple[float, list[_Compared]]:
-        found = [_least(theirs, ours, *order) for order in ((one, other), (other, one))]
-        return float(np.mean([each.cpu if each else 0.0 for each in found])), [each for each in found if each]
+    def both_ways(one: Array, other: Array) -> list[list[_Compared | None]]:
+        return [_along(theirs, ours, *order) for order in ((one, other), (other, one))]
 
     generator = np.random.default_rng(0)
-    drawn = [both_ways(*(generator.choice(half, len(half)) for half in halves))[0] for _ in range(RESAMPLES)]
-    ratio, compared = both_ways(*halves)
+    drawn = [both_ways(*(generator.choice(half, len(half)) for half in halves)) for _ in range(RESAMPLES)]
+    found = both_ways(*halves)
+    least = [_least(each) for each in found]
+    compared = [each for each in least if each]
     means = {
         f"{name}_ratio": round(float(np.mean([getattr(each, name) for each in compared])), 3) if compared else None
         for name in ("cost", "end")
     }
-    return _rounded(ratio, drawn) | means
+    whole = _rounded(_mean_cpu(least), [_mean_cpu([_least(each) for each in ways]) for ways in drawn])
+    at_best = _rounded(_mean_cpu([each[-1] for each in found]), [_mean_cpu([w[-1] for w in ways]) for ways in drawn])
+    return whole | means | {"at_best": at_best}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -126,24 +101,35 @@ class _Compared:
     end: float
 
 
-def _least(theirs: Sequence[Point], ours: Sequence[Point], choose: Array, compare: Array) -> _Compared | None:
-    """At the worst point of the peer's front; None where one is not matched."""
+def _along(theirs: Sequence[Point], ours: Sequence[Point], choose: Array, compare: Array) -> list[_Compared | None]:
+    """Every point of the peer's front, the best one last; None where it is not matched."""
     costs, ends, cpus_ms = (
         np.array([getattr(point, name)[choose].mean() for point in ours]) for name in ("cost", "end", "cpu_ms")
     )
     named = {point.setting: point for point in theirs}
-    found = []
+    found: list[_Compared | None] = []
     for rival in front([_of(point, choose) for point in theirs]):
         matching = np.flatnonzero((costs <= rival.cost.mean()) & (ends <= rival.end.mean()))
         if not len(matching):
-            return None
+            found.append(None)
+            continue
         left, right = named[rival.setting], ours[int(matching[np.argmin(cpus_ms[matching])])]
         ratios = (
             left.cpu_ms[compare].mean() / right.cpu_ms[compare].mean(),
             *(getattr(right, name)[compare].mean() / getattr(left, name)[compare].mean() for name in ("cost", "end")),
         )
         found.append(_Compared(*(float(ratio) for ratio in ratios)))
-    return min(found)
+    return found
+
+
+def _least(found: Sequence[_Compared | None]) -> _Compared | None:
+    """None where one point is not matched."""
+    matched = [each for each in found if each]
+    return min(matched) if len(matched) == len(found) else None
+
+
+def _mean_cpu(found: Sequence[_Compared | None]) -> float:
+    return float(np.mean([each.cpu if each else 0.0 for each in found]))
 
 
 def _of(point: Point, episodes: Array) -> Point:

@@ -38,8 +38,8 @@ class Ours:
         self.cpu_ms: list[float] = []
         """Of every cycle."""
 
-    def begin(self) -> None:
-        """An episode."""
+    def begin(self, seed: int) -> None:
+        """An episode; what it draws is the planner's."""
         self.cpu_ms = []
 
     def optimize(self, *cycle: Any) -> Result | None:
@@ -56,7 +56,7 @@ class Peer:
     def __init__(self, python: Path, kind: str, settings: dict[str, Any]) -> None:
         command: Sequence[str] = [str(python), str(_SCRIPT), kind, json.dumps(settings)]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._anew = True
+        self._anew, self._seed = True, 0
         self.cpu_ms: list[float] = []
         """Of every cycle, of the child alone."""
 
@@ -68,9 +68,9 @@ class Peer:
         self._child.stdin.close()
         self._child.wait()
 
-    def begin(self) -> None:
-        """An episode: nothing is left of the one before."""
-        self._anew, self.cpu_ms = True, []
+    def begin(self, seed: int) -> None:
+        """An episode: nothing is left of the one before, so it is the same in whatever order they are played."""
+        self._anew, self._seed, self.cpu_ms = True, seed, []
 
     def optimize(
         self,
@@ -100,6 +100,7 @@ class Peer:
         limits, objective = problem.limits, problem.objective
         cycle = {
             "anew": self._anew,
+            "seed": self._seed,
             "state": problem.state,
             "first_knot": problem.first_knot,
             "goal_position": objective.tool,

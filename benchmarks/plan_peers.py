@@ -28,12 +28,13 @@ def compete() -> None:
     write, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    torch.manual_seed(settings["seed"])
     scorer = Scorer(torch.jit.freeze(torch.jit.load(settings["rollout"]).eval()))
     optimize = {"mbrl_cem": mbrl_cem, "pytorch_mppi": pytorch_mppi}[kind](settings, scorer)
     with torch.inference_mode():
         for line in sys.stdin:
             cycle: Cycle = {name: np.array(value) for name, value in json.loads(line).items()}
+            if cycle["anew"]:
+                torch.manual_seed(int(cycle["seed"]))
             began = time.process_time()
             knots = optimize(cycle)
             cpu_ms = (time.process_time() - began) * 1e3

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.lockstep import Lockstep
+from benchmarks.plan_weights import kept
 from benchmarks.swing_up import CONFIG as SWING_CONFIG
 from benchmarks.swing_up import GRAPH as SWING_GRAPH
 from benchmarks.swing_up import SAMPLES as SWING_SAMPLES
@@ -28,6 +28,7 @@ from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
+from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.kinematics import forward_kinematics, sample_targets
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig
@@ -35,6 +36,8 @@ from mbrl_control.planning.figure_eight import figure_eight
 from mbrl_control.planning.planner import Planner
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan
+from sim.lockstep import Lockstep
+from sim.lockstep_model import DT_S
 
 REACH_S, END_S = 3.0, 0.5
 SAMPLED_S = 0.01
@@ -52,8 +55,8 @@ class Task:
     graph: GraphShape
     config: PlannerConfig
     """What every planner shares: weights, limits, risk."""
-    ensemble: Callable[[Arm], tuple[ProbabilisticEnsemble, float]]
-    """The weights that all planners get, and the delay that was found with them, s."""
+    ensemble: Callable[[Arm, Path], tuple[ProbabilisticEnsemble, float]]
+    """The weights that all planners get, and the delay that was found with them, s; learned ones are kept in a folder."""
     begin: Callable[[Lockstep, np.random.Generator], tuple[Goal, float]]
     """Puts the arm where an episode begins; goal and seconds."""
     error: Callable[[Arm, Goal, Array, Array], Array]
@@ -109,7 +112,7 @@ def run_episode(task: Task, make: Callable[[Lockstep, np.random.Generator], Plan
     return Episode(float(error.mean()), float(end.mean()), np.array(cpu), failed)
 
 
-def _shipped(arm: Arm) -> tuple[ProbabilisticEnsemble, float]:
+def _shipped(arm: Arm, _: Path) -> tuple[ProbabilisticEnsemble, float]:
     registry = Registry(shipped_models(), arm.model_name)
     version = registry.active()
     assert version is not None, f"{registry.folder}: no shipped model"
@@ -117,8 +120,10 @@ def _shipped(arm: Arm) -> tuple[ProbabilisticEnsemble, float]:
     return load_weights(path, arm), verify_bundle(path, arm).delay_s
 
 
-def _swinging(arm: Arm) -> tuple[ProbabilisticEnsemble, float]:
-    return fitted_ensemble(arm, EXCITATION_S, MODEL_SEED), arm.command_delay_s
+def _swinging(arm: Arm, folder: Path) -> tuple[ProbabilisticEnsemble, float]:
+    path = folder / "swing_up.safetensors"
+    ensemble = kept(path, prior_of(arm, DT_S), lambda: fitted_ensemble(arm, EXCITATION_S, MODEL_SEED))
+    return ensemble, arm.command_delay_s
 
 
 def _begin_reach(lockstep: Lockstep, generator: np.random.Generator) -> tuple[Goal, float]:

@@ -13,7 +13,7 @@ late there is the machine's doing.
                  model's grid has from the sample on; up to 5 ms more is the guard's tick
 
 `--highest` measures both rates that a model of 20 ms steps and the guard's 200 Hz allow, and says the higher one that
-holds. `--hogs 2` keeps two processes busy beside everything.
+holds; one at which no graph ran does not. `--hogs 2` keeps two processes busy beside everything.
 Example: `mbrl-control bench rate --rate 100 --seconds 600 --out out/rate`. Ends with one line of JSON; every window
 costs its seconds twice, and the start of a graph.
 """
@@ -64,10 +64,14 @@ def main() -> None:
     before = machine()
     with interruptible():
         found = {rate: measure(options, rate, folder / f"{rate}hz") for rate in rates}
+    ran = {rate: windows for rate, (windows, _) in found.items() if windows}
+    if not ran:
+        raise GraphFailed(f"no window ran; the first: {found[rates[0]][1][0]}")
     rows = {rate: summary(rate, *of_rate) for rate, of_rate in found.items()}
-    picture({rate: windows for rate, (windows, _) in found.items()}, folder / "rate.png")
+    picture(ran, folder / "rate.png")
     facts = {"robot": options.robot, "sim": options.sim, "command": options.command, "hogs": options.hogs}
     facts |= {"seconds": options.seconds, "real_time_factor": options.real_time_factor, **before}
+    facts["picture"] = str(folder / "rate.png")
     if options.highest:
         held = [rate for rate, row in rows.items() if row["valid"] and not row["misses"]]
         figures = {"highest_rate_hz": max(held, default=None)} | {f"{rate}_hz": row for rate, row in rows.items()}
@@ -96,13 +100,13 @@ def measure(options: argparse.Namespace, rate: int, folder: Path) -> tuple[list[
         print(f"{rate} Hz, {number + 1} of {count}: {late} late, {missed} missed", file=sys.stderr, flush=True)
         if number:  # the first log stays, to look at; the others are 10 MB each
             shutil.rmtree(folder / str(number))
-    if not windows:
-        raise GraphFailed(f"{rate} Hz: no window ran; the first: {failures[0]}")
     return windows, failures
 
 
 def summary(rate: int, windows: list[Window], failures: Sequence[str] = ()) -> dict[str, Any]:
-    """JSON-ready figures of all windows of a rate."""
+    """JSON-ready figures of all windows of a rate, if there are any."""
+    if not windows:
+        return {"rate_hz": rate, "windows": 0, "valid": False, "invalid_reasons": [*failures], "misses": []}
     counts = {"late": [w.planner for w in windows], "missed": [w.guard for w in windows]}
     figures: dict[str, Any] = {"rate_hz": rate, "windows": len(windows)}
     reasons, misses = list(failures), []

@@ -3,7 +3,7 @@
 One evaluation of 128 sequences x 5 members x 15 steps, the same networks and inputs for all (`rollout_problem`); every
 answer is compared with float64 first. Each contestant is a process of its own that waits for its turn on the same two
 processors; a turn is a few evaluations, the order is drawn anew in every round. Peers count by the better of one and
-two threads, and pytorch-mppi of two ways to carry the members.
+two threads, and pytorch-mppi of two ways to carry the members; their own defaults stand beside that and do not count.
 
     roof_fraction      200x4: rate of ours over that of one large product with all processors
     speedup_128x2, speedup_200x4   median time of mbrl-lib over ours

@@ -43,6 +43,7 @@ def contestants(peers: Path, problem: Path) -> dict[str, list[str]]:
     kinds = ("mppi", "mppi_wide")
     named |= {f"{kind}/{threads}": [*theirs, kind, str(threads), str(problem)] for kind in kinds for threads in (1, 2)}
     named["mbrl default"] = [*theirs, "mbrl_default", "0", str(problem)]
+    named["mppi default"] = [*theirs, "mppi", "0", str(problem)]
     return named | {"roof": [*ours, "roof", str(problem)]}
 
 

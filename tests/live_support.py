@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from benchmarks.lockstep import Lockstep, excite
+from sim.lockstep import Lockstep, excite
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.deployment.bundle import Origin, write_bundle
 from mbrl_control.deployment.manifest import Training

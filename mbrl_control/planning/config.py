@@ -18,6 +18,7 @@ from mbrl_control.signals import Array, GoalKind
 MethodName = Literal["icem", "cem", "mppi", "random_shooting", "gradient", "ilqr"]
 RefinerName = Literal["none", "gradient", "ilqr"]
 Acceleration = Annotated[float, Field(gt=0.0, le=100.0)]
+Gain = Annotated[float, Field(gt=0.0, le=100.0)]
 Weights = dict[str, FiniteFloat]
 
 
@@ -85,9 +86,9 @@ class PlannerConfig(BaseModel):
     """rad/s."""
     spread_ceiling: float = Field(0.5, gt=0.0, le=5.0)
     """rad/s."""
-    approach_gains: tuple[float, ...] = Field((4.0, 8.0, 14.0, 24.0), min_length=1, max_length=16)
+    approach_gains: tuple[Gain, ...] = Field((4.0, 8.0, 14.0, 24.0), min_length=1, max_length=16)
     """1/s, of the informed proposals."""
-    effort_approach_gains: tuple[float, ...] = Field((8.0, 16.0), min_length=1, max_length=16)
+    effort_approach_gains: tuple[Gain, ...] = Field((8.0, 16.0), min_length=1, max_length=16)
     """1/s, the same for torques."""
     acceleration_spread: tuple[Acceleration, Acceleration] = (0.1, 4.0)
     """rad/s^2, least and largest initial spread of random torques, times the inertia."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mbrl_control.planning.optimize import Result
-from mbrl_control.signals import Array, Plan, PlanOutcome, PlanReport
+from mbrl_control.planning.problem import Best
+from mbrl_control.signals import Array, BeliefState, Plan, PlanOutcome, PlanReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +74,10 @@ def report_of(
         disturbance=disturbance,
         refined=refined,
     )
+
+
+def start_variance(belief: BeliefState, best: Best) -> Array:
+    """Row 0 of a plan's variance [3J]: the belief's position and velocity, the first step's effort."""
+    joints = len(belief.position)
+    covariance = belief.covariance
+    return np.concatenate([covariance[:, 0, 0], covariance[:, 1, 1], best.variance[0, 2 * joints :]])

@@ -14,7 +14,7 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
-from mbrl_control.planning.cycle import Cycle, Source, Timing, report_of
+from mbrl_control.planning.cycle import Cycle, Source, Timing, report_of, start_variance
 from mbrl_control.planning.disturbance import DisturbanceObserver
 from mbrl_control.planning.fallback import Stop, fallback_plan
 from mbrl_control.planning.finite import NonFiniteBelief, NonFiniteStart, check_belief, check_start
@@ -80,7 +80,7 @@ class Planner:
         reserve_ns = round(config.reserve_s * 1e9)
         refining = (refiner_of(config), config.sampled_iterations)
         self._settings = Settings(config.iterations, config.elites, config.risk_strategy(), reserve_ns, *refining)
-        self._obstacles = config.obstacle_rows()
+        self._obstacles, self._speed_share = config.obstacle_rows(), config.speed_scale
         self._per_command = 1.0 / (arm.effort if arm.interface is CommandInterface.EFFORT else np.ones(arm.joints))
         self._model: PlanningModel | None = None
         self._pace = Pace(config.derivatives)
@@ -121,6 +121,7 @@ class Planner:
         proposer, method = proposer_for(self._arm, self._config, horizon, model.dt_s), method_of(self._config, horizon)
         # Nothing is refused from here on: a refused model leaves the one in use as it was.
         self._proposer, self._method, self._weights = proposer, method, weights
+        self._proposer.cap(self._speed_share)
         self._goal = GoalTarget(self._arm, self._config.posture_pull, horizon, model.dt_s)
         self._forget()
         self._pace.begin_model()
@@ -138,6 +139,12 @@ class Planner:
         self._warm.fit(horizon)
         self._trust = np.full(horizon, UNLIMITED) if model.trust is None else model.trust
         self._model = model
+
+    def cap_speed(self, share: float) -> None:
+        """What the guard lets through now, in (0, 1] of the rated speeds: plans keep within it and the settings' own."""
+        self._speed_share = min(self._config.speed_scale, share)
+        if self._model is not None:
+            self._proposer.cap(self._speed_share)
 
     def plan(
         self,
@@ -305,7 +312,7 @@ class Planner:
             position=np.vstack([state[:joints], best.position]),
             velocity=np.vstack([state[joints : 2 * joints], best.velocity]),
             effort=np.vstack([best.effort[:1], best.effort]) - pushed,
-            variance=np.vstack([_start_variance(belief, best), best.variance]),
+            variance=np.vstack([start_variance(belief, best), best.variance]),
             epistemic=np.concatenate([[0.0], best.epistemic]),
             interface=self._arm.interface,
         )
@@ -339,9 +346,3 @@ def observes(arm: Arm, config: PlannerConfig) -> bool:
     """A servo takes care of what pushes an arm that is given velocities."""
     return arm.interface is CommandInterface.EFFORT and config.disturbance_settle_s > 0.0
 
-
-def _start_variance(belief: BeliefState, best: Best) -> Array:
-    """Row 0 of a plan's variance [3J]: the belief's position and velocity, the first step's effort."""
-    joints = len(belief.position)
-    covariance = belief.covariance
-    return np.concatenate([covariance[:, 0, 0], covariance[:, 1, 1], best.variance[0, 2 * joints :]])

@@ -5,6 +5,7 @@ One proposer per command interface; the planner chooses by the arm.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -35,6 +36,10 @@ class TrackProposer(Protocol):
     @property
     def limits(self) -> KnotLimits:
         """Of the knots."""
+        ...
+
+    def cap(self, share: float) -> None:
+        """From now on keep within this share of the rated speeds, as far as commands determine speeds."""
         ...
 
     def spread(self, position: Array, target: Target) -> tuple[Array, Array]:
@@ -68,6 +73,7 @@ class VelocityProposer:
     """Velocity knots for a servo with lag."""
 
     def __init__(self, arm: Arm, config: PlannerConfig, horizon: int, dt_s: float) -> None:
+        self._rated = arm.velocity
         self.limits = KnotLimits(
             arm.velocity * config.speed_scale, arm.acceleration * (config.acceleration_scale * dt_s)
         )
@@ -75,6 +81,10 @@ class VelocityProposer:
         self._gains = np.array(config.approach_gains)
         self._model = LagModel(arm.servo_lag_s, dt_s)
         self._corrector = Corrector(self._model.position_response(horizon), config.correction_smoothness * dt_s)
+
+    def cap(self, share: float) -> None:
+        """See TrackProposer."""
+        self.limits = replace(self.limits, bound=self._rated * share)
 
     def spread(self, position: Array, target: Target) -> tuple[Array, Array]:
         """See TrackProposer: a share of the mean speed that the way needs, rad/s."""
@@ -123,6 +133,7 @@ class EffortProposer:
     """
 
     def __init__(self, arm: Arm, config: PlannerConfig, horizon: int, dt_s: float) -> None:
+        self._rated = arm.velocity
         self.limits = KnotLimits(arm.effort * config.effort_scale, arm.torque_rate * (config.acceleration_scale * dt_s))
         self._motion_limits = KnotLimits(
             arm.velocity * (TORQUE_SPEED_SHARE * config.speed_scale),
@@ -136,6 +147,10 @@ class EffortProposer:
         self._dt = dt_s
         response = integrator_response(arm.joints, horizon, dt_s)
         self._corrector = Corrector(response, config.effort_correction_smoothness * dt_s**2)
+
+    def cap(self, share: float) -> None:
+        """See TrackProposer: of the moves; random torques know no speed, the guard does."""
+        self._motion_limits = replace(self._motion_limits, bound=self._rated * (TORQUE_SPEED_SHARE * share))
 
     def spread(self, position: Array, target: Target) -> tuple[Array, Array]:
         """See TrackProposer: torques for a share of the acceleration that the way needs, N m."""

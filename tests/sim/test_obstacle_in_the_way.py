@@ -10,12 +10,7 @@ import torch
 
 from sim.lockstep import Lockstep
 from sim.lockstep_model import nominal_model
-from mbrl_control.deployment.export import export_full
-from mbrl_control.deployment.full_graph import FullRolloutGraph
-from mbrl_control.deployment.graph_names import BATCH, OBSTACLES, PARTICLES, SCENARIOS
-from mbrl_control.deployment.lanes import Lanes, Layout
 from mbrl_control.deployment.obstacles import CapsuleBodies
-from mbrl_control.deployment.particles import Particles
 from mbrl_control.deployment.rollout_graph import GraphShape
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
@@ -23,12 +18,11 @@ from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import Obstacle, PlannerConfig
 from mbrl_control.planning.planner import Planner, PlanningModel
-from mbrl_control.planning.protocol import Objective, Scores
 from mbrl_control.replay.transitions import history_of
-from mbrl_control.rewards.names import DISTRUST, FURTHER_NAMES, TERM_NAMES
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan
 from sim.generate import ROBOTS
+from tests.sim.full_model import FullModel
 from tests.patience import SLOW_S
 
 pytestmark = pytest.mark.timeout(SLOW_S)
@@ -43,39 +37,17 @@ IN_THE_WAY = Obstacle(
 )
 
 
-class FullModel:
-    """The prior's members in `rollout_full.onnx`, without the bundle around it."""
-
-    def __init__(self, arm: Arm, samples: int) -> None:
-        shape = EnsembleShape(MEMBERS, arm.joints, history_of(arm), 8)
-        ensemble = ProbabilisticEnsemble(shape, prior_of(arm, 0.02), torch.Generator().manual_seed(0)).eval()
-        ensemble.silence()
-        self.batch_size, self.horizon = samples, SHAPE.horizon
-        self.term_names = (*TERM_NAMES, *FURTHER_NAMES)
-        self._scenario = Particles().scenario(SHAPE.horizon, MEMBERS, arm.joints)
-        content = export_full(FullRolloutGraph(ensemble, arm, SHAPE).eval())
-        sizes = {BATCH: samples, PARTICLES: 1, OBSTACLES: 1, SCENARIOS: MEMBERS}
-        self._lanes = Lanes(content, "rollout_full.onnx", sizes, Layout())
-
-    def evaluate(self, state: Array, actions: Array, objective: Objective) -> Scores:
-        values = {
-            "state": state,
-            "actions": actions,
-            "goal_position": objective.tool,
-            "goal_joint": objective.joint,
-            "weights": objective.weights,
-            "trust": objective.trust,
-            "obstacles": objective.obstacles,
-        }
-        return Scores(term_names=(*self.term_names, DISTRUST), **self._lanes.run(values | self._scenario))
-
-
 @cache
 def model_of(samples: int) -> PlanningModel:
+    """The prior's members, which agree."""
     arm = Lockstep(ROBOTS / "planar.yaml", 0).arm
     nominal = nominal_model(arm, arm.command_delay_s)
+    shape = EnsembleShape(MEMBERS, arm.joints, history_of(arm), 8)
+    ensemble = ProbabilisticEnsemble(shape, prior_of(arm, 0.02), torch.Generator().manual_seed(0)).eval()
+    ensemble.silence()
+    full = FullModel(ensemble, arm, SHAPE, samples, obstacles=1)
     return PlanningModel(
-        FullModel(arm, samples), nominal.step, "full", nominal.dt_s, nominal.delay_s, nominal.past, "", None, None
+        full, nominal.step, "full", nominal.dt_s, nominal.delay_s, nominal.past, "", None, None
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,5 +41,8 @@ def test_ratios_are_of_the_same_seed_over_the_better_way_without_delay() -> None
     found = figures_of(errors)
     assert found["ratios_40ms"]["track_mm"] == {"median": 1.1, "least": 1.1, "largest": 1.1}
     assert found["error_ratio_40ms"] == 1.1
+    assert found["misses"] == []
+    worse = [replace(one, reach_mm=0.2) if (one.way, one.delay_ms) == ("online", 40) else one for one in errors]
+    assert figures_of(worse)["misses"] == ["error_ratio_40ms 2.000 above 1.2"]
     assert found["settle_excess_ms_40ms"]["median"] == pytest.approx(40.0)
     assert found["by_delay"]["online"]["40"]["track_mm"] == pytest.approx(2.2)

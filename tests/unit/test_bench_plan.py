@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks import plan
 from benchmarks.plan import misses_of
 from benchmarks.plan_contestants import ORACLE, PEERS, Contestant, grid
-from benchmarks.plan_figures import Point, Row, cpu_ratio, front, of_optimizers, points_of, regret
-from benchmarks.plan_schedule import FINALISTS, finalists, screening_seeds, turns
+from benchmarks.plan_figures import Point, cpu_ratio, front, of_optimizers, points_of, regret
+from benchmarks.plan_rows import Row
+from benchmarks.plan_schedule import FINALISTS, comparable, finalists, pending, screening_seeds, survivors, turns
 from mbrl_control.planning.config import PlannerConfig
 
 
 def point(planner: str, cost: float, cpu_ms: float, spread: float = 0.0) -> Point:
     costs = cost + spread * np.array([-1.0, 1.0, -1.0, 1.0])
     return Point(planner, f"{cost} {cpu_ms}", costs, costs, np.full(4, cpu_ms), np.full(4, 0.5 * cpu_ms))
+
+
+def row(setting: str, seed: int, cost: float, cpu_ms: float = 1.0, **other: Any) -> Row:
+    known = {"task": "reach", "planner": "icem", "end": 0.0, "optimizer_ms": 0.0, "failed": 0, "model": "m"}
+    return Row(**known | {"machine": "here", "setting": setting, "seed": seed, "cost": cost, "cpu_ms": cpu_ms} | other)
 
 
 def test_a_front_is_what_nobody_beats_in_both() -> None:
@@ -70,7 +78,9 @@ def test_costs_that_were_not_equal_and_regret_at_the_end_are_misses() -> None:
     }
     assert misses_of(found) == [
         "end_ratio mbrl_cem reach 1.3 above 1.05",
+        "cpu_ratio mbrl_cem swing_up not measured",
         "regret_vs_oracle end reach 2.0 above 1.1",
+        "regret_vs_oracle swing_up not measured",
     ]
 
 
@@ -92,9 +102,14 @@ def test_an_interval_covers_what_depends_on_the_episodes_drawn() -> None:
 
 
 def test_episodes_are_paired_by_their_seeds_in_whatever_order_they_ran() -> None:
-    rows = [Row("reach", "icem", "s", seed, 10.0 + seed, 0.0, 1.0, 1.0, 0) for seed in (3, 1, 2)]
-    (found,) = points_of([*rows, Row("swing_up", "icem", "s", 9, 1.0, 0.0, 1.0, 1.0, 0)], "reach")
+    rows = [row("s", seed, 10.0 + seed) for seed in (3, 1, 2)]
+    (found,) = points_of([*rows, row("s", 9, 1.0, task="swing_up")], "reach")
     assert found.cost.tolist() == [11.0, 12.0, 13.0]
+
+
+def test_the_help_says_how_many_settings_there_are() -> None:
+    assert f"{len(grid())} settings play at most {2 * len(grid())} episodes" in str(plan.__doc__)
+    assert len({str(one) for one in grid()}) == len(grid()), "two settings of one name would be one"
 
 
 SETTINGS = [Contestant("icem", {"samples": samples}) for samples in range(1, 11)]
@@ -103,9 +118,7 @@ SETTINGS = [Contestant("icem", {"samples": samples}) for samples in range(1, 11)
 def screened(cost_of: Callable[[int], float]) -> list[Row]:
     """Of `SETTINGS`, whose processor time is the number of samples."""
     return [
-        Row(
-            "reach", one.planner, str(one), seed, cost_of(one.settings["samples"]), 0.0, one.settings["samples"], 0.0, 0
-        )
+        row(str(one), seed, cost_of(one.settings["samples"]), one.settings["samples"])
         for one in SETTINGS
         for seed in screening_seeds(0, 2)
     ]
@@ -120,13 +133,13 @@ def test_finalists_are_along_the_front_of_the_screening_from_cheapest_to_best() 
 
 def test_what_counts_has_no_say_in_who_plays_on() -> None:
     rows = screened(lambda samples: float(samples))
-    counting = [Row("reach", "icem", str(SETTINGS[9]), seed, 0.0, 0.0, 0.1, 0.0, 0) for seed in range(20)]
+    counting = [row(str(SETTINGS[9]), seed, 0.0, 0.1) for seed in range(20)]
     assert finalists(SETTINGS, [*rows, *counting], "reach", screening_seeds(0, 2)) == SETTINGS[:1]
     assert finalists(SETTINGS, [], "reach", screening_seeds(0, 0)) == SETTINGS
 
 
 def test_turns_are_what_is_left_with_the_second_half_the_other_way_round() -> None:
-    two, done = SETTINGS[:2], [Row("reach", "icem", str(SETTINGS[0]), 1, 0.0, 0.0, 0.0, 0.0, 0)]
+    two, done = SETTINGS[:2], [row(str(SETTINGS[0]), 1, 0.0)]
     other = [replace(done[0], task="swing_up", seed=2)]
     assert turns(two, range(3), done + other, "reach") == [
         (two[0], [0]),
@@ -134,6 +147,75 @@ def test_turns_are_what_is_left_with_the_second_half_the_other_way_round() -> No
         (two[1], [2]),
         (two[0], [2]),
     ]
+
+
+SCREENED, COUNTING = screening_seeds(0, 2), range(4)
+FIRST = SCREENED[:1]
+
+
+def test_a_setting_that_one_as_cheap_of_its_planner_clearly_beat_in_the_first_episode_is_out() -> None:
+    """By cost: as good, a little worse, clearly worse; clearly worse but better at the end, and cheaper."""
+    five = [Contestant("icem", {"samples": samples}) for samples in range(5)]
+    costs, ends, cpus = (10.0, 12.0, 13.0, 13.0, 13.0), (1.0, 1.0, 1.0, 0.5, 1.0), (1.0, 1.0, 1.0, 1.0, 0.9)
+    rows = [
+        row(str(one), FIRST[0], cost, cpu, end=end)
+        for one, cost, end, cpu in zip(five, costs, ends, cpus, strict=True)
+    ]
+    stay = [one.settings["samples"] for one in survivors(five, rows, "reach", FIRST)]
+    assert stay == [0, 1, 3, 4]
+    peer = [Contestant("mbrl_cem", {"samples": 1})]
+    worse = [row(str(peer[0]), FIRST[0], 99.0, 9.0, planner="mbrl_cem")]
+    assert survivors(peer, rows + worse, "reach", FIRST) == peer, "another planner's settings beat nobody"
+
+
+def test_a_task_goes_from_one_episode_of_all_over_the_screening_to_the_finalists_and_ends() -> None:
+    rows: list[Row] = []
+    passes = []
+    while own := pending(SETTINGS, SCREENED, COUNTING, rows, "reach"):
+        passes.append({(str(one), seed) for one, seeds in own for seed in seeds})
+        rows += [
+            row(str(one), seed, abs(one.settings["samples"] - 5) + 1.0, one.settings["samples"])
+            for one, seeds in own
+            for seed in seeds
+        ]
+    assert [len(own) for own in passes] == [10, 5, 4 * 5]
+    assert {setting for setting, _ in passes[1]} == {str(one) for one in SETTINGS[:5]}
+
+
+def test_a_finalist_that_is_hardly_better_than_a_cheaper_one_is_none_but_the_front_has_it() -> None:
+    rows = screened(lambda samples: 10.0 - 0.1 * samples)
+    chosen = [one.settings["samples"] for one in finalists(SETTINGS, rows, "reach", SCREENED)]
+    assert chosen == [1, 3, 5, 7, 9]
+    assert len(front(points_of(rows, "reach"))) == len(SETTINGS)
+
+
+def played(machine: str, seeds: range, task: str = "reach") -> list[Row]:
+    return [row(str(SETTINGS[0]), seed, 1.0, machine=machine, task=task) for seed in seeds]
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "kept"),
+    [
+        (COUNTING, range(0), {("there", 4)}),
+        (COUNTING, COUNTING[:2], {("there", 4)}),
+        (COUNTING[:3], range(0), set()),
+        (COUNTING[:3], COUNTING[:2], {("here", 2)}),
+        (COUNTING[:3], COUNTING, {("here", 4)}),
+    ],
+)
+def test_episodes_that_count_are_one_machines(there: range, here: range, kept: set[tuple[str, int]]) -> None:
+    """A task that was finished elsewhere stays; one that was not is played here, after the same screening."""
+    screening = played("there", SCREENED)
+    rows = [*screening, *played("there", there), *played("here", here)]
+    found = comparable(SETTINGS[:1], SCREENED, COUNTING, rows, "here")
+    assert found[:2] == screening
+    machines = [one.machine for one in found[2:]]
+    assert {(name, machines.count(name)) for name in set(machines)} == kept
+
+
+def test_each_task_keeps_its_own_machine() -> None:
+    rows = [*played("there", SCREENED), *played("there", COUNTING), *played("here", SCREENED, "swing_up")]
+    assert comparable(SETTINGS[:1], SCREENED, COUNTING, rows, "here") == rows
 
 
 @pytest.mark.parametrize("contestant", [one for one in grid() if one.planner not in PEERS], ids=str)

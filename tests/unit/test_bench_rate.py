@@ -73,3 +73,9 @@ def test_a_window_that_failed_leaves_the_others_and_no_valid_figure() -> None:
     figures = summary(50, [window(0, 0), window(0, 0)], ["window 3 of 3: the graph ended"])
     assert (figures["windows"], figures["valid"]) == (2, False)
     assert figures["invalid_reasons"] == ["window 3 of 3: the graph ended"]
+
+
+def test_a_rate_at_which_no_graph_ran_holds_nothing() -> None:
+    figures = summary(100, [], ["window 1 of 1: the graph ended"])
+    assert (figures["windows"], figures["valid"], figures["rate_hz"]) == (0, False, 100)
+    assert figures["invalid_reasons"] == ["window 1 of 1: the graph ended"]

@@ -49,6 +49,8 @@ def test_a_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
         ("pose_weights: {reach: .nan}", PlannerConfigError, "field 'pose_weights.reach'"),
         ("acceleration_spread: [4.0, 0.1]", PlannerConfigError, "field 'acceleration_spread'.*least is above"),
         ("acceleration_spread: [0.0, 0.1]", PlannerConfigError, "field 'acceleration_spread.0'"),
+        ("approach_gains: [4.0, .nan]", PlannerConfigError, "field 'approach_gains.1'"),
+        ("effort_approach_gains: [-8.0]", PlannerConfigError, "field 'effort_approach_gains.0'"),
         ("refine: ilqr\nsampled_iterations: 3", PlannerConfigError, "field 'sampled_iterations'.*none to refine"),
         ("method: gradient\niterations: 1", PlannerConfigError, "field 'sampled_iterations'.*raise iterations"),
         ("- 1", PlannerConfigError, "holds no mapping"),

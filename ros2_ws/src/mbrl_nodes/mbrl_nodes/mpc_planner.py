@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from mbrl_msgs.msg import ModelStatus, PlannerReport
+from mbrl_msgs.msg import ModelStatus, PlannerReport, SafetyStatus
 from mbrl_msgs.msg import Plan as PlanMsg
 
 from mbrl_control.cadence import Tick
@@ -28,7 +28,8 @@ from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import plan_to_msg, report_to_msg
 from mbrl_nodes.goal_input import GoalInput
 from mbrl_nodes.plan_inputs import PlanInputs
-from mbrl_nodes.runtime import MODEL_QOS, STATE_QOS, GraphNode, run
+from mbrl_nodes.polled import Polled
+from mbrl_nodes.runtime import LATCHED_QOS, MODEL_QOS, STATE_QOS, GraphNode, run
 
 UNMET_M = 0.005
 """Beyond what the pull to the preferred posture leaves."""
@@ -58,6 +59,7 @@ class MpcPlanner(GraphNode):
         self._reports = self.create_publisher(PlannerReport, "planner_report", STATE_QOS)
         self._inputs = PlanInputs(self, self._arm)
         self._goals = GoalInput(self, self._arm)
+        self._statuses = Polled(self, SafetyStatus, "safety_status", LATCHED_QOS)
         self.create_subscription(ModelStatus, "model_status", self._on_model, MODEL_QOS)
 
     def start(self) -> None:
@@ -87,6 +89,7 @@ class MpcPlanner(GraphNode):
         belief = self._inputs.take()
         self._counts["skipped"] += tick.skipped
         self._swap()
+        self._obey_cap()
         if belief is None or self._slot is None:
             return
         cycle = self._planner.plan(
@@ -102,6 +105,16 @@ class MpcPlanner(GraphNode):
         # Outside the budget: the next cycle finds most messages read already.
         self._inputs.take()
         self._planner.prepare()
+
+    def _obey_cap(self) -> None:
+        """The guard may allow less speed than the settings: a payload was declared, or the robot scales its own."""
+        status = self._statuses.newest()
+        if status is None:
+            return
+        if 0.0 < status.speed_scale <= 1.0:
+            self._planner.cap_speed(status.speed_scale)
+        else:
+            self._inputs.refuse(f"safety_status: speed_scale: {status.speed_scale} is not in (0, 1]")
 
     def _publish(self, cycle: Cycle, tick: Tick) -> None:
         if cycle.plan is not None:

@@ -41,7 +41,7 @@ class PlanInputs:
                 command = safe_command_from_msg(received, self._arm.joint_names)
                 self.history.append(command.stamp_ns, command.applied)
             except (ValueError, IndexError) as error:
-                self._refuse(f"safe_command: {error}")
+                self.refuse(f"safe_command: {error}")
                 continue
             self.following = command.plan_sequence != 0
             if command.epoch != self._epoch:
@@ -51,10 +51,11 @@ class PlanInputs:
             try:
                 self._belief = belief_from_msg(newest, self._arm.joint_names)
             except (ValueError, IndexError) as error:
-                self._refuse(f"belief: {error}")
+                self.refuse(f"belief: {error}")
         return self._belief
 
-    def _refuse(self, reason: str) -> None:
+    def refuse(self, reason: str) -> None:
+        """Count a message that cannot be used, and say why."""
         # The last good value grows old, and age is judged by the planner and the guard.
         self.refused += 1
         self._node.get_logger().error(reason, throttle_duration_sec=1.0)
