@@ -5,7 +5,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from rosbags.typesys import TypesysError, get_types_from_msg
+
+from mbrl_control.episode_log.definitions import full_definition
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import Channel, LogReader, RawMessage
 from mbrl_control.episode_log.schema import GRAPH_TOPICS, QosClass, matches
@@ -98,6 +102,27 @@ def qos_of(topic: str) -> QosClass:
     """As the graph offers it; a topic from elsewhere is reliable, which every subscription accepts."""
     known = next((known for known in GRAPH_TOPICS if matches(topic, known)), None)
     return QosClass.RELIABLE if known is None else known.qos
+
+
+def require_same_layout(channel: Channel) -> None:
+    """LogError where the installed messages of this type are laid out otherwise than when the log was made.
+
+    Played as they are, its bytes would be taken for something else. Comments and constants may differ.
+    """
+    kind = channel.type
+    try:
+        same = _layouts(channel.definition, kind) == _layouts(full_definition(kind), kind)
+    except TypesysError as error:
+        problem = f"the definition of {kind} in the log cannot be read ({error})"
+        raise LogError(channel.topic, "type", problem, "leave the topic out") from error
+    if not same:
+        problem = f"{kind} is installed with other fields than the log has"
+        raise LogError(channel.topic, "type", problem, "play it where it was recorded, or leave the topic out")
+
+
+def _layouts(definition: str, kind: str) -> dict[str, Any]:
+    """Fields of a type and of those that it is made of."""
+    return {name: fields for name, (_, fields) in get_types_from_msg(definition, kind).items()}
 
 
 def under(prefix: str, topic: str) -> str:

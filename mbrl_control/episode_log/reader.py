@@ -135,10 +135,14 @@ class Decoder:
         self._path = path
         self._store = get_typestore(Stores.EMPTY)
         self._known: set[str] = set()
+        self._definitions: dict[str, str] = {}
+        """By type."""
 
     def decode(self, raw: RawMessage) -> Any:
         """Return a message object with one attribute per field; LogError when the bytes do not fit."""
         name = raw.channel.type
+        if self._definitions.setdefault(name, raw.channel.definition) != raw.channel.definition:
+            raise LogError(self._path, raw.channel.topic, f"{name} is defined in two ways", "give its files one by one")
         try:
             if name not in self._known:
                 self._register(raw.channel)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.replay.importing.mapping import ImportMap
+from mbrl_control.replay.importing.resample import Resampled
 from mbrl_control.replay.importing.series import BadRows, Recording, Series, left_out
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, CommandInterface
@@ -20,6 +21,7 @@ _FACTOR = 1.5
 """On velocity, effort and command limits: noise and short peaks."""
 _FEW = 0.01
 """Share of rows beyond the limits up to which these are single bad rows and not a wrong unit."""
+_SPEED_OVER_S = 0.1
 _MOVING = 0.02
 """rad/s RMS below which a joint says nothing about the unit of its velocity."""
 
@@ -67,6 +69,28 @@ def velocity_fits_position(series: Series, bound_ns: int, arm: Arm, source: str)
             problem = f"positions of {arm.joint_names[joint]} change {slope:.3g} times as fast as its velocity says"
             remedy = "correct joints, columns, time unit or `unit: deg` (of both); or leave velocity out: it is derived"
             raise LogError(source, "velocity", problem, remedy)
+
+
+def speed_within_limits(state: Resampled, arm: Arm, source: str) -> None:
+    """LogError where positions change faster than the arm can move: what says the time unit, with velocities or without.
+
+    Judged over 0.1 s, or the whole of a shorter stretch, where noise of positions does not matter.
+    """
+    period_s = state.grid.period_ns * 1e-9
+    speeds = [np.empty((0, arm.joints))]
+    for stretch in state.stretches:
+        position = stretch.values["position"]
+        apart = max(1, min(round(_SPEED_OVER_S / period_s), len(position) - 1))
+        speeds.append(np.abs(position[apart:] - position[:-apart]) / (apart * period_s))
+    speed, limit = np.concatenate(speeds), _FACTOR * arm.velocity
+    beyond = speed > limit
+    if len(speed) and float(beyond.any(axis=1).mean()) > _FEW:
+        joint = int(np.argmax(beyond.mean(axis=0)))
+        problem = (
+            f"{arm.joint_names[joint]} moves at up to {speed[:, joint].max():.3g} rad/s over {_SPEED_OVER_S:g} s, "
+            f"more than {limit[joint]:.3g}"
+        )
+        raise LogError(source, "time", problem, "correct the time unit, joints or `unit` in the map")
 
 
 def _scale(mapping: ImportMap, name: str) -> float:

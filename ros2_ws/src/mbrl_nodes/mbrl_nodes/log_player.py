@@ -14,7 +14,16 @@ from typing import Any
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from mbrl_control.episode_log.playback import Due, Playback, channels, pace, played, qos_of, under
+from mbrl_control.episode_log.playback import (
+    Due,
+    Playback,
+    channels,
+    pace,
+    played,
+    qos_of,
+    require_same_layout,
+    under,
+)
 from mbrl_control.episode_log.reader import Channel, LogReader
 from mbrl_control.episode_log.schema import QosClass
 from mbrl_nodes.runtime import GraphNode, run
@@ -92,6 +101,7 @@ class LogPlayer(GraphNode):
     def _sender(self, channel: Channel) -> Any:
         name = under(self.get_parameter("prefix").value, channel.topic)
         if name not in self._senders:
+            require_same_layout(channel)
             package, _, kind = channel.type.split("/")
             message = getattr(importlib.import_module(f"{package}.msg"), kind)
             self._senders[name] = self.create_publisher(message, name, _qos(qos_of(channel.topic)))
