@@ -74,20 +74,20 @@ def velocity_fits_position(series: Series, bound_ns: int, arm: Arm, source: str)
 def speed_within_limits(state: Resampled, arm: Arm, source: str) -> None:
     """LogError where positions change faster than the arm can move: what says the time unit, with velocities or without.
 
-    Judged over 0.1 s, or the whole of a shorter stretch, where noise of positions does not matter.
+    Judged over 0.1 s, or a quarter of a shorter stretch, where noise of positions does not matter.
     """
     period_s = state.grid.period_ns * 1e-9
     speeds = [np.empty((0, arm.joints))]
     for stretch in state.stretches:
         position = stretch.values["position"]
-        apart = max(1, min(round(_SPEED_OVER_S / period_s), len(position) - 1))
+        apart = max(1, min(round(_SPEED_OVER_S / period_s), len(position) // 4))
         speeds.append(np.abs(position[apart:] - position[:-apart]) / (apart * period_s))
     speed, limit = np.concatenate(speeds), _FACTOR * arm.velocity
     beyond = speed > limit
     if len(speed) and float(beyond.any(axis=1).mean()) > _FEW:
         joint = int(np.argmax(beyond.mean(axis=0)))
         problem = (
-            f"{arm.joint_names[joint]} moves at up to {speed[:, joint].max():.3g} rad/s over {_SPEED_OVER_S:g} s, "
+            f"{arm.joint_names[joint]} moves at up to {speed[:, joint].max():.3g} rad/s for 0.1 s or less, "
             f"more than {limit[joint]:.3g}"
         )
         raise LogError(source, "time", problem, "correct the time unit, joints or `unit` in the map")
