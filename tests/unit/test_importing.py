@@ -24,8 +24,6 @@ from mbrl_control.episode_log.folder import log_files
 from mbrl_control.replay.delay import estimate_delay
 from mbrl_control.replay.importing.clean import longest_growing
 from mbrl_control.replay.importing.report import JSON_NAME, TEXT_NAME
-from mbrl_control.replay.importing.resample import Grid as GridOf
-from mbrl_control.replay.importing.resample import Resampled, Stretch, common_spans
 from mbrl_control.replay.streams import Streams, read_streams
 from mbrl_control.replay.transitions import Grid, cut_transitions, transitions_from_logs
 from tests.unit import foreign_recordings as foreign
@@ -300,21 +298,3 @@ def test_the_examples_of_the_document_work(tmp_path: Path) -> None:
         streams = read_streams(tmp_path / f"log_{name}")
         np.testing.assert_allclose(streams.position, motion.q, atol=1e-9)
         np.testing.assert_allclose(streams.applied[:-1], motion.u, atol=1e-9)
-
-
-@given(st.lists(st.integers(0, 400), max_size=24, unique=True), st.lists(st.integers(0, 400), max_size=24, unique=True))
-def test_common_spans_are_where_every_pair_of_stretches_says(states: list[int], commands: list[int]) -> None:
-    """Stretches between every second pair of edges; the oracle compares each with each."""
-
-    def stream(edges: list[int]) -> Resampled:
-        pairs = list(zip(sorted(edges)[::2], sorted(edges)[1::2], strict=False))
-        stretches = tuple(Stretch(np.arange(start, end, dtype=np.int64), {}, end) for start, end in pairs)
-        return Resampled(GridOf(1, 1, 3), stretches, (), 0, 0, ())
-
-    state, command = stream(states), stream(commands)
-    expected = [
-        (max(int(one.stamp_ns[0]), int(other.stamp_ns[0])), min(one.end_ns, other.end_ns))
-        for one in state.stretches
-        for other in command.stretches
-    ]
-    assert common_spans(state, command) == tuple((start, end) for start, end in expected if end > start)
