@@ -96,7 +96,7 @@ class LogWriter:
         self._channels[topic] = channel
         self._sequences[channel] = 0
         # The library says it in the next chunk alone, and damage to that one would cost the messages of all the others.
-        self._announce(records.end())
+        self._announce(records.end())  # type: ignore[no-untyped-call]
 
     def write(self, topic: str, cdr: bytes, log_time_ns: int, publish_time_ns: int | None = None) -> None:
         """Append one message received at ``log_time_ns``; flushes when the flush period has passed."""

@@ -214,9 +214,10 @@ def test_killed_before_the_last_rename_a_recovery_leaves_the_log_as_it_was(
     def replace(self: Path, target: Path) -> None:
         raise Killed
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", replace)
-        finish_files(tmp_path)
+        with pytest.raises(Killed):
+            finish_files(tmp_path)
     assert [m.cdr for m in LogReader(tmp_path, skip_damaged=True).raw()] == before
     finish_files(tmp_path)
     assert [m.cdr for m in LogReader(tmp_path).raw()] == before
@@ -232,9 +233,10 @@ def test_a_recovery_that_the_disk_does_not_take_leaves_nothing(tmp_path: Path, m
     def write(descriptor: int, data: memoryview) -> int:
         return real(descriptor, data) if len(data) < 1000 else _full(descriptor, data)
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match=r"No space left.*recovered\.mcap"):
+    with monkeypatch.context() as patched:
         patched.setattr(writer_module.os, "write", write)
-        recover(log_file(tmp_path, 0), target)
+        with pytest.raises(OSError, match=r"No space left.*recovered\.mcap"):
+            recover(log_file(tmp_path, 0), target)
     assert not target.exists()
     assert recover(log_file(tmp_path, 0), target).messages == 90
 
