@@ -133,7 +133,7 @@ def play(
     start: Annotated[float, typer.Option("--start", help="s after the first message.", min=0.0)] = 0.0,
     seconds: Annotated[float, typer.Option("--seconds", help="s of the log; 0: to its end.", min=0.0)] = 0.0,
     topic: Annotated[list[str] | None, typer.Option("--topic", help="Only these; several allowed.")] = None,
-    prefix: Annotated[str, typer.Option("--prefix", help="Before every name, never empty.")] = "played",
+    prefix: Annotated[str, typer.Option("--prefix", help="Before every name; begins with `played`.")] = "played",
 ) -> None:
     """Publish a log again in its own rhythm, as `/played/...`: never under its own names, which a controller may hear.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from mbrl_control.episode_log.schema import GRAPH_TOPICS, QosClass, matches
 REORDER_NS = 1_000_000_000
 """A logger drains topic by topic, so that neighbours in a file are some 20 ms out of order, more after a stall."""
 _S = 1_000_000_000
+_PREFIX = re.compile(r"/?played[A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,13 @@ def _layouts(definition: str, kind: str) -> dict[str, Any]:
 
 
 def under(prefix: str, topic: str) -> str:
-    """The name that a topic of the log is played under: never its own, so that no controller takes a played command."""
+    """The name that a topic of the log is played under: never one that a controller takes commands by.
+
+    LogError for a prefix that does not begin with `played`: a log that was recorded without a namespace, played under
+    that of an arm, would move the arm.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise LogError(topic, "--prefix", f"'{prefix}' does not begin with `played`", "say played_1, or played/first")
     return f"/{prefix.strip('/')}/{topic.lstrip('/')}"
 
 

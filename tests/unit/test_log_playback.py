@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbrl_control.cli.play import arguments
+from mbrl_control.cli.play import arguments, play
 from mbrl_control.episode_log.definitions import full_definition
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.playback import (
@@ -123,3 +123,13 @@ def test_messages_that_are_laid_out_otherwise_today_are_not_played() -> None:
         assert definition != installed
         with pytest.raises(LogError, match="/arm/joint_states: type: "):
             require_same_layout(Channel("/arm/joint_states", JOINT_STATES.type, definition))
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "arm", "replayed", "arm/played", "played//arm", "played arm", "played/.."])
+def test_a_prefix_under_which_an_arm_may_listen_is_refused(tmp_path: Path, prefix: str) -> None:
+    """A log without a namespace, played under that of an arm, would command it."""
+    with pytest.raises(LogError, match="--prefix: .* does not begin with `played`"):
+        under(prefix, "/forward_velocity_controller/commands")
+    (tmp_path / "log_0.mcap").touch()
+    with pytest.raises(LogError, match="--prefix"):
+        play(tmp_path, Playback(), 1.0, prefix)
