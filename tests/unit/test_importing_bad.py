@@ -250,3 +250,18 @@ def test_a_disk_that_does_not_take_an_import_leaves_nothing(tmp_path: Path, monk
 
     monkeypatch.setattr(writer_module.os, "write", write)
     refused(tmp_path, tmp_path / "a.csv", TABLE, r"disk: did not take \d+ messages or more .*No space left")
+
+
+def test_noise_of_the_velocity_of_a_joint_at_rest_is_no_wrong_unit(tmp_path: Path) -> None:
+    """Of 0.1 rad/s, while velocities that are not those of the joint are still found."""
+    motion, rng = regular(), np.random.default_rng(1)
+    lines = write_csv(tmp_path / "a.csv", motion)
+    table = [line.split(",") for line in lines[1:]]
+    for row, position, velocity in zip(table, rng.normal(0.3, 1e-4, 300), rng.normal(0.0, 0.1, 300), strict=True):
+        row[2], row[4] = repr(float(position)), repr(float(velocity))
+    (tmp_path / "a.csv").write_text("\n".join([lines[0], *(",".join(row) for row in table)]))
+    assert run(tmp_path / "a.csv", TABLE, tmp_path / "log").bad_rows == ()
+    for row, velocity in zip(table, (motion.dq[:, 1] * 3.0).tolist(), strict=True):
+        row[2], row[4] = row[1], repr(velocity)
+    (tmp_path / "a.csv").write_text("\n".join([lines[0], *(",".join(row) for row in table)]))
+    refused(tmp_path, tmp_path / "a.csv", TABLE, "velocity: positions of elbow change")
