@@ -2,8 +2,8 @@
 
 Files of a size that is reserved on the disk before the first message: a full disk and a quota end the bulk, not these.
 When one is full the next one begins, with the newest message of every topic first, so that each tells by itself in
-which state it began. The oldest go, but so much as fills one file always stays beside the one that is written: a
-logger that is killed and started again, however often, takes nothing away.
+which state it began. The oldest go, but three quarters of a full file stay beside the one that is written: a logger
+that is killed and started again, however often, takes nothing away.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from pathlib import Path
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.folder import event_file, event_files, is_written
 from mbrl_control.episode_log.recovery import cut_reserve
-from mbrl_control.episode_log.writer import CHUNK_BYTES, FLUSH_PERIOD_NS, LogWriter, is_due
+from mbrl_control.episode_log.writer import FLUSH_PERIOD_NS, LogWriter, is_due
 
 RING_BYTES = 16 * 1024 * 1024
-"""Of each file: a graph with two states at 20 Hz fills one in little more than an hour."""
-_SUMMARY_BYTES = 4 * CHUNK_BYTES
-"""Kept for the last chunk and for what a file ends with: schemas and channels."""
+"""Of each file: two hours and more of a graph with two states at 20 Hz."""
+_LEAST_BYTES = 768 * 1024
+"""Of a file: it has to hold some chunks and what a file ends with, too."""
+PERIOD_NS = 1_000_000_000
+"""Between flushes: ten times as often would fill the files with index. The bulk has the same messages meanwhile."""
 _RETRY_NS = 1_000_000_000
 """After a write that failed."""
 
@@ -40,10 +42,13 @@ class EventRing:
     """
 
     def __init__(self, folder: Path, flush_period_ns: int = FLUSH_PERIOD_NS, ring_bytes: int = RING_BYTES) -> None:
-        """Begin a new file beside those that are there; where its size cannot be reserved it grows as it can."""
+        """Begin a new file beside those that are there; where its size cannot be reserved it grows as it can.
+
+        ``flush_period_ns`` holds while the ring is alone; else it takes `PERIOD_NS`.
+        """
         self._folder = folder
-        self._flush_period_ns = flush_period_ns
-        self._ring_bytes = max(ring_bytes, 3 * _SUMMARY_BYTES)
+        self._urgent_ns = flush_period_ns
+        self._ring_bytes = max(ring_bytes, _LEAST_BYTES)
         self._topics: dict[str, _Topic] = {}
         self._newest: dict[str, tuple[bytes, int, int]] = {}
         self.dropped: Counter[str] = Counter()
@@ -74,7 +79,7 @@ class EventRing:
         try:
             if self._writer is None:
                 self.dropped[topic] += 1
-            elif self._writer.written_bytes + len(cdr) <= self._ring_bytes - _SUMMARY_BYTES:
+            elif self._writer.written_bytes + len(cdr) + self._writer.ending_bytes <= self._ring_bytes:
                 self._writer.write(topic, cdr, log_time_ns, publish_time_ns)
             else:
                 self._writer.close()
@@ -83,14 +88,14 @@ class EventRing:
         except OSError as error:
             self._give_up(log_time_ns, str(error))
 
-    def flush_if_due(self, now_ns: int) -> None:
-        """As `LogWriter.flush_if_due`; call it also while nothing arrives."""
+    def flush_if_due(self, now_ns: int, alone: bool) -> None:
+        """Call it also while nothing arrives; ``alone``: nobody else writes the events, so that each has to be safe soon."""
         if self._writer is None:
             if is_due(self._gave_up_ns, now_ns, _RETRY_NS):
                 self._begin(now_ns)
             return
         try:
-            self._writer.flush_if_due(now_ns)
+            self._writer.flush_if_due(now_ns, self._urgent_ns if alone else None)
         except OSError as error:
             self._give_up(now_ns, str(error))
 
@@ -107,7 +112,7 @@ class EventRing:
         """The next file, with the newest message of every topic; the oldest ones make room for it first."""
         writer: LogWriter | None = None
         try:
-            _keep(self._folder, self._ring_bytes - 2 * _SUMMARY_BYTES)
+            _keep(self._folder, self._ring_bytes * 3 // 4)
             writer = self._create()
             for topic in self._topics.values():
                 writer.add_topic(topic.name, topic.type, topic.definition, topic.qos)
@@ -125,9 +130,9 @@ class EventRing:
     def _create(self) -> LogWriter:
         path = event_file(self._folder, self._number)
         try:
-            return LogWriter(path, self._flush_period_ns, self._ring_bytes, indexed=False)
+            return LogWriter(path, PERIOD_NS, self._ring_bytes)
         except LogError:
-            return LogWriter(path, self._flush_period_ns, indexed=False)
+            return LogWriter(path, PERIOD_NS)
 
     def _give_up(self, now_ns: int, problem: str) -> None:
         if self._writer is not None:

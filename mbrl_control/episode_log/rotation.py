@@ -136,7 +136,7 @@ class FolderWriter:
 
     def flush_if_due(self, now_ns: int) -> None:
         """Flush when due; call it also while nothing arrives."""
-        self._ring.flush_if_due(now_ns)
+        self._ring.flush_if_due(now_ns, alone=self._writer is None)
         self._look(now_ns)
         try:
             if self._writer is not None:

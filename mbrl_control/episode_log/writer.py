@@ -16,13 +16,15 @@ from typing import IO, cast
 
 from mcap.data_stream import RecordBuilder
 from mcap.records import Channel, Schema
-from mcap.writer import CompressionType, IndexType, Writer
+from mcap.writer import CompressionType, Writer
 
 from mbrl_control.episode_log.definitions import full_definition
 from mbrl_control.episode_log.errors import LogError
 
 FLUSH_PERIOD_NS = 100_000_000
 CHUNK_BYTES = 64 * 1024
+_INDEX_BYTES = 128
+"""Of each chunk in the summary, besides 10 for each of its channels (https://mcap.dev/spec, "Chunk Index")."""
 ANNOUNCE_BYTES = 4 * 1024 * 1024
 """What the topics are is said again after so much of the file: a message of a topic that nothing announces is lost."""
 
@@ -43,13 +45,10 @@ class LogWriter:
     names the file; after it the file can only be abandoned.
     """
 
-    def __init__(
-        self, path: Path, flush_period_ns: int = FLUSH_PERIOD_NS, reserved_bytes: int = 0, indexed: bool = True
-    ) -> None:
+    def __init__(self, path: Path, flush_period_ns: int = FLUSH_PERIOD_NS, reserved_bytes: int = 0) -> None:
         """Create ``path``; LogError when it exists or cannot be created.
 
         ``reserved_bytes`` of the disk are taken at once, so that the file can grow to that size on a full one, too.
-        Without an index the file ends with a summary of some kilobytes, whatever its length; to seek in it is slow.
         """
         self.path = path
         self.unflushed: Counter[str] = Counter()
@@ -59,18 +58,17 @@ class LogWriter:
             self._stream = _Stream(path, reserved_bytes)
         except OSError as error:
             raise LogError(path, "file", f"cannot be created ({error.strerror})", "name a new writable file") from error
-        index = IndexType.ALL if indexed else IndexType.NONE
         self._writer = Writer(
             cast(IO[bytes], self._stream),
             chunk_size=CHUNK_BYTES,
             compression=CompressionType.ZSTD,
-            index_types=index,
         )
         self._channels: dict[str, int] = {}
         self._schemas: dict[str, int] = {}
         self._sequences: dict[int, int] = {}
         self._announcements = b""
         self._announced_at = 0
+        self._chunks = 0
         self._flushed_ns: int | None = None
         self._closed = False
         try:
@@ -110,14 +108,14 @@ class LogWriter:
         before = self._stream.tell()
         self._writer.add_message(channel, log_time_ns, cdr, published, sequence & 0xFFFFFFFF)
         if self._stream.tell() != before:  # the chunk was full, and this message the last one in it
-            self.unflushed.clear()
+            self._chunk_written()
         self.flush_if_due(log_time_ns)
 
-    def flush_if_due(self, now_ns: int) -> None:
-        """Flush when the last flush lies a flush period back; call it also while nothing arrives."""
+    def flush_if_due(self, now_ns: int, period_ns: int | None = None) -> None:
+        """Flush when the last flush lies a flush period (or ``period_ns``) back; call it also while nothing arrives."""
         if self._flushed_ns is None:
             self._flushed_ns = now_ns
-        if is_due(self._flushed_ns, now_ns, self._flush_period_ns):
+        if is_due(self._flushed_ns, now_ns, period_ns or self._flush_period_ns):
             self.flush()
             self._flushed_ns = now_ns
 
@@ -126,12 +124,23 @@ class LogWriter:
         """Handed to the kernel."""
         return self._stream.tell()
 
+    @property
+    def ending_bytes(self) -> int:
+        """What `close` writes at most, unless a message is larger than a chunk: the open chunk, index and summary."""
+        index = self._chunks * (_INDEX_BYTES + 10 * len(self._channels))
+        return 2 * CHUNK_BYTES + len(self._announcements) + index
+
     def flush(self) -> None:
         """Close the chunk and hand everything to the kernel."""
         self._writer.flush()  # type: ignore[no-untyped-call]
-        self.unflushed.clear()
+        if self.unflushed:
+            self._chunk_written()
         if self._stream.tell() - self._announced_at >= ANNOUNCE_BYTES:
             self._announce(b"")
+
+    def _chunk_written(self) -> None:
+        self._chunks += 1
+        self.unflushed.clear()
 
     def close(self) -> None:
         """Write the summary and the footer; the file is then a finished MCAP."""
