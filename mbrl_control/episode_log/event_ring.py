@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.episode_log.folder import event_file, event_files, is_written
-from mbrl_control.episode_log.recovery import cut_reserve
+from mbrl_control.episode_log.folder import event_file, event_files
+from mbrl_control.episode_log.recovery import cut_reserve, is_torn
 from mbrl_control.episode_log.writer import FLUSH_PERIOD_NS, LogWriter, is_due
 
 RING_BYTES = 16 * 1024 * 1024
@@ -60,7 +60,7 @@ class EventRing:
         held = event_files(folder)
         self._number = held[-1][0] + 1 if held else 0
         for _, path in held:
-            if not is_written(path):
+            if is_torn(path):
                 cut_reserve(path)
         self._begin(0)
 
@@ -89,7 +89,7 @@ class EventRing:
             self._give_up(log_time_ns, str(error))
 
     def flush_if_due(self, now_ns: int, alone: bool) -> None:
-        """Call it also while nothing arrives; ``alone``: nobody else writes the events, so that each has to be safe soon."""
+        """Call it also while nothing arrives; ``alone``: nobody else writes the events, each has to be safe soon."""
         if self._writer is None:
             if is_due(self._gave_up_ns, now_ns, _RETRY_NS):
                 self._begin(now_ns)

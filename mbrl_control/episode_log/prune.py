@@ -41,5 +41,5 @@ def prune(root: Path, keep_bytes: int, dry_run: bool = False) -> Pruned:
             if (folder / METADATA).is_file():
                 write_metadata(folder, without=removed)
         for path in removed:
-            path.unlink()
+            path.unlink(missing_ok=True)
     return Pruned(tuple(removed), gone, total - gone)

@@ -109,14 +109,15 @@ def finish_files(folder: Path) -> list[tuple[Path, Recovered]]:
     A damaged file stays beside the finished one as `<name>.damaged`; one of which nothing is readable bears that name
     alone, and one that ends before its first message is removed; one that is no log stays as it is.
     """
-    torn = [path for _, path in numbered_files(folder) if _is_torn(path)]
-    events = [path for _, path in event_files(folder) if _is_torn(path)]
+    torn = [path for _, path in numbered_files(folder) if is_torn(path)]
+    events = [path for _, path in event_files(folder) if is_torn(path)]
     for path in events:
         cut_reserve(path)
     return [(path, _finish(path)) for path in torn + events]
 
 
-def _is_torn(path: Path) -> bool:
+def is_torn(path: Path) -> bool:
+    """Not finished, and no logger of this machine writes to it."""
     return summary_of(path) is None and not is_written(path)
 
 

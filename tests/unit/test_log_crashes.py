@@ -354,6 +354,6 @@ def test_the_room_that_is_kept_for_the_end_of_a_file_is_enough(tmp_path: Path) -
         writer.write(EVENT, message(ESTOP, data=True), number * 1000 * MS)
         number += 1
     first = event_files(tmp_path)[0][1]
-    assert 512 * 1024 < first.stat().st_size <= 768 * 1024
+    assert 384 * 1024 < first.stat().st_size <= 768 * 1024
     assert summary_of(first) is not None
     writer.close()
