@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mbrl_control.episode_log.bag_metadata import summary_of
 from mbrl_control.episode_log.errors import LogError
+from mbrl_control.episode_log.finishing import finish_copy
 from mbrl_control.episode_log.folder import event_files, is_written, numbered_files
 from mbrl_control.episode_log.reader import Channel, LogReader
 from mbrl_control.episode_log.records import MAGIC, Tail
@@ -60,20 +61,28 @@ class Recovered:
 
 
 def recover(source: Path, target: Path) -> Recovered:
-    """Copy every readable message of ``source`` into a finished ``target``.
+    """Copy every readable message of ``source`` into a finished ``target``, byte by byte where nothing is damaged.
 
-    A damaged chunk is left out as a whole. LogError when nothing is readable, OSError when ``target`` cannot be
-    written; nothing is left of it then.
+    A damaged chunk is left out as a whole. LogError when nothing is readable or ``target`` exists, OSError when it
+    cannot be written; nothing is left of it then.
     """
-    writer: LogWriter | None = None
+    if target.exists():
+        raise LogError(target, "file", "exists already", "name a new file")
     try:
-        writer = LogWriter(target)
+        quick = finish_copy(source, target) if source.is_file() else None
+        return _written_anew(source, target) if quick is None else Recovered(quick[0], 0, quick[1], "")
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _written_anew(source: Path, target: Path) -> Recovered:
+    writer = LogWriter(target)
+    try:
         done = _copy(source, writer)
         writer.close()
     except BaseException:
-        if writer is not None:
-            writer.abandon()
-            target.unlink()
+        writer.abandon()
         raise
     return done
 
