@@ -74,7 +74,7 @@ def finish_copy(source: Path, target: Path) -> tuple[int, int] | None:
         except OSError as error:
             error.filename = str(target)
             raise
-        return contents.counts.total(), stream.seek(0, 2) - end
+        return contents.counts.total(), tail.ignored_bytes
 
 
 def _take(contents: _Contents, opcode: int, body: memoryview) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import struct
 from pathlib import Path
 
@@ -225,20 +226,22 @@ def test_killed_before_the_last_rename_a_recovery_leaves_the_log_as_it_was(
     assert not list(tmp_path.glob("*.new"))
 
 
-def test_a_recovery_that_the_disk_does_not_take_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torn(tmp_path)
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_recovery_that_the_disk_does_not_take_leaves_nothing(tmp_path: Path, damaged: bool) -> None:
+    content = torn(tmp_path)
+    if damaged:
+        content[content.index(b"zstd") + 40] ^= 0xFF
+        log_file(tmp_path, 0).write_bytes(content)
     target = tmp_path / "recovered.mcap"
-    real = os.write
-
-    def write(descriptor: int, data: memoryview) -> int:
-        return real(descriptor, data) if len(data) < 1000 else _full(descriptor, data)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(writer_module.os, "write", write)
-        with pytest.raises(OSError, match=r"No space left.*recovered\.mcap"):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large.*recovered\.mcap"):
             recover(log_file(tmp_path, 0), target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not target.exists()
-    assert recover(log_file(tmp_path, 0), target).messages == 90
+    assert recover(log_file(tmp_path, 0), target).messages == (79 if damaged else 90)
 
 
 def test_what_a_logger_writes_to_is_neither_finished_nor_pruned(tmp_path: Path) -> None:
