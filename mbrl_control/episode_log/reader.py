@@ -115,8 +115,11 @@ class LogReader:
 
     def messages(self, topics: Collection[Topic]) -> Iterator[tuple[Topic, int, Any]]:
         """Yield (topic, publish time ns, decoded message) of ``topics``."""
-        decoder = Decoder(self.path)
+        decoder, definitions = Decoder(self.path), dict[str, str]()
         for raw in self.raw(topics):
+            if definitions.setdefault(raw.channel.type, raw.channel.definition) != raw.channel.definition:
+                problem = f"{raw.channel.type} is defined in two ways"  # what one says of bytes of the other is wrong
+                raise LogError(self.path, raw.channel.topic, problem, "give its files one by one")
             topic = next(t for t in topics if matches(raw.channel.topic, t))
             yield topic, raw.publish_time_ns, decoder.decode(raw)
 
@@ -135,14 +138,10 @@ class Decoder:
         self._path = path
         self._store = get_typestore(Stores.EMPTY)
         self._known: set[str] = set()
-        self._definitions: dict[str, str] = {}
-        """By type."""
 
     def decode(self, raw: RawMessage) -> Any:
         """Return a message object with one attribute per field; LogError when the bytes do not fit."""
         name = raw.channel.type
-        if self._definitions.setdefault(name, raw.channel.definition) != raw.channel.definition:
-            raise LogError(self._path, raw.channel.topic, f"{name} is defined in two ways", "give its files one by one")
         try:
             if name not in self._known:
                 self._register(raw.channel)
