@@ -59,9 +59,6 @@ class EventRing:
         self._writer: LogWriter | None = None
         held = event_files(folder)
         self._number = held[-1][0] + 1 if held else 0
-        for _, path in held:
-            if is_torn(path):
-                cut_reserve(path)
         self._begin(0)
 
     def add_topic(self, name: str, type_name: str, definition: str, qos: str) -> None:
@@ -112,7 +109,7 @@ class EventRing:
         """The next file, with the newest message of every topic; the oldest ones make room for it first."""
         writer: LogWriter | None = None
         try:
-            _keep(self._folder, self._ring_bytes * 3 // 4)
+            _make_room(self._folder, self._ring_bytes * 3 // 4)
             writer = self._create()
             for topic in self._topics.values():
                 writer.add_topic(topic.name, topic.type, topic.definition, topic.qos)
@@ -143,8 +140,11 @@ class EventRing:
         self._gave_up_ns = now_ns
 
 
-def _keep(folder: Path, least_bytes: int) -> None:
-    """Remove the oldest files as long as the others hold at least ``least_bytes``."""
+def _make_room(folder: Path, least_bytes: int) -> None:
+    """Give back what torn files had reserved, and remove the oldest as long as the others hold ``least_bytes``."""
+    for _, path in event_files(folder):
+        if is_torn(path):
+            cut_reserve(path)
     files = [(path, path.stat().st_size) for _, path in event_files(folder)]
     total = sum(size for _, size in files)
     for path, size in files:
