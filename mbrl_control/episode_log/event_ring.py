@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.episode_log.folder import event_file, event_files
+from mbrl_control.episode_log.folder import event_file, event_files, is_written
 from mbrl_control.episode_log.recovery import cut_reserve, is_torn
 from mbrl_control.episode_log.writer import FLUSH_PERIOD_NS, LogWriter, is_due
 
@@ -148,7 +148,7 @@ def _make_room(folder: Path, least_bytes: int) -> None:
     files = [(path, path.stat().st_size) for _, path in event_files(folder)]
     total = sum(size for _, size in files)
     for path, size in files:
-        if total - size < least_bytes:
+        if total - size < least_bytes or is_written(path):
             break
         path.unlink(missing_ok=True)
         total -= size
