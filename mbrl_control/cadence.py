@@ -65,6 +65,12 @@ class WallTimes:
     def graph_time(self, wall_ns: int) -> int:
         return self.graph_ns + round((wall_ns - self.wall_ns) * self.factor)
 
+    def between(self, wall_ns: int, earliest_ns: int | None) -> int:
+        """`graph_time` of what happened after ``earliest_ns`` (if known) and before now, whatever the wall clock was
+        set to in between."""
+        found = min(self.graph_time(wall_ns), self.graph_ns)
+        return found if earliest_ns is None else max(found, earliest_ns)
+
 
 def wall_times(clock: Clock, wall_ns: Callable[[], int], factor: float = 1.0) -> WallTimes:
     """How the two clocks stand to each other now; ``factor`` is that of ``clock``.

@@ -46,14 +46,18 @@ def recover(
     Example: mbrl-control log recover out/demo/log
     """
     from mbrl_control.episode_log.bag_metadata import write_metadata
+    from mbrl_control.episode_log.folder import is_written, log_files
     from mbrl_control.episode_log.recovery import finish_files
     from mbrl_control.episode_log.recovery import recover as recover_log
 
     if out is None:
         if not log.is_dir():
             raise UserError(f"{log}: --out: is needed for a single file; name the finished copy to write")
+        busy = [path for path in log_files(log) if is_written(path)]
         done = finish_files(log)
         write_metadata(log)
+        for path in busy:
+            typer.echo(f"{path}: a logger writes to it; left alone", err=True)
     elif out.exists():
         raise UserError(f"{out}: --out: exists already; name a new file")
     else:
@@ -64,7 +68,7 @@ def recover(
             lost = f"lost: {one.damaged_chunks} damaged chunks, {one.ignored_bytes} bytes of a partial tail"
             typer.echo(f"{lost}{'; unread from there on: ' + one.stopped if one.stopped else ''}", err=True)
     if not done:
-        typer.echo(f"{log}: every file is finished")
+        typer.echo(f"{log}: nothing to finish")
 
 
 @app.command()
@@ -183,7 +187,7 @@ def play(
     start: Annotated[float, typer.Option("--start", help="s after the first message.", min=0.0)] = 0.0,
     seconds: Annotated[float, typer.Option("--seconds", help="s of the log; 0: to its end.", min=0.0)] = 0.0,
     topic: Annotated[list[str] | None, typer.Option("--topic", help="Only these; several allowed.")] = None,
-    prefix: Annotated[str, typer.Option("--prefix", help="Before every name, never empty.")] = "played",
+    prefix: Annotated[str, typer.Option("--prefix", help="Before every name; begins with `played`.")] = "played",
 ) -> None:
     """Publish a log again in its own rhythm, as `/played/...`: never under its own names, which a controller may hear.
 

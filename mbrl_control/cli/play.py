@@ -10,14 +10,15 @@ from pathlib import Path
 
 from mbrl_control.cli.errors import Refused
 from mbrl_control.episode_log.folder import log_files
-from mbrl_control.episode_log.playback import Playback
+from mbrl_control.episode_log.playback import Playback, under
 
 PLAYER = "mbrl_nodes.log_player"
 
 
 def play(log: Path, wanted: Playback, rate: float, prefix: str) -> None:
-    """Ctrl-C reaches the player, which ends in order; Refused when it fails, LogError when there is no log."""
+    """Ctrl-C reaches the player, which ends in order; Refused when it fails, LogError for no log and a bad prefix."""
     log_files(log)
+    under(prefix, "joint_states")
     environment = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"} | os.environ
     player = subprocess.Popen([sys.executable, "-m", PLAYER, *arguments(log, wanted, rate, prefix)], env=environment)
     try:

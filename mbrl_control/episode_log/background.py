@@ -44,7 +44,13 @@ class BackgroundWriter:
     @property
     def dropped(self) -> Counter[str]:
         """Messages by topic that did not come into the log, for lack of room in the backlog or on the disk."""
-        return self._backlog.dropped + self._writer.dropped
+        # Of a copy, which is made at once: the other thread may count a topic for the first time meanwhile.
+        return self._backlog.dropped + self._writer.dropped.copy()
+
+    @property
+    def dropped_events(self) -> int:
+        """Messages that did not come into the ring of events."""
+        return self._writer.dropped_events
 
     @property
     def fault(self) -> str:

@@ -11,8 +11,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 BULK_BYTES = 64 * 1024 * 1024
-"""Most of a minute of the graph, not compressed."""
+"""Most of a minute of the graph, not compressed; twice that while a writer that stalls still holds what it took."""
 EVENT_BYTES = 4 * 1024 * 1024
+OVERHEAD_BYTES = 256
+"""Of a message beside its content: the object, its numbers and its place. A flood of empty ones is bounded, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Backlog:
     def put(self, message: Received) -> bool:
         """Take a message, or count it as dropped where there is no room for it."""
         with self._lock:
-            size = self._held[message.event] + len(message.cdr)
+            size = self._held[message.event] + len(message.cdr) + OVERHEAD_BYTES
             if size > self._room[message.event]:
                 self._dropped[message.topic] += 1
                 return False

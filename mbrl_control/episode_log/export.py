@@ -9,10 +9,12 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import import_module
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,10 +49,22 @@ class _Sink(Protocol):
 def export(log: Path, folder: Path, kind: str = "csv", topics: Sequence[str] = ()) -> list[Exported]:
     """Write a table of every topic, or of ``topics`` (by their end, `joint_states`), into ``folder``, made anew.
 
-    LogError for a topic that is not there, or a message that has other columns than the first of its topic.
+    All of it or nothing: LogError for a topic that is not there, a damaged log, or a message that has other columns
+    than the first of its topic.
     """
+    part = folder.with_name(f"{folder.name}.partial")
+    part.mkdir(parents=True)
+    try:
+        done = _export(log, part, kind, topics)
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part)
+        raise
+    return [replace(table, path=folder / table.path.name) for table in done]
+
+
+def _export(log: Path, folder: Path, kind: str, topics: Sequence[str]) -> list[Exported]:
     make = _SINKS[kind]
-    folder.mkdir(parents=True)
     decoder, tables = Decoder(log), dict[str, _Table]()
     with ExitStack() as stack:
         for raw in LogReader(log).raw():
@@ -59,7 +73,8 @@ def export(log: Path, folder: Path, kind: str = "csv", topics: Sequence[str] = (
             row = _row(raw, decoder)
             table = tables.get(raw.channel.topic)
             if table is None:
-                path = folder / f"{_file_name(raw.channel.topic)}.{kind}"
+                taken = {other.path.stem.lower() for other in tables.values()}
+                path = folder / f"{_free_name(raw.channel.topic, taken)}.{kind}"
                 table = tables[raw.channel.topic] = _Table(path, raw.channel.topic, tuple(row), make(path, tuple(row)))
                 stack.callback(table.sink.close)
             table.add(log, row)
@@ -78,7 +93,7 @@ class _Table:
     rows: int = field(default=0)
 
     def add(self, log: Path, row: Row) -> None:
-        if tuple(row) != self.columns:
+        if row.keys() != set(self.columns):  # their order may change, rows go by name
             changed = sorted(set(row) ^ set(self.columns))
             raise LogError(log, self.topic, f"message {self.rows} has other columns: {changed[:4]}", "export in parts")
         self.sink.write(row)
@@ -87,7 +102,9 @@ class _Table:
 
 def _row(raw: RawMessage, decoder: Decoder) -> Row:
     message = decoder.decode(raw)
-    names = next((tuple(getattr(message, name)) for name in _NAMES if hasattr(message, name)), ())
+    named = (value for name in _NAMES if isinstance(value := getattr(message, name, None), list))
+    names = tuple(next(named, ()))
+    names = names if len(set(names)) == len(names) else ()
     row: Row = dict(zip(_TIMES, (raw.log_time_ns, raw.publish_time_ns), strict=True))
     row.update(_columns(message, "", names))
     return row
@@ -123,9 +140,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _file_name(topic: str) -> str:
-    """Of a topic, which comes from a file: nothing that could lead out of the folder."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", topic).strip("_")[:64] or "topic"
+def _free_name(topic: str, taken: Collection[str]) -> str:
+    """Of a topic, which comes from a file: nothing that could lead out of the folder, and no name twice."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", topic).strip("_")[-64:] or "topic"
+    return next(free for free in chain([name], (f"{name}_{n}" for n in count(2))) if free.lower() not in taken)
 
 
 class _Csv:

@@ -1,22 +1,23 @@
 """A log is a folder: numbered files, one after another, beside them rosbag2's metadata and the ring of events.
 
-    log_0.mcap log_1.mcap ...      everything, in the order of writing (`rotation`)
-    events_a.mcap events_b.mcap    rare messages alone, two files by turns (`event_ring`)
-    metadata.yaml                  what rosbag2 wants to know of the finished files (`bag_metadata`)
+    log_0.mcap log_1.mcap ...           everything, in the order of writing (`rotation`)
+    events_7.mcap events_8.mcap ...     rare messages alone, the newest files of them (`event_ring`)
+    metadata.yaml                       what rosbag2 wants to know of the finished files (`bag_metadata`)
 
 A single MCAP file is a log, too: one that was recovered, imported or written by somebody else.
 """
 
 from __future__ import annotations
 
+import fcntl
 import re
 from pathlib import Path
 
 from mbrl_control.episode_log.errors import LogError
 
 METADATA = "metadata.yaml"
-EVENTS = ("events_a.mcap", "events_b.mcap")
 _FILE = re.compile(r"log_([0-9]{1,9})\.mcap")
+_EVENTS = re.compile(r"events_([0-9]{1,9})\.mcap")
 
 
 def log_file(folder: Path, number: int) -> Path:
@@ -24,9 +25,23 @@ def log_file(folder: Path, number: int) -> Path:
     return folder / f"log_{number}.mcap"
 
 
+def event_file(folder: Path, number: int) -> Path:
+    """The file of events of that number, existing or not."""
+    return folder / f"events_{number}.mcap"
+
+
 def numbered_files(folder: Path) -> list[tuple[int, Path]]:
     """(number, file) in the order of writing; links are left out, a log may come from anywhere."""
-    found = [(_FILE.fullmatch(entry.name), entry) for entry in folder.iterdir()]
+    return _numbered(folder, _FILE)
+
+
+def event_files(folder: Path) -> list[tuple[int, Path]]:
+    """`numbered_files` of the ring of events."""
+    return _numbered(folder, _EVENTS)
+
+
+def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
+    found = [(pattern.fullmatch(entry.name), entry) for entry in folder.iterdir()]
     return sorted(
         (int(match[1]), entry) for match, entry in found if match and entry.is_file() and not entry.is_symlink()
     )
@@ -46,3 +61,18 @@ def log_files(log: Path) -> tuple[Path, ...]:
     if not files:
         raise LogError(log, "folder", "holds no log_<number>.mcap", "give the folder `log` of a run, or an MCAP file")
     return files
+
+
+def is_written(path: Path) -> bool:
+    """Whether a logger of this machine has the file open: `LogWriter` holds a lock on it (flock(2)), a killed one none.
+
+    What is written to must not be replaced or removed: the logger would go on in a file that nobody finds any more.
+    """
+    with path.open("rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # a file system without locks
+            return False
+    return False

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from rosbags.typesys import TypesysError, get_types_from_msg
+
+from mbrl_control.episode_log.definitions import full_definition
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import Channel, LogReader, RawMessage
 from mbrl_control.episode_log.schema import GRAPH_TOPICS, QosClass, matches
@@ -13,6 +18,7 @@ from mbrl_control.episode_log.schema import GRAPH_TOPICS, QosClass, matches
 REORDER_NS = 1_000_000_000
 """A logger drains topic by topic, so that neighbours in a file are some 20 ms out of order, more after a stall."""
 _S = 1_000_000_000
+_PREFIX = re.compile(r"/?played[A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +106,35 @@ def qos_of(topic: str) -> QosClass:
     return QosClass.RELIABLE if known is None else known.qos
 
 
+def require_same_layout(channel: Channel) -> None:
+    """LogError where the installed messages of this type are laid out otherwise than when the log was made.
+
+    Played as they are, its bytes would be taken for something else. Comments and constants may differ.
+    """
+    kind = channel.type
+    try:
+        same = _layouts(channel.definition, kind) == _layouts(full_definition(kind), kind)
+    except TypesysError as error:
+        problem = f"the definition of {kind} in the log cannot be read ({error})"
+        raise LogError(channel.topic, "type", problem, "leave the topic out") from error
+    if not same:
+        problem = f"{kind} is installed with other fields than the log has"
+        raise LogError(channel.topic, "type", problem, "play it where it was recorded, or leave the topic out")
+
+
+def _layouts(definition: str, kind: str) -> dict[str, Any]:
+    """Fields of a type and of those that it is made of."""
+    return {name: fields for name, (_, fields) in get_types_from_msg(definition, kind).items()}
+
+
 def under(prefix: str, topic: str) -> str:
-    """The name that a topic of the log is played under: never its own, so that no controller takes a played command."""
+    """The name that a topic of the log is played under: never one that a controller takes commands by.
+
+    LogError for a prefix that does not begin with `played`: a log that was recorded without a namespace, played under
+    that of an arm, would move the arm.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise LogError("log play", "--prefix", f"'{prefix}' does not begin with `played`", "say played_1, or played/first")
     return f"/{prefix.strip('/')}/{topic.lstrip('/')}"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mbrl_control.episode_log.bag_metadata import write_metadata
-from mbrl_control.episode_log.folder import METADATA, numbered_files
+from mbrl_control.episode_log.folder import METADATA, is_written, numbered_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class Pruned:
 def prune(root: Path, keep_bytes: int, dry_run: bool = False) -> Pruned:
     """Remove the oldest numbered log files below ``root`` until the rest take no more than ``keep_bytes``.
 
-    The newest file stays whatever its size: a logger may be writing to it. Events, bundles and reports are not logs.
+    The newest file stays whatever its size, and so does each that a logger of this machine is writing to. Events,
+    bundles and reports are not logs.
     """
     folders = sorted({path.parent for path in root.rglob("log_*.mcap")})
     files = [(path.stat().st_mtime_ns, path.stat().st_size, path) for f in folders for _, path in numbered_files(f)]
@@ -32,12 +33,13 @@ def prune(root: Path, keep_bytes: int, dry_run: bool = False) -> Pruned:
     for _, size, path in files[:-1]:
         if total - gone <= keep_bytes:
             break
-        removed.append(path)
-        gone += size
+        if not is_written(path):
+            removed.append(path)
+            gone += size
     if not dry_run:
-        for path in removed:
-            path.unlink()
         for folder in {path.parent for path in removed}:
             if (folder / METADATA).is_file():
-                write_metadata(folder)
+                write_metadata(folder, without=removed)
+        for path in removed:
+            path.unlink(missing_ok=True)
     return Pruned(tuple(removed), gone, total - gone)

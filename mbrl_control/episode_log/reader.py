@@ -103,8 +103,11 @@ class LogReader:
 
     def messages(self, topics: Collection[Topic]) -> Iterator[tuple[Topic, int, Any]]:
         """Yield (topic, publish time ns, decoded message) of ``topics``."""
-        decoder = Decoder(self.path)
+        decoder, definitions = Decoder(self.path), dict[str, str]()
         for raw in self.raw(topics):
+            if definitions.setdefault(raw.channel.type, raw.channel.definition) != raw.channel.definition:
+                problem = f"{raw.channel.type} is defined in two ways"  # what one says of bytes of the other is wrong
+                raise LogError(self.path, raw.channel.topic, problem, "give its files one by one")
             topic = next(t for t in topics if matches(raw.channel.topic, t))
             yield topic, raw.publish_time_ns, decoder.decode(raw)
 

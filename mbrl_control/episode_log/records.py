@@ -6,6 +6,7 @@ alone. A killed or growing file ends inside a record; that tail is reported, nev
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -108,7 +109,8 @@ def _next_record(path: Path, stream: BinaryIO, tail: Tail) -> Record | None:
         return None
     opcode, length = _HEADER.unpack(head)
     if opcode == 0:  # a power cut leaves blocks of zeros behind the last write
-        tail.ignored_bytes = len(head) + len(stream.read())
+        at = stream.tell()
+        tail.ignored_bytes = len(head) + stream.seek(0, os.SEEK_END) - at  # counted, not read: it may be any number
         return None
     if length > _MAX_RECORD or (opcode > _LAST_OPCODE and opcode < 0x80):
         raise LogError(path, f"record {opcode:#x}", f"impossible length {length} or opcode", _REMEDY)

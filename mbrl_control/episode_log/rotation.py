@@ -19,7 +19,7 @@ from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.event_ring import RING_BYTES, EventRing
 from mbrl_control.episode_log.folder import log_file, numbered_files
 from mbrl_control.episode_log.recovery import finish_files
-from mbrl_control.episode_log.writer import FLUSH_PERIOD_NS, LogWriter
+from mbrl_control.episode_log.writer import FLUSH_PERIOD_NS, LogWriter, is_due
 
 _RETRY_NS = 1_000_000_000
 """After a write that failed."""
@@ -36,7 +36,7 @@ class Limits:
     free_bytes: int = 512 * 1024 * 1024
     """The disk keeps so much: with less left nothing but events is written."""
     ring_bytes: int = RING_BYTES
-    """Of each of the two files of events."""
+    """Of each file of events; two of them stay, in a row of crashes a third."""
 
     def __post_init__(self) -> None:
         if self.file_bytes < 1 or self.quota_bytes < 2 * self.file_bytes or self.free_bytes < 0:
@@ -74,22 +74,32 @@ class FolderWriter:
         """Messages by topic that the disk did not take."""
         self.removed_files = 0
         """Oldest ones that went for the quota."""
-        self.fault = ""
-        """Why nothing but events is written now."""
-        self._unflushed: Counter[str] = Counter()
-        """Messages by topic that lie in the open chunk: lost when the file is given up."""
-        self._written_bytes = 0
+        self._fault = ""
         self._finished: dict[Path, BagFile] = {}
-        self._retry_ns: int | None = None
+        self._tried_ns: int | None = None
         self._looked_ns: int | None = None
+        self._writer: LogWriter | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             held = numbered_files(folder)
+            self._number = held[-1][0] + 1 if held else 0
+            self._ring = EventRing(folder, flush_period_ns, self._limits.ring_bytes)
         except OSError as error:
             raise LogError(folder, "folder", f"cannot be made ({error.strerror})", "name a writable place") from error
-        self._number = held[-1][0] + 1 if held else 0
-        self._ring = EventRing(folder, flush_period_ns, self._limits.ring_bytes)
-        self._writer: LogWriter | None = self._begin()
+        try:
+            self._begin()
+        except OSError as error:  # a full disk: it may have room later
+            self._give_up(None, str(error))
+
+    @property
+    def fault(self) -> str:
+        """Why nothing but events is written now, or not even these; empty: all is well."""
+        return self._ring.fault or self._fault
+
+    @property
+    def dropped_events(self) -> int:
+        """Messages that did not come into the ring of events."""
+        return self._ring.dropped.total()
 
     def add_topic(
         self, topic: str, type_name: str, definition: str | None = None, qos: str = "", event: bool = False
@@ -99,10 +109,13 @@ class FolderWriter:
             raise LogError(self.folder, topic, "announced twice", "announce every topic once")
         text = full_definition(type_name) if definition is None else definition
         self._topics[topic] = _Topic(type_name, text, qos, event)
-        if self._writer is not None:
-            self._writer.add_topic(topic, type_name, text, qos)
         if event:
             self._ring.add_topic(topic, type_name, text, qos)
+        try:
+            if self._writer is not None:
+                self._writer.add_topic(topic, type_name, text, qos)
+        except OSError as error:
+            self._give_up(None, str(error))
 
     def write(self, topic: str, cdr: bytes, log_time_ns: int, publish_time_ns: int | None = None) -> None:
         """Append one message received at ``log_time_ns``; counted as dropped where the disk does not take it."""
@@ -116,35 +129,39 @@ class FolderWriter:
         if self._writer is None:
             self.dropped[topic] += 1
             return
-        self._unflushed[topic] += 1
         try:
             self._writer.write(topic, cdr, log_time_ns, published)
         except OSError as error:
             self._give_up(log_time_ns, str(error))
-        else:
-            self._note_flush(self._writer)
 
     def flush_if_due(self, now_ns: int) -> None:
         """Flush when due; call it also while nothing arrives."""
-        self._ring.flush_if_due(now_ns)
+        self._ring.flush_if_due(now_ns, alone=self._writer is None)
         self._look(now_ns)
         try:
             if self._writer is not None:
                 self._writer.flush_if_due(now_ns)
-                self._note_flush(self._writer)
         except OSError as error:
             self._give_up(now_ns, str(error))
 
     def close(self) -> None:
-        """Finish the files, those of a logger that was killed before, too, and tell rosbag2 of them."""
-        self._end_file()
+        """Finish the files, those of a logger that was killed before, too, and tell rosbag2 of them.
+
+        What a full disk does not take stays as a killed logger leaves it, for the next one or `log recover`; `fault`
+        says so.
+        """
         self._ring.close()
-        finish_files(self.folder)
-        write_metadata(self.folder, self._finished)
+        try:
+            self._end_file()
+            write_metadata(self.folder, self._finished)  # at once: to finish others may take longer than there is time
+            if finish_files(self.folder):
+                write_metadata(self.folder, self._finished)
+        except OSError as error:
+            self._give_up(None, str(error))
 
     def _look(self, now_ns: int) -> None:
         """At most once a flush period: is there room, is the file full, is it time to try again?"""
-        if self._looked_ns is not None and now_ns - self._looked_ns < self._flush_period_ns:
+        if not is_due(self._looked_ns, now_ns, self._flush_period_ns):
             return
         self._looked_ns = now_ns
         try:
@@ -154,61 +171,58 @@ class FolderWriter:
                     self._give_up(now_ns, f"fewer than {self._limits.free_bytes} bytes are free")
                 elif self._writer.written_bytes >= self._limits.file_bytes:
                     self._rotate()
-            elif self._retry_ns is not None and now_ns >= self._retry_ns:
-                self._retry_ns = now_ns + _RETRY_NS
+            elif is_due(self._tried_ns, now_ns, _RETRY_NS):
+                self._tried_ns = now_ns
                 if self._free_bytes(self.folder) >= self._limits.free_bytes + self._limits.file_bytes // 8:
-                    self._resume()
+                    self._begin()
         except (OSError, LogError) as error:
             self._give_up(now_ns, str(error))
 
     def _rotate(self) -> None:
         self._end_file()
         self._keep_quota()
-        write_metadata(self.folder, self._finished)
-        self._resume()
+        self._begin()
 
-    def _note_flush(self, writer: LogWriter) -> None:
-        if writer.written_bytes != self._written_bytes:
-            self._written_bytes = writer.written_bytes
-            self._unflushed.clear()
-
-    def _resume(self) -> None:
-        self._writer = self._begin()
-        for name, topic in self._topics.items():
-            self._writer.add_topic(name, topic.type, topic.definition, topic.qos)
-        self.fault, self._retry_ns = "", None
-
-    def _begin(self) -> LogWriter:
+    def _begin(self) -> None:
+        """The next file; nothing is left of one that the disk does not take."""
         writer = LogWriter(log_file(self.folder, self._number), self._flush_period_ns)
+        try:
+            for name, topic in self._topics.items():
+                writer.add_topic(name, topic.type, topic.definition, topic.qos)
+        except OSError:
+            writer.abandon()
+            writer.path.unlink()
+            raise
         self._number += 1
-        self._written_bytes = writer.written_bytes
-        return writer
+        self._writer, self._fault = writer, ""
 
     def _end_file(self) -> None:
         if self._writer is not None:
             self._writer.close()
-            self._unflushed.clear()
             self._writer = None
 
-    def _give_up(self, now_ns: int, problem: str) -> None:
+    def _give_up(self, now_ns: int | None, problem: str) -> None:
         if self._writer is not None:
             self._writer.abandon()
+            self.dropped.update(self._writer.unflushed)
             self._writer = None
-        self.dropped.update(self._unflushed)
-        self._unflushed.clear()
-        self.fault = f"{self.folder}: {problem}: nothing but events is logged; free the disk"
-        self._retry_ns = now_ns + _RETRY_NS
+        self._fault = f"{self.folder}: {problem}: nothing but events is logged; free the disk"
+        self._tried_ns = now_ns
 
     def _keep_quota(self) -> None:
         """Room for the next file; the newest one always stays."""
         files = [(path, path.stat().st_size) for _, path in numbered_files(self.folder)]
         total = sum(size for _, size in files) + self._limits.file_bytes
+        surplus: list[Path] = []
         for path, size in files[:-1]:
             if total <= self._limits.quota_bytes:
                 break
-            path.unlink()
-            self._finished.pop(path, None)
+            surplus.append(path)
             total -= size
+        write_metadata(self.folder, self._finished, without=surplus)
+        for path in surplus:
+            path.unlink(missing_ok=True)
+            self._finished.pop(path, None)
             self.removed_files += 1
 
     def __enter__(self) -> FolderWriter:

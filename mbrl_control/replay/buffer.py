@@ -48,6 +48,7 @@ class ReplayBuffer:
         self._header = header
         self._first, self._count = (held.first, held.count) if held else (0, 0)
         self._clean = held is not None and held.clean
+        self._closed = False
         self._last: Last | None = None  # after reopening nothing is joined: rows may be missing
         newest = self.view(self.end - 1, 1)[0] if self._count else None
         self._next_run = 0 if newest is None else int(newest["run"]) + 1
@@ -75,6 +76,7 @@ class ReplayBuffer:
         BufferFault: bad steps (nothing was written), or a disk that is full or fails: then whole pieces of 8192 steps
         may have been committed, see ``end``.
         """
+        self._require_open()
         check_steps(self.spec.layout, steps, max(0, self.next_episode - 1), self.name)
         if len(steps) == 0:
             return
@@ -127,13 +129,16 @@ class ReplayBuffer:
 
     def sync(self) -> None:
         """When this returns, what was appended outlives a power cut, too."""
+        self._require_open()
         self.origins.sync()
         self._storage.sync()
         if self._header:
             self._header.sync()
 
     def close(self) -> None:
-        """Put everything on the disk and mark the files as closed. Views stay valid."""
+        """Put everything on the disk and mark the files as closed; once. What is held can still be read."""
+        if self._closed:
+            return
         self._storage.finish(min(self.end, self.slots))
         self.origins.sync()
         if self._header:
@@ -141,8 +146,14 @@ class ReplayBuffer:
             self._header.sync()
             self._header.close()
             self._header = None
+        self._closed = True
         self.origins.close()
         self._storage.close()
+
+    def _require_open(self) -> None:
+        """A descriptor that was given back may be another file's by now."""
+        if self._closed:
+            raise BufferFault(self.name, "buffer", "is closed", "open it again to append")
 
     def __enter__(self) -> ReplayBuffer:
         return self

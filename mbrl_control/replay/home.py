@@ -69,8 +69,8 @@ def open_buffer(folder: Path) -> tuple[ReplayBuffer, Reopened]:
             header, storage, origins = _open_files(opened, folder, spec, zlib.crc32(text))
             held, report = recover(storage.words, spec, header.found, len(origins))
             if not report.clean:
+                _forget(storage, spec, held, report)  # first: killed in between, the next to open it drops them again
                 header.write(held)
-                _forget(storage, spec, held, report)
             opened.pop_all()
     except OSError as error:
         problem = f"cannot be opened ({error.strerror})"

@@ -55,13 +55,17 @@ class OriginTable:
     """The provenances of a buffer's rows, numbered from 0; with a file, written there before any row refers to it."""
 
     def __init__(self, file: Path | None = None) -> None:
-        """Read ``file`` if given; what follows its last whole line is cut off."""
+        """Read ``file`` if given; what follows its last whole line is cut off. BufferFault for one that is damaged."""
         self._known: list[Provenance] = []
         self._descriptor: int | None = None
         if file is not None:
             self._file = file
             self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._known, self._end = _read_lines(file.read_bytes())
+            try:
+                self._known, self._end = _read_lines(file)
+            except BufferFault:
+                self.close()
+                raise
             os.ftruncate(self._descriptor, self._end)
 
     def __len__(self) -> int:
@@ -105,13 +109,17 @@ def _line(origin: Provenance) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def _read_lines(data: bytes) -> tuple[list[Provenance], int]:
-    """Provenances of the whole lines up to the first that is not, and where those end."""
+def _read_lines(path: Path) -> tuple[list[Provenance], int]:
+    """Provenances of the whole lines, and where those end. BufferFault for a damaged line that others follow: no kill
+    leaves one, and without it the rows that name it or a later one would be lost."""
     known: list[Provenance] = []
     end = 0
-    for line in data.splitlines(keepends=True):
+    lines = path.read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
         check, _, text = line.rstrip(b"\n").partition(b" ")
         if not line.endswith(b"\n") or check != b"%08x" % zlib.crc32(text):
+            if number < len(lines):
+                raise BufferFault(path, f"line {number}", "is damaged", "restore the file from a copy")
             break
         fields = json.loads(text)
         known.append(Provenance(Source[fields["source"]], fields["policy"], fields["model"]))

@@ -35,7 +35,7 @@ class Streams:
     applied: Array
     """[C, J] rad/s or N m."""
     drives_enabled: NDArray[np.bool_]
-    """[C]."""
+    """[C] not where the command that followed is missing in the log, either."""
     relay_ns: NDArray[np.int64]
     """[R]."""
     publishing: NDArray[np.bool_]
@@ -83,7 +83,7 @@ def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = N
         effort=_matrix(path, BELIEF, beliefs, "effort", count),
         command_ns=_stamps(commands),
         applied=_matrix(path, SAFE_COMMAND, commands, "applied", count),
-        drives_enabled=np.array([m.drives_enabled for m in commands], dtype=np.bool_),
+        drives_enabled=_in_force(commands),
         relay_ns=_stamps(relays),
         publishing=np.array([m.publishing and not m.dry_run for m in relays], dtype=np.bool_),
         payload_ns=_payload_changes(statuses),
@@ -112,6 +112,12 @@ def _ordered(messages: list[Any]) -> list[Any]:
 
 def _stamps(messages: list[Any]) -> NDArray[np.int64]:
     return np.array([stamp_ns(m.stamp) for m in messages], dtype=np.int64)
+
+
+def _in_force(commands: list[Any]) -> NDArray[np.bool_]:
+    """[C] drives on, and the next command that was sent is in the log: else nobody knows until when this one held."""
+    follows = [later.sequence - one.sequence <= 1 for one, later in pairwise(commands)]
+    return np.array([m.drives_enabled for m in commands], dtype=np.bool_) & np.array([*follows, True], dtype=np.bool_)
 
 
 def _joint_names(path: Path, *streams: tuple[Topic, list[Any]]) -> tuple[str, ...]:

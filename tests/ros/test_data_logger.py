@@ -19,7 +19,7 @@ from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import JointState
 
 from mbrl_control.cli.processes import free_domain
-from mbrl_control.episode_log.folder import EVENTS, log_files
+from mbrl_control.episode_log.folder import event_files, log_files
 from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.episode_log.recovery import log_info
 from mbrl_control.episode_log.schema import JOINT_STATES, SAFETY_STATUS
@@ -97,5 +97,5 @@ def test_a_killed_logger_goes_on_where_it_was_and_leaves_a_whole_bag(
         assert numbers == [numbers[0] + step for step in range(len(numbers))], "nothing lost in between"
     with Reader(log) as bag:
         assert bag.message_count == len(whole)
-    events = [m.model_id for name in EVENTS for _, _, m in LogReader(log / name).messages((SAFETY_STATUS,))]
+    events = [m.model_id for _, path in event_files(log) for _, _, m in LogReader(path).messages((SAFETY_STATUS,))]
     assert "m/1" in events

@@ -65,18 +65,21 @@ def window(late: int = 0) -> Window:
 
 def test_a_clean_run_has_no_miss_and_every_fault_is_one() -> None:
     clean = Swapped(window(), 100, 100, NONE)
-    assert figures([clean], [clean])["misses"] == []
-    superseded = figures([replace(clean, swaps=97)], [clean])
+    assert figures(100, [clean], [clean])["misses"] == []
+    superseded = figures(100, [replace(clean, swaps=97)], [clean])
     assert superseded["not_swapped"] == 3
-    assert superseded["misses"] == ["not_swapped 3 above 0"]
-    assert figures([replace(clean, limits={**NONE, "jerk": 2})], [clean])["misses"] == ["limit_violations 2 above 0"]
-    late = figures([replace(clean, window=window(late=9))], [clean])
+    assert superseded["misses"] == ["swaps 97 below 100"]
+    too_slow = figures(100, [replace(clean, activations=90, swaps=90)], [clean])
+    assert too_slow["misses"] == ["swaps 90 below 100"]
+    beyond = figures(100, [replace(clean, limits={**NONE, "jerk": 2})], [clean])
+    assert beyond["misses"] == ["limit_violations 2 above 0"]
+    late = figures(100, [replace(clean, window=window(late=9))], [clean])
     assert late["excess_late"] > 0
     assert any("excess_late" in miss for miss in late["misses"])
 
 
 def test_what_the_run_without_swaps_does_is_beside_it_and_no_miss() -> None:
     clean = Swapped(window(), 100, 100, NONE)
-    found = figures([clean], [replace(clean, activations=0, swaps=0, window=window(late=9))])
+    found = figures(100, [clean], [replace(clean, activations=0, swaps=0, window=window(late=9))])
     assert found["late_raw_still"] == 9
     assert found["misses"] == []

@@ -16,6 +16,7 @@ from mbrl_control.cadence import (
     SteadyClock,
     Tick,
     VirtualClock,
+    WallTimes,
     run_at,
     wall_times,
 )
@@ -151,3 +152,14 @@ def test_a_factor_that_would_stop_turn_or_hurry_time_is_refused(factor: str, mon
     monkeypatch.setenv(FACTOR_VARIABLE, factor)
     with pytest.raises(ValueError, match=f"{FACTOR_VARIABLE}: .*use one in"):
         SteadyClock()
+
+
+@given(st.integers(0, 20_000_000), st.integers(-(10**14), 10**14))
+def test_a_step_of_the_wall_clock_moves_no_message_out_of_the_time_it_came_in(age_ns: int, step_ns: int) -> None:
+    """It came 0 to 20 ms ago, the last look was 20 ms ago, and the wall clock was set in between."""
+    now, noted = 5 * 10**18, 7 * 10**18 - age_ns
+    times = WallTimes(wall_ns=7 * 10**18 + step_ns, graph_ns=now, factor=1.0)
+    assert now - 20_000_000 <= times.between(noted, now - 20_000_000) <= now
+    assert times.between(noted, None) <= now
+    unmoved = WallTimes(7 * 10**18, now, 1.0)
+    assert unmoved.between(noted, now - 20_000_000) == now - age_ns == unmoved.graph_time(noted)

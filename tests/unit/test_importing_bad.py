@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import yaml
 
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.cli.main import main
+from mbrl_control.episode_log import writer as writer_module
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.importing.series import BadRows
@@ -210,3 +213,56 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Path, capsys: pytest.Cap
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("velocity", [True, False])
+def test_a_time_unit_that_makes_the_arm_too_fast_is_refused(tmp_path: Path, velocity: bool) -> None:
+    """Milliseconds read as microseconds, with and without velocities that contradict it."""
+    write_csv(tmp_path / "a.csv", regular(), skip=() if velocity else ("dq",))
+    tables = {name: {**part, "time_unit": "us"} for name, part in TABLE["tables"].items()}
+    if not velocity:
+        del tables["state"]["velocity"]
+    match = "positions of shoulder change" if velocity else "time: .* moves at up to .*correct the time unit"
+    refused(tmp_path, tmp_path / "a.csv", {**TABLE, "tables": tables}, match)
+
+
+def test_noise_of_positions_is_no_wrong_time_unit(tmp_path: Path) -> None:
+    """1 kHz with 2 mrad of noise: from row to row the shoulder jumps by some 3 rad/s, more than it can."""
+    motion = regular(2.0, 0.001)
+    noisy = motion.q + np.random.default_rng(0).normal(scale=2e-3, size=motion.q.shape)
+    lines = write_csv(tmp_path / "a.csv", motion, skip=("dq",))
+    rows = [line.split(",") for line in lines[1:]]
+    table = [",".join([row[0], *map(repr, q), *row[3:]]) for row, q in zip(rows, noisy.tolist(), strict=True)]
+    (tmp_path / "a.csv").write_text("\n".join([lines[0], *table]))
+    tables = {name: dict(part) for name, part in TABLE["tables"].items()}
+    del tables["state"]["velocity"]
+    assert run(tmp_path / "a.csv", {**TABLE, "tables": tables}, tmp_path / "log").velocity == "derived"
+
+
+def test_a_disk_that_does_not_take_an_import_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_csv(tmp_path / "a.csv", regular(20.0))
+    real, left = os.write, [60]
+
+    def write(descriptor: int, data: memoryview) -> int:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data)
+
+    monkeypatch.setattr(writer_module.os, "write", write)
+    refused(tmp_path, tmp_path / "a.csv", TABLE, r"disk: did not take \d+ messages or more .*No space left")
+
+
+def test_noise_of_the_velocity_of_a_joint_at_rest_is_no_wrong_unit(tmp_path: Path) -> None:
+    """Of 0.1 rad/s, while velocities that are not those of the joint are still found."""
+    motion, rng = regular(), np.random.default_rng(1)
+    lines = write_csv(tmp_path / "a.csv", motion)
+    table = [line.split(",") for line in lines[1:]]
+    for row, position, velocity in zip(table, rng.normal(0.3, 1e-4, 300), rng.normal(0.0, 0.1, 300), strict=True):
+        row[2], row[4] = repr(float(position)), repr(float(velocity))
+    (tmp_path / "a.csv").write_text("\n".join([lines[0], *(",".join(row) for row in table)]))
+    assert run(tmp_path / "a.csv", TABLE, tmp_path / "log").bad_rows == ()
+    for row, velocity in zip(table, (motion.dq[:, 1] * 3.0).tolist(), strict=True):
+        row[2], row[4] = row[1], repr(velocity)
+    (tmp_path / "a.csv").write_text("\n".join([lines[0], *(",".join(row) for row in table)]))
+    refused(tmp_path, tmp_path / "a.csv", TABLE, "velocity: positions of elbow change")

@@ -15,7 +15,8 @@ from mbrl_control.episode_log.export import export
 from mbrl_control.episode_log.folder import log_file, log_files
 from mbrl_control.episode_log.prune import prune
 from mbrl_control.episode_log.rotation import FolderWriter
-from mbrl_control.episode_log.schema import ESTOP
+from mbrl_control.episode_log.schema import ESTOP, JOINT_STATES
+from mbrl_control.episode_log.writer import LogWriter
 from tests.unit.synthetic_log import NAMES, Arm, arm_streams, message, write_streams
 
 
@@ -70,3 +71,41 @@ def test_the_oldest_logs_of_all_runs_go_first_and_the_bags_stay_whole(tmp_path: 
     assert "log_0.mcap" not in (tmp_path / "run_1" / "log" / "metadata.yaml").read_text()
     assert len(prune(tmp_path, 0).removed) == 4, "the newest file of all stays"
     assert all(summary_of(path) is not None for path in log_files(tmp_path / "run_2" / "log"))
+
+
+def test_joints_in_another_order_keep_their_columns(tmp_path: Path) -> None:
+    with LogWriter(tmp_path / "log.mcap") as writer:
+        writer.add_topic("joint_states", JOINT_STATES.type)
+        for number, order in enumerate((("a", "b"), ("b", "a"))):
+            position = np.array([10.0 if name == "a" else 20.0 for name in order])
+            writer.write("joint_states", message(JOINT_STATES, name=list(order), position=position), number)
+    (table,) = export(tmp_path / "log.mcap", tmp_path / "tables")
+    with table.path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["position[a]"], row["position[b]"]) for row in rows] == [("10.0", "20.0")] * 2
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_topics_whose_names_become_alike_have_a_table_each(tmp_path: Path, kind: str) -> None:
+    if kind == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    topics = ("/a/b", "/a_b", "/A/b", f"/{'long' * 20}/one", f"/{'long' * 20}/two")
+    with LogWriter(tmp_path / "log.mcap") as writer:
+        for number, topic in enumerate(topics):
+            writer.add_topic(topic, ESTOP.type)
+            for _ in range(number + 1):
+                writer.write(topic, message(ESTOP, data=True), number)
+    done = {table.topic: table for table in export(tmp_path / "log.mcap", tmp_path / "tables", kind)}
+    assert {topic: done[topic].rows for topic in topics} == {topic: n + 1 for n, topic in enumerate(topics)}
+    assert len({table.path.name.lower() for table in done.values()}) == len(topics)
+    assert all(table.path.is_file() for table in done.values())
+
+
+def test_an_export_that_fails_leaves_no_table_that_looks_whole(tmp_path: Path) -> None:
+    with LogWriter(tmp_path / "log.mcap") as writer:
+        writer.add_topic("joint_states", JOINT_STATES.type)
+        for number, names in enumerate((["a"], ["a"], ["b"])):
+            writer.write("joint_states", message(JOINT_STATES, name=names, position=np.zeros(1)), number)
+    with pytest.raises(LogError, match="message 2 has other columns"):
+        export(tmp_path / "log.mcap", tmp_path / "tables")
+    assert [path.name for path in tmp_path.iterdir()] == ["log.mcap"]

@@ -16,9 +16,9 @@ from rosbags.rosbag2 import Reader
 
 from mbrl_control.episode_log import writer as writer_module
 from mbrl_control.episode_log.background import BackgroundWriter
-from mbrl_control.episode_log.backlog import Backlog, Received
+from mbrl_control.episode_log.backlog import OVERHEAD_BYTES, Backlog, Received
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.episode_log.folder import EVENTS, log_file, log_files
+from mbrl_control.episode_log.folder import event_files, log_file, log_files
 from mbrl_control.episode_log.qos import offered_qos
 from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.episode_log.recovery import finish_files, log_info
@@ -116,9 +116,7 @@ def test_a_full_disk_costs_bulk_that_is_counted_and_no_event(tmp_path: Path) -> 
     assert kept[:100] == list(range(100))
     assert kept[-1] == 699
     assert not writer.fault
-    events = [
-        m.data for name in EVENTS if (log / name).exists() for _, _, m in LogReader(log / name).messages((ESTOP,))
-    ]
+    events = [m.data for _, path in event_files(log) for _, _, m in LogReader(path).messages((ESTOP,))]
     assert len(events) == 300
 
 
@@ -205,30 +203,30 @@ def test_the_ring_turns_and_each_file_tells_its_beginning(tmp_path: Path) -> Non
     writer.add_topic(EVENT, ESTOP.type, event=True)
     writer.write(EVENT, message(ESTOP, data=True), 0)
     generator = np.random.default_rng(0)
-    for number in range(90):
+    for number in range(220):
         text = generator.integers(33, 123, 8000, dtype=np.uint8).tobytes().decode()
         writer.write(BULK, message(PHASE, data=f"{number} {text}"), number * 10 * MS)
     writer.close()
-    first, second = sorted((numbers_in(tmp_path / name), name) for name in EVENTS)
-    assert second[0] == list(range(first[0][-1], 90)), "with the newest message of the file before"
-    for name in EVENTS:
-        assert [m.data for _, _, m in LogReader(tmp_path / name).messages((ESTOP,))] == [True]
-        assert (tmp_path / name).stat().st_size <= 8 * 64 * 1024
-    with FolderWriter(tmp_path, limits):
-        pass
-    assert numbers_in(tmp_path / second[1]) == second[0], "the newer one stays"
+    first, second = [path for _, path in event_files(tmp_path)]
+    assert numbers_in(second) == list(range(numbers_in(first)[-1] + 1, 220))
+    assert numbers_in(first)[0] > 0, "the oldest went"
+    for path in (first, second):
+        assert [m.data for _, _, m in LogReader(path).messages((ESTOP,))] == [True]
+        assert path.stat().st_size <= 12 * 64 * 1024
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 30), st.booleans()), max_size=60))
 @settings(max_examples=50, deadline=None)
 def test_the_backlog_keeps_a_prefix_of_each_turn_and_counts_the_rest(steps: list[tuple[bool, int, bool]]) -> None:
-    backlog, bound = Backlog(100, 60), {False: 100, True: 60}
+    bound = {False: 100 + 5 * OVERHEAD_BYTES, True: 60 + 3 * OVERHEAD_BYTES}
+    backlog = Backlog(bound[False], bound[True])
     taken, put = [], 0
     held = {False: 0, True: 0}
     for number, (event, size, take) in enumerate(steps):
         accepted = backlog.put(Received("t", bytes(size), number, number, event))
-        assert accepted == (held[event] + size <= bound[event])
-        held[event] += size if accepted else 0
+        cost = size + OVERHEAD_BYTES
+        assert accepted == (held[event] + cost <= bound[event])
+        held[event] += cost if accepted else 0
         put += 1
         if take:
             taken += backlog.take()
@@ -251,8 +249,8 @@ def test_a_stalled_disk_costs_bulk_and_ends_nothing(tmp_path: Path) -> None:
     writer = Stalled(tmp_path, SMALL)
     writer.add_topic(BULK, PHASE.type)
     writer.add_topic(EVENT, ESTOP.type, event=True)
-    size = len(filler(0))
-    background = BackgroundWriter(writer, lambda: 0, failures.append, Backlog(20 * size + 20, 10_000))
+    size = len(filler(0)) + OVERHEAD_BYTES
+    background = BackgroundWriter(writer, lambda: 0, failures.append, Backlog(20 * size + 20, 100_000))
     for number in range(100):
         background.put(Received(BULK, filler(number), number, number, False))
         background.put(Received(EVENT, message(ESTOP, data=True), number, number, True))

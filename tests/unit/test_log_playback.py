@@ -9,9 +9,20 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbrl_control.cli.play import arguments
+from mbrl_control.cli.play import arguments, play
+from mbrl_control.episode_log.definitions import full_definition
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.episode_log.playback import REORDER_NS, Due, Playback, channels, in_order, pace, played, under
+from mbrl_control.episode_log.playback import (
+    REORDER_NS,
+    Due,
+    Playback,
+    channels,
+    in_order,
+    pace,
+    played,
+    require_same_layout,
+    under,
+)
 from mbrl_control.episode_log.reader import Channel, LogReader, RawMessage
 from mbrl_control.episode_log.rotation import FolderWriter
 from mbrl_control.episode_log.schema import ESTOP, JOINT_STATES, PHASE
@@ -97,3 +108,28 @@ def test_the_nodes_arguments_are_yaml_of_the_declared_types() -> None:
     assert {name: yaml.safe_load(value) for name, value in values.items()} == {
         "log": "a b/log", "rate": 2.0, "start": 1.0, "seconds": 0.0, "prefix": "played", "topics": ["belief"],
     }  # fmt: skip
+
+
+def test_messages_that_are_laid_out_otherwise_today_are_not_played() -> None:
+    installed = full_definition(JOINT_STATES.type)
+    require_same_layout(Channel("/arm/joint_states", JOINT_STATES.type, "# another comment\n" + installed))
+    assert "float64[] effort" in installed
+    for definition in (
+        installed.replace("float64[] effort", "float32[] effort"),
+        installed.replace("float64[] effort", ""),
+        installed.replace("uint32 nanosec", "uint64 nanosec"),  # of a type inside
+        "float64[] position[",
+    ):
+        assert definition != installed
+        with pytest.raises(LogError, match="/arm/joint_states: type: "):
+            require_same_layout(Channel("/arm/joint_states", JOINT_STATES.type, definition))
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "arm", "replayed", "arm/played", "played//arm", "played arm", "played/.."])
+def test_a_prefix_under_which_an_arm_may_listen_is_refused(tmp_path: Path, prefix: str) -> None:
+    """A log without a namespace, played under that of an arm, would command it."""
+    with pytest.raises(LogError, match="--prefix: .* does not begin with `played`"):
+        under(prefix, "/forward_velocity_controller/commands")
+    (tmp_path / "log_0.mcap").touch()
+    with pytest.raises(LogError, match="--prefix"):
+        play(tmp_path, Playback(), 1.0, prefix)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mbrl_control.episode_log.reader import LogReader
+from mbrl_control.episode_log.writer import LogWriter
 from mbrl_control.replay.delay import estimate_delay
 from mbrl_control.replay.held import HeldSignal
 from mbrl_control.replay.streams import read_streams
@@ -105,6 +107,32 @@ def test_nothing_usable_is_one_clear_error() -> None:
         transitions_from_streams([replace(streams, drives_enabled=np.zeros_like(streams.drives_enabled))], Grid(0.0))
     with pytest.raises(ValueError, match="stride_ns"):
         Grid(0.0, stride_ns=7_000_000)
+
+
+def test_a_single_missing_command_costs_the_rows_that_read_it_and_changes_no_other(tmp_path: Path) -> None:
+    """One dropped by a full queue: the gap in time is shorter than what counts as one, the numbers tell."""
+    streams = arm_streams(Arm(), 6.0, np.random.default_rng(11))
+    write_streams(tmp_path / "whole.mcap", streams)
+    missing = int(streams.command_ns[400])
+    with LogWriter(tmp_path / "lacking.mcap") as writer:
+        known: set[str] = set()
+        for raw in LogReader(tmp_path / "whole.mcap").raw():
+            topic = raw.channel.topic
+            if topic not in known:
+                known.add(topic)
+                writer.add_topic(topic, raw.channel.type, raw.channel.definition)
+            if (topic, raw.log_time_ns) != ("/arm/safe_command", missing):
+                writer.write(topic, raw.cdr, raw.log_time_ns)
+    grid = Grid(0.012)
+    whole, rows = (cut_transitions(read_streams(tmp_path / f"{name}.mcap"), grid) for name in ("whole", "lacking"))
+    shared = np.isin(whole.stamp_ns, rows.stamp_ns)
+    assert shared.sum() == len(rows)
+    for name in ("position", "history", "action", "next_position", "next_velocity", "next_effort"):
+        np.testing.assert_allclose(getattr(rows, name), getattr(whole, name)[shared], atol=1e-12)
+    left_out = whole.stamp_ns[~shared]
+    reach, delay = 60 * MS, 12 * MS
+    reads = (whole.stamp_ns - delay - reach < missing + 5 * MS) & (whole.stamp_ns + 20 * MS - delay > missing - 5 * MS)
+    np.testing.assert_array_equal(left_out, whole.stamp_ns[reads])
 
 
 def test_non_finite_beliefs_are_refused(tmp_path: Path) -> None:

@@ -150,11 +150,13 @@ def _moments(first_ns: int, behind_ns: int, period_ns: int) -> NDArray[np.int64]
 
 
 def common_spans(state: Resampled, command: Resampled) -> tuple[tuple[int, int], ...]:
-    """[start, end] ns in which there are both."""
+    """[start, end] ns in which there are both; the stretches of each stand in the order of their time."""
     found: list[tuple[int, int]] = []
-    for one in state.stretches:
-        for other in command.stretches:
-            start, end = max(int(one.stamp_ns[0]), int(other.stamp_ns[0])), min(one.end_ns, other.end_ns)
-            if end > start:
-                found.append((start, end))
+    states, commands = list(state.stretches[::-1]), list(command.stretches[::-1])
+    while states and commands:
+        one, other = states[-1], commands[-1]
+        start, end = max(int(one.stamp_ns[0]), int(other.stamp_ns[0])), min(one.end_ns, other.end_ns)
+        if end > start:
+            found.append((start, end))
+        (states if one.end_ns < other.end_ns else commands).pop()
     return tuple(found)

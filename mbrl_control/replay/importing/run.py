@@ -19,7 +19,7 @@ from mbrl_control.replay.importing.resample import (
     resample_state,
 )
 from mbrl_control.replay.importing.series import Recording
-from mbrl_control.replay.importing.units import to_si, velocity_fits_position, within_limits
+from mbrl_control.replay.importing.units import speed_within_limits, to_si, velocity_fits_position, within_limits
 from mbrl_control.replay.importing.write import write_log
 from mbrl_control.robot import Arm
 
@@ -100,6 +100,7 @@ def checked(recording: Recording, mapping: ImportMap, arm: Arm, source: str) -> 
     command_grid = grid_of(command, mapping.command, source, "command")
     velocity_fits_position(state, state_grid.bound_ns, arm, source)
     on_state, on_command = resample_state(state, state_grid), resample_command(command, command_grid)
+    speed_within_limits(on_state, arm, source)
     bad = (*recording.bad, *bad_state, *beyond_state, *on_state.bad, *bad_command, *beyond_command, *on_command.bad)
     bad = tuple(dict.fromkeys(bad))  # a row of a table may be bad for state and commands alike
     return Recording(state, command, bad, recording.files, recording.notes), on_state, on_command

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.replay.importing.mapping import ImportMap
+from mbrl_control.replay.importing.resample import Resampled
 from mbrl_control.replay.importing.series import BadRows, Recording, Series, left_out
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, CommandInterface
@@ -20,8 +21,9 @@ _FACTOR = 1.5
 """On velocity, effort and command limits: noise and short peaks."""
 _FEW = 0.01
 """Share of rows beyond the limits up to which these are single bad rows and not a wrong unit."""
-_MOVING = 0.02
-"""rad/s RMS below which a joint says nothing about the unit of its velocity."""
+_SPEED_OVER_S = 0.1
+_MOVING = 0.05
+"""rad/s RMS of means over that time, below which a joint says nothing about the unit of its velocity."""
 
 
 def to_si(recording: Recording, mapping: ImportMap) -> Recording:
@@ -50,23 +52,61 @@ def within_limits(series: Series, mapping: ImportMap, arm: Arm, source: str) -> 
 
 
 def velocity_fits_position(series: Series, bound_ns: int, arm: Arm, source: str) -> None:
-    """Slope of the position's change on the recorded velocity: 1 when both are of one joint and in one unit.
+    """Slope of the displacement over 0.1 s on the integral of the recorded velocity: 1 when both are of one joint and
+    in one unit.
 
-    LogError outside of 0.5..2. Joints that hardly move are not judged.
+    LogError outside of 0.5..2. Joints that hardly move are not judged: noise of their velocities is no motion.
     """
     if "velocity" not in series.values:
         return
-    interval = np.diff(series.stamp_ns)
-    joined = (interval <= bound_ns) & (np.diff(series.part) == 0)
-    change = (np.diff(series.values["position"], axis=0) / (interval * 1e-9)[:, None])[joined]
-    mean = (0.5 * (series.values["velocity"][1:] + series.values["velocity"][:-1]))[joined]
-    power = np.mean(mean**2, axis=0) if len(mean) else np.zeros(arm.joints)
+    moved, said, seconds = _displacements(series, bound_ns)
+    power = np.mean((said / seconds) ** 2, axis=0) if len(said) else np.zeros(arm.joints)
     for joint in np.flatnonzero(np.sqrt(power) > _MOVING).tolist():
-        slope = float(np.mean(change[:, joint] * mean[:, joint]) / power[joint])
+        slope = float(np.sum(moved[:, joint] * said[:, joint]) / np.sum(said[:, joint] ** 2))
         if not 0.5 <= slope <= 2.0:
             problem = f"positions of {arm.joint_names[joint]} change {slope:.3g} times as fast as its velocity says"
             remedy = "correct joints, columns, time unit or `unit: deg` (of both); or leave velocity out: it is derived"
             raise LogError(source, "velocity", problem, remedy)
+
+
+def _displacements(series: Series, bound_ns: int) -> tuple[Array, Array, Array]:
+    """[M, J] changes of the positions, [M, J] integrals of the velocities (trapezoids) and [M, 1] s in which, over 0.1
+    s, or what is left of a stretch without a gap."""
+    stamp, position, velocity = series.stamp_ns, series.values["position"], series.values["velocity"]
+    interval = np.diff(stamp)
+    joined = (interval <= bound_ns) & (np.diff(series.part) == 0)
+    area = 0.5 * (velocity[1:] + velocity[:-1]) * (interval * 1e-9)[:, None]
+    area[~joined] = 0.0
+    integral = np.vstack([np.zeros((1, position.shape[1])), np.cumsum(area, axis=0)])
+    stretch = np.concatenate([[0], np.cumsum(~joined)])
+    last = np.searchsorted(stretch, stretch, side="right") - 1
+    later = np.minimum(np.searchsorted(stamp, stamp + round(_SPEED_OVER_S * 1e9)), last)
+    first = np.flatnonzero(later > np.arange(len(stamp)))
+    later = later[first]
+    seconds = ((stamp[later] - stamp[first]) * 1e-9)[:, None]
+    return position[later] - position[first], integral[later] - integral[first], seconds
+
+
+def speed_within_limits(state: Resampled, arm: Arm, source: str) -> None:
+    """LogError where positions change faster than the arm can move: what says the time unit, with velocities or without.
+
+    Judged over 0.1 s, or a quarter of a shorter stretch, where noise of positions does not matter.
+    """
+    period_s = state.grid.period_ns * 1e-9
+    speeds = [np.empty((0, arm.joints))]
+    for stretch in state.stretches:
+        position = stretch.values["position"]
+        apart = max(1, min(round(_SPEED_OVER_S / period_s), len(position) // 4))
+        speeds.append(np.abs(position[apart:] - position[:-apart]) / (apart * period_s))
+    speed, limit = np.concatenate(speeds), _FACTOR * arm.velocity
+    beyond = speed > limit
+    if len(speed) and float(beyond.any(axis=1).mean()) > _FEW:
+        joint = int(np.argmax(beyond.mean(axis=0)))
+        problem = (
+            f"{arm.joint_names[joint]} moves at up to {speed[:, joint].max():.3g} rad/s for 0.1 s or less, "
+            f"more than {limit[joint]:.3g}"
+        )
+        raise LogError(source, "time", problem, "correct the time unit, joints or `unit` in the map")
 
 
 def _scale(mapping: ImportMap, name: str) -> float:

@@ -60,7 +60,8 @@ def write_log(
             if count % _PROGRESS_EVERY == 0:
                 progress(min(count / total, 1.0))
     if writer.dropped or writer.fault:
-        raise LogError(folder, "disk", f"did not take {sum(writer.dropped.values())} messages", "free the disk")
+        problem = f"did not take {writer.dropped.total()} messages or more ({writer.fault})"
+        raise LogError(folder, "disk", problem, "free the disk")
     return count
 
 

@@ -88,6 +88,8 @@ class DataLogger(GraphNode):
             self._receiver = None
         if self._log is not None:
             self._log.close()
+            if self._log.fault:
+                self.get_logger().error(self._log.fault)
 
     @property
     def failed(self) -> bool:
@@ -96,8 +98,10 @@ class DataLogger(GraphNode):
     def diagnose(self) -> dict[str, str]:
         if self._log is None:
             return {}
-        counts = {"written": self._log.written, "overflows": self._overflows, "removed_files": self._log.removed_files}
-        dropped = {f"dropped {topic}": count for topic, count in sorted(self._log.dropped.items())}
+        log = self._log
+        counts = {"written": log.written, "overflows": self._overflows, "removed_files": log.removed_files}
+        counts["dropped_events"] = log.dropped_events
+        dropped = {f"dropped {topic}": count for topic, count in sorted(log.dropped.items())}
         return {name: str(count) for name, count in (counts | dropped).items()}
 
     def trouble(self) -> str:

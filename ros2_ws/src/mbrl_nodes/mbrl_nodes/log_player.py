@@ -6,7 +6,6 @@ Never under the names of the log: a controller that runs would take the played c
 from __future__ import annotations
 
 import importlib
-import re
 import threading
 import traceback
 from pathlib import Path
@@ -14,7 +13,16 @@ from typing import Any
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from mbrl_control.episode_log.playback import Due, Playback, channels, pace, played, qos_of, under
+from mbrl_control.episode_log.playback import (
+    Due,
+    Playback,
+    channels,
+    pace,
+    played,
+    qos_of,
+    require_same_layout,
+    under,
+)
 from mbrl_control.episode_log.reader import Channel, LogReader
 from mbrl_control.episode_log.schema import QosClass
 from mbrl_nodes.runtime import GraphNode, run
@@ -34,7 +42,7 @@ class LogPlayer(GraphNode):
         self.declare("start", 0.0, "s after the first message", (0.0, 1.0e7))
         self.declare("seconds", 0.0, "s of the log to play; 0: to its end", (0.0, 1.0e7))
         self.declare("topics", [""], "only these; empty: all")
-        self.declare("prefix", "played", "put before every name; must not be empty")
+        self.declare("prefix", "played", "put before every name; begins with `played`")
         self._senders: dict[str, Any] = {}
         self._ending = threading.Event()
         self._player: threading.Thread | None = None
@@ -42,11 +50,9 @@ class LogPlayer(GraphNode):
         self._failed = False
 
     def setup(self) -> None:
-        path, prefix = self.get_parameter("log").value, self.get_parameter("prefix").value
+        path = self.get_parameter("log").value
         if not path:
             raise ValueError("log_player: log: is empty; give the folder of a log")
-        if not re.fullmatch(r"/?[A-Za-z_][A-Za-z0-9_/]*", prefix):
-            raise ValueError(f"log_player: prefix: '{prefix}' is no name; commands must not be played under their own")
         self._reader = LogReader(Path(path), skip_damaged=True)
         topics = tuple(topic for topic in self.get_parameter("topics").value if topic)
         self._wanted = Playback(self.get_parameter("start").value, self.get_parameter("seconds").value, topics)
@@ -92,6 +98,7 @@ class LogPlayer(GraphNode):
     def _sender(self, channel: Channel) -> Any:
         name = under(self.get_parameter("prefix").value, channel.topic)
         if name not in self._senders:
+            require_same_layout(channel)
             package, _, kind = channel.type.split("/")
             message = getattr(importlib.import_module(f"{package}.msg"), kind)
             self._senders[name] = self.create_publisher(message, name, _qos(qos_of(channel.topic)))

@@ -50,21 +50,28 @@ class Polled:
             message_type, topic, lambda _: None, qos, callback_group=group, raw=raw
         )
         self._group = group
+        self._drained_ns: int | None = None
+        """When `drain_stamped` last began to take, graph clock."""
 
     def drain(self) -> list[Any]:
         """All messages since the last call, oldest first; at most as many as the depth of the QoS."""
         return [content for content, _ in self._take()]
 
     def drain_stamped(self, clock: SteadyClock) -> list[Stamped]:
-        """``drain`` with the middleware's times."""
-        if not (taken := self._take()):
+        """``drain`` with the middleware's times; a message came between the last call and this one."""
+        before_ns = clock.now_ns()
+        taken = self._take()
+        earliest_ns, self._drained_ns = self._drained_ns, before_ns
+        if not taken:
             return []
         # The middleware stamps with the wall clock, which may step; the graph's clock does not.
         times = wall_times(clock, time.time_ns, clock.factor)
-        return [
-            Stamped(content, *(times.graph_time(info[name]) for name in ("source_timestamp", "received_timestamp")))
-            for content, info in taken
-        ]
+        found = []
+        for content, info in taken:
+            received_ns = times.between(info["received_timestamp"], earliest_ns)
+            published_ns = min(times.graph_time(info["source_timestamp"]), received_ns)
+            found.append(Stamped(content, published_ns, received_ns))
+        return found
 
     def _take(self) -> list[tuple[Any, dict[str, Any]]]:
         taken = []

@@ -1,0 +1,362 @@
+"""Loggers killed at bad moments, disks that take nothing, damaged files: nothing is lost that need not be."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import struct
+from pathlib import Path
+
+import pytest
+from mcap.reader import make_reader
+from rosbags.rosbag2 import Reader
+
+from mbrl_control.episode_log import writer as writer_module
+from mbrl_control.episode_log.bag_metadata import summary_of
+from mbrl_control.episode_log.errors import LogError
+from mbrl_control.episode_log.folder import event_files, is_written, log_file, log_files
+from mbrl_control.episode_log.prune import prune
+from mbrl_control.episode_log.reader import LogReader
+from mbrl_control.episode_log.records import CHUNK, MAGIC, SCHEMA
+from mbrl_control.episode_log.recovery import finish_files, log_info, recover
+from mbrl_control.episode_log.rotation import FolderWriter, Limits
+from mbrl_control.episode_log.schema import ESTOP, PHASE
+from mbrl_control.episode_log.writer import LogWriter
+from tests.unit.synthetic_log import message
+from tests.unit.test_log_folder import BULK, EVENT, MS, SMALL, begin, fill, filler, numbers_in
+
+ONE_FILE = Limits(file_bytes=10**7, quota_bytes=10**9, free_bytes=0, ring_bytes=1)
+
+
+def kill(writer: FolderWriter) -> None:
+    """As SIGKILL does: what was not flushed is gone, nothing is finished, the locks are free."""
+    for each in (writer._writer, writer._ring._writer):
+        assert each is not None
+        each.abandon()
+
+
+def torn(log: Path, count: int = 90) -> bytearray:
+    """A log of one file that was not finished; its bytes."""
+    killed = begin(log, ONE_FILE)
+    fill(killed, range(count))
+    killed.flush_if_due(count * 10 * MS + 200 * MS)
+    kill(killed)
+    return bytearray(log_file(log, 0).read_bytes())
+
+
+def top_records(data: bytes) -> list[tuple[int, int]]:
+    """(opcode, offset) of the records that are not in a chunk (https://mcap.dev/spec)."""
+    found, at = [], len(MAGIC)
+    while at + 9 <= len(data):
+        opcode, length = struct.unpack_from("<BQ", data, at)
+        found.append((opcode, at))
+        at += 9 + length
+    return found
+
+
+@pytest.mark.parametrize("size", [0, 3, 8, 30, 40])
+def test_a_logger_killed_at_the_first_bytes_of_its_file_costs_the_next_one_nothing(tmp_path: Path, size: int) -> None:
+    with LogWriter(tmp_path / "whole.mcap"):
+        pass
+    log = tmp_path / "log"
+    log.mkdir()
+    log_file(log, 0).write_bytes((tmp_path / "whole.mcap").read_bytes()[:size])
+    with begin(log) as writer:
+        fill(writer, range(150))
+    assert len(log_files(log)) > 2, "it changed its file meanwhile"
+    assert not writer.dropped
+    assert not writer.fault
+    assert numbers_in(log) == list(range(150))
+    assert log_info(log).finished
+
+
+def test_loggers_that_are_killed_again_and_again_take_no_event_away(tmp_path: Path) -> None:
+    said: list[int] = []
+    for _ in range(6):
+        writer = FolderWriter(tmp_path, ONE_FILE)
+        writer.add_topic(EVENT, PHASE.type, event=True)
+        for _ in range(3):
+            writer.write(EVENT, message(PHASE, data=f"{len(said)} "), len(said) * 10 * MS)
+            said.append(len(said))
+        writer.flush_if_due(10**6 * MS)
+        kill(writer)
+    files = [path for _, path in event_files(tmp_path)]
+    assert [number for path in files for number in numbers_in(path)] == said
+    assert all(path.stat().st_size < 10_000 for path in files[:-1]), "what a killed one had reserved is free again"
+    with FolderWriter(tmp_path, ONE_FILE):
+        pass
+    files = [path for _, path in event_files(tmp_path)]
+    assert all(summary_of(path) is not None for path in files), "any reader opens them"
+    assert [number for path in files for number in numbers_in(path)] == said
+    assert numbers_in(tmp_path) == said
+
+
+def test_a_disk_that_takes_not_even_events_ends_nothing_and_what_it_costs_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failing = os.write, [False]
+
+    def write(descriptor: int, data: memoryview) -> int:
+        return _full(descriptor, data) if failing[0] else real(descriptor, data)
+
+    monkeypatch.setattr(writer_module.os, "write", write)
+    writer = FolderWriter(tmp_path, ONE_FILE)
+    writer.add_topic(EVENT, PHASE.type, event=True)
+    for number in range(700):
+        failing[0] = 150 <= number < 400  # two tries fail meanwhile
+        writer.write(EVENT, message(PHASE, data=f"{number} "), number * 10 * MS)
+        writer.flush_if_due(number * 10 * MS)
+        assert not (number == 300 and "not even events" not in writer.fault)
+    writer.close()
+    assert not writer.fault
+    bulk = numbers_in(tmp_path)
+    assert bulk == sorted(set(bulk))
+    assert len(bulk) + writer.dropped[EVENT] == 700
+    events = [number for _, path in event_files(tmp_path) for number in numbers_in(path)]
+    assert events == sorted(set(events))
+    assert len(events) + writer.dropped_events >= 700, "each is there or counted"
+    for kept in (bulk, events):
+        assert kept[:100] == list(range(100))
+        assert kept[-100:] == list(range(600, 700))
+    assert len(log_files(tmp_path)) == len(event_files(tmp_path)) == 2, "no file for every try"
+
+
+def _full(descriptor: int, data: memoryview) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_what_a_killed_logger_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = begin(tmp_path, ONE_FILE)
+    writer.write(EVENT, message(ESTOP, data=True), 0)
+    fill(writer, range(50))
+    with monkeypatch.context() as patched:
+        patched.setattr(writer_module.os, "write", _full)
+        writer.close()
+    assert "No space left" in writer.fault
+    kept = numbers_in(tmp_path)
+    assert kept == list(range(len(kept)))
+    assert len(kept) >= 40
+    assert len(kept) + writer.dropped[BULK] == 50
+    finish_files(tmp_path)
+    assert numbers_in(tmp_path) == kept
+    assert log_info(tmp_path).finished
+
+
+def test_a_message_from_the_future_stops_neither_flushes_nor_the_change_of_files(tmp_path: Path) -> None:
+    writer = begin(tmp_path)
+    writer.write(BULK, filler(0), 3_600_000 * MS)  # a clock that was set back an hour afterwards
+    fill(writer, range(1, 240))
+    assert len(log_files(tmp_path)) > 3
+    assert len(numbers_in(tmp_path)) > 225
+    writer.close()
+
+
+def test_damage_to_the_first_chunk_costs_that_one_alone(tmp_path: Path) -> None:
+    content = torn(tmp_path)
+    content[content.index(b"zstd") + 40] ^= 0xFF
+    log_file(tmp_path, 0).write_bytes(content)
+    ((_, done), *_) = finish_files(tmp_path)
+    assert done.damaged_chunks == 1
+    kept = numbers_in(tmp_path)
+    assert kept == list(range(kept[0], 90))
+    assert kept[0] <= 11
+
+
+def test_topics_are_announced_again_so_that_no_single_damage_costs_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "ANNOUNCE_BYTES", 6_000)
+    path = tmp_path / "log.mcap"
+    with LogWriter(path) as writer:
+        writer.add_topic(BULK, PHASE.type)
+        for number in range(120):
+            writer.write(BULK, filler(number), number * 10 * MS)
+    data = bytearray(path.read_bytes())
+    records = top_records(data)
+    again = [at for opcode, at in records if opcode == SCHEMA and at > records[1][1]][:-1]  # the last is the summary's
+    assert len(again) >= 3
+    with Reader(path) as bag:
+        assert len(list(bag.messages())) == 120
+    with path.open("rb") as stream:
+        assert len(list(make_reader(stream).iter_messages())) == 120
+    begin_at, end_at = records[1][1], again[0]
+    data[begin_at : begin_at + 9] = struct.pack("<BQ", 0x80, end_at - begin_at - 9)  # all before is a private record
+    path.write_bytes(data)
+    kept = numbers_in(path)
+    assert kept == list(range(kept[0], 120))
+    assert kept[0] < 60
+
+
+def test_a_file_of_which_nothing_is_readable_is_kept(tmp_path: Path) -> None:
+    content = torn(tmp_path, 5)
+    content[content.index(b"zstd") + 40] ^= 0xFF
+    log_file(tmp_path, 0).write_bytes(content)
+    ((path, done), *_) = finish_files(tmp_path)
+    assert (done.messages, done.damaged_chunks) == (0, 1)
+    assert not path.exists()
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == content
+
+
+class Killed(BaseException):
+    """In the place of SIGKILL."""
+
+
+def test_killed_before_the_last_rename_a_recovery_leaves_the_log_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = torn(tmp_path)
+    content[content.index(b"zstd", content.index(b"zstd") + 1) + 40] ^= 0xFF  # in the second chunk
+    log_file(tmp_path, 0).write_bytes(content)
+    before = [m.cdr for m in LogReader(tmp_path, skip_damaged=True).raw()]
+
+    def replace(self: Path, target: Path) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", replace)
+        with pytest.raises(Killed):
+            finish_files(tmp_path)
+    assert [m.cdr for m in LogReader(tmp_path, skip_damaged=True).raw()] == before
+    finish_files(tmp_path)
+    assert [m.cdr for m in LogReader(tmp_path).raw()] == before
+    assert (tmp_path / "log_0.mcap.damaged").read_bytes() == content
+    assert not list(tmp_path.glob("*.new"))
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_recovery_that_the_disk_does_not_take_leaves_nothing(tmp_path: Path, damaged: bool) -> None:
+    content = torn(tmp_path)
+    if damaged:
+        content[content.index(b"zstd") + 40] ^= 0xFF
+        log_file(tmp_path, 0).write_bytes(content)
+    target = tmp_path / "recovered.mcap"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large.*recovered\.mcap"):
+            recover(log_file(tmp_path, 0), target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not target.exists()
+    assert recover(log_file(tmp_path, 0), target).messages == (79 if damaged else 90)
+
+
+def test_what_a_logger_writes_to_is_neither_finished_nor_pruned(tmp_path: Path) -> None:
+    first, second = (begin(tmp_path / name, ONE_FILE) for name in ("first", "second"))
+    for writer in (first, second):
+        fill(writer, range(30))
+        writer.flush_if_due(500 * MS)
+    assert is_written(log_file(tmp_path / "first", 0))
+    assert finish_files(tmp_path / "first") == []
+    assert prune(tmp_path, 0).removed == ()
+    for writer, name in ((first, "first"), (second, "second")):
+        fill(writer, range(30, 60))
+        writer.close()
+        assert numbers_in(tmp_path / name) == list(range(60))
+    assert len(prune(tmp_path, 0).removed) == 1
+
+
+def test_two_loggers_in_one_folder_do_not_finish_each_other(tmp_path: Path) -> None:
+    with begin(tmp_path, ONE_FILE) as first:
+        fill(first, range(20))
+        with begin(tmp_path, ONE_FILE) as second:
+            fill(second, range(100, 120))
+        fill(first, range(20, 40))
+    assert numbers_in(tmp_path) == [*range(40), *range(100, 120)]
+    assert log_info(tmp_path).finished
+
+
+def test_the_summary_is_as_the_mcap_library_reads_it_and_no_damaged_one_counts(tmp_path: Path) -> None:
+    with begin(tmp_path, ONE_FILE) as writer:
+        fill(writer, range(40))
+        writer.write(EVENT, message(ESTOP, data=True), 700 * MS)
+    path = log_file(tmp_path, 0)
+    found = summary_of(path)
+    with path.open("rb") as stream:
+        summary = make_reader(stream).get_summary()
+    assert found is not None
+    assert summary is not None
+    assert summary.statistics is not None
+    assert (found.start_ns, found.end_ns) == (0, 700 * MS)
+    assert found.counts == tuple(
+        (c.topic, summary.schemas[c.schema_id].name, c.metadata["offered_qos_profiles"], n)
+        for c, n in zip(summary.channels.values(), (40, 1), strict=True)
+    )
+    data = path.read_bytes()
+    begins = next(at for opcode, at in reversed(top_records(data)) if opcode == CHUNK)
+    start = next(at for opcode, at in top_records(data) if at > begins and opcode == SCHEMA)
+    for at in range(start, len(data)):
+        changed = bytearray(data)
+        changed[at] ^= 0x40
+        path.write_bytes(changed)
+        assert summary_of(path) is None
+
+
+def test_zeros_without_end_are_counted_and_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.mcap"
+    path.write_bytes(MAGIC)
+    os.truncate(path, 1 << 36)
+    reader = LogReader(path)
+    assert list(reader.raw()) == []
+    assert reader.tail.ignored_bytes == (1 << 36) - len(MAGIC)
+
+
+def test_a_type_that_changed_its_fields_is_not_mixed_up(tmp_path: Path) -> None:
+    for number, definition in enumerate(("string data\n", "string other\nstring data\n")):
+        with LogWriter(log_file(tmp_path, number)) as writer:
+            writer.add_topic(BULK, PHASE.type, definition)
+            writer.write(BULK, message(PHASE, data=str(number)), number)
+    done = recover(tmp_path, tmp_path / "one.mcap")
+    assert done.messages == 1
+    assert "another std_msgs/msg/String" in done.stopped
+    with pytest.raises(LogError, match="phase: .*defined in two ways"):
+        list(LogReader(tmp_path).messages((PHASE,)))
+
+
+def test_events_are_opened_by_other_readers_whatever_order_they_came_in(tmp_path: Path) -> None:
+    """Topic by topic, as a logger drains them, so that their times go back and forth."""
+    writer = FolderWriter(tmp_path, ONE_FILE)
+    for topic in (BULK, EVENT):
+        writer.add_topic(topic, PHASE.type, event=True)
+    for number in range(0, 300, 10):
+        for topic in (BULK, EVENT):
+            for each in range(number, number + 10):
+                writer.write(topic, message(PHASE, data=f"{each} "), each * 10 * MS)
+    writer.close()
+    ((_, path),) = event_files(tmp_path)
+    with Reader(path) as bag:
+        times = [time for _, time, _ in bag.messages()]
+    with path.open("rb") as stream:
+        assert [m.log_time for _, _, m in make_reader(stream).iter_messages()] == times
+    assert times == sorted([each * 10 * MS for each in range(300)] * 2)
+
+
+def test_events_that_nobody_else_writes_are_flushed_soon(tmp_path: Path) -> None:
+    free = [10**12]
+    writer = begin(tmp_path, Limits(file_bytes=10**6, quota_bytes=10**9, free_bytes=1000, ring_bytes=1), free)
+    for number in range(100):
+        free[0] = 0 if number > 50 else 10**12
+        now = number * 10 * MS
+        writer.write(EVENT, message(ESTOP, data=number % 2 == 0), now)
+        writer.flush_if_due(now)
+        ((_, path),) = event_files(tmp_path)
+        kept = len(list(LogReader(path).raw()))
+        assert kept >= number - (12 if number > 65 else 100)
+    kill(writer)
+
+
+def test_the_room_that_is_kept_for_the_end_of_a_file_is_enough(tmp_path: Path) -> None:
+    """A disk that is full but for what was reserved: small messages, a chunk for each."""
+    writer = FolderWriter(tmp_path, ONE_FILE)
+    writer.add_topic(EVENT, ESTOP.type, event=True)
+    number = 0
+    while len(event_files(tmp_path)) < 2:
+        writer.write(EVENT, message(ESTOP, data=True), number * 1000 * MS)
+        number += 1
+    first = event_files(tmp_path)[0][1]
+    assert 384 * 1024 < first.stat().st_size <= 768 * 1024
+    assert summary_of(first) is not None
+    writer.close()
