@@ -1,4 +1,4 @@
-"""`mbrl-control bench NAME`: runs `python -m benchmarks.NAME` of the checkout as a child.
+"""`mbrl-control bench NAME`: runs `benchmarks/NAME.py` of the checkout as a child (`bench_child`).
 
 The library never imports `benchmarks`: a bench is found by its file, and described by its docstring's first line.
 """
@@ -71,7 +71,7 @@ def run_bench(checkout: Path, name: str, arguments: list[str]) -> int:
     """Exit status of the child, 128 + N when signal N ended it; paths in ``arguments`` are the caller's."""
     # Not the current folder but the checkout comes first: another checkout's benchmarks must not answer.
     path = os.pathsep.join(filter(None, [str(checkout), os.environ.get("PYTHONPATH", "")]))
-    command = [sys.executable, "-P", "-m", f"benchmarks.{name}", *arguments]
+    command = [sys.executable, "-P", "-m", "mbrl_control.cli.bench_child", name, *arguments]
     with interruptible(), subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}) as child:
         try:
             status = child.wait()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import NoReturn
+
 BAD_INPUT = 2
 REFUSED = 1
 _OWN_PACKAGES = ("mbrl_control", "sim")
@@ -27,6 +30,15 @@ def exit_status(error: BaseException) -> int | None:
     if isinstance(error, OSError) and error.filename is not None:
         return BAD_INPUT
     return None
+
+
+def leave(error: BaseException, program: str) -> NoReturn:
+    """End the process with the error's status and its one line on standard error; a bug is raised again."""
+    status = exit_status(error)
+    if status is None:
+        raise error
+    print(f"{program}: error: {one_line(error)}", file=sys.stderr)
+    sys.exit(status)
 
 
 def one_line(error: BaseException) -> str:

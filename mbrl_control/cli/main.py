@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Annotated
 
 import typer
 
 from mbrl_control.cli import bench, doctor, learner, log, models, retrain, robot
-from mbrl_control.cli.errors import exit_status, one_line
+from mbrl_control.cli.errors import leave
 
 PROGRAM = "mbrl-control"
 _DEFERRED = {
@@ -27,11 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         build_app()(args=arguments, prog_name=PROGRAM)
     except Exception as error:
-        status = exit_status(error)
-        if status is None:
-            raise
-        print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)
-        sys.exit(status)
+        leave(error, PROGRAM)
 
 
 def build_app() -> typer.Typer:

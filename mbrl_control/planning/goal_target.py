@@ -42,6 +42,10 @@ class GoalTarget:
         self._path = np.zeros((0, 3))
         self._tool_path: ToolPath | None = None
 
+    def fits(self, horizon: int, dt_s: float) -> bool:
+        """Whether it serves a model of this grid, too: what was found for the goal in force is then kept."""
+        return (self._horizon, self._dt) == (horizon, dt_s)
+
     def holds(self, goal: Goal) -> bool:
         """Whether ``goal`` is the one in force. Every sender counts from 1, so a sequence alone is no name."""
         known = self._goal

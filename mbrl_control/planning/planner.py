@@ -122,7 +122,8 @@ class Planner:
         # Nothing is refused from here on: a refused model leaves the one in use as it was.
         self._proposer, self._method, self._weights = proposer, method, weights
         self._proposer.cap(self._speed_share)
-        self._goal = GoalTarget(self._arm, self._config.posture_pull, horizon, model.dt_s)
+        if self._model is None or not self._goal.fits(horizon, model.dt_s):
+            self._goal = GoalTarget(self._arm, self._config.posture_pull, horizon, model.dt_s)
         self._forget()
         self._pace.begin_model()
         self._grid = TimeGrid(

@@ -235,6 +235,17 @@ def test_another_models_horizon_begins_without_a_warm_start(arm: Arm, settings: 
     assert plan.outcome is PlanOutcome.OPTIMIZED
 
 
+def test_another_model_of_the_same_grid_keeps_what_was_found_for_the_goal(arm: Arm, settings: PlannerConfig) -> None:
+    """Found anew it would cost the first cycle with the new model most of its budget."""
+    bench = Bench(arm, settings)
+    bench.cycle(Goal(T0, GoalKind.POSE, np.array([5.0, 0.0, 0.0]), arm.home, 1), 0)
+    gap_m, model = bench.planner.goal_gap_m, bench.planner._model
+    assert gap_m > 1.0
+    assert model is not None
+    bench.planner.use(model)
+    assert bench.planner.goal_gap_m == gap_m
+
+
 def test_misfit_settings_are_refused(arm: Arm) -> None:
     with pytest.raises(PlannerConfigError, match="period_s"):
         Bench(arm, PlannerConfig(period_s=0.013))

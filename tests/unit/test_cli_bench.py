@@ -25,8 +25,6 @@ def main():
     print("busy", file=sys.stderr)
     print(json.dumps({"arguments": sys.argv[1:], "folder": os.getcwd()}))
     sys.exit(7)
-
-main()
 '''
 HELPER = '"""No bench: nothing to run."""\nVALUE = 1\n'
 WAITING = '''"""Waits."""
@@ -35,8 +33,13 @@ import time
 def main():
     print("ready", flush=True)
     time.sleep(3600)
+'''
+FAILING = '''"""Fails as it is told."""
+import sys
+from mbrl_control.cli.errors import Refused, UserError
 
-main()
+def main():
+    raise {"input": UserError, "refused": Refused, "bug": ValueError}[sys.argv[1]]("file: field: the reason")
 '''
 
 
@@ -44,7 +47,7 @@ main()
 def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "checkout" / "benchmarks"
     folder.mkdir(parents=True)
-    for name, text in {"echo": ECHO, "helper": HELPER, "waiting": WAITING}.items():
+    for name, text in {"echo": ECHO, "failing": FAILING, "helper": HELPER, "waiting": WAITING}.items():
         (folder / f"{name}.py").write_text(text)
     return folder.parent
 
@@ -79,7 +82,7 @@ def test_output_arguments_folder_and_status_are_the_benchs_own(checkout: Path, t
 def test_help_lists_every_bench_with_its_line(checkout: Path, arguments: tuple[str, ...]) -> None:
     done = run(checkout, *arguments)
     assert done.returncode == 0
-    assert "  echo     Says what it was given.\n  waiting  Waits.\n" in done.stdout
+    assert "  echo     Says what it was given.\n  failing  Fails as it is told.\n  waiting  Waits.\n" in done.stdout
     assert "helper" not in done.stdout
 
 
@@ -87,7 +90,19 @@ def test_an_unknown_name_is_refused_with_the_list(checkout: Path) -> None:
     done = run(checkout, "ecco")
     assert (done.returncode, done.stdout) == (2, "")
     assert "  echo     Says what it was given.\n" in done.stderr
-    assert done.stderr.splitlines()[-1].endswith("bench ecco: there is no such bench; name one of echo, waiting")
+    assert done.stderr.splitlines()[-1].endswith("bench ecco: there is no such bench; name one of echo, failing, waiting")
+
+
+@pytest.mark.parametrize(("kind", "status"), [("input", 2), ("refused", 1)])
+def test_what_a_user_can_act_on_is_one_line(checkout: Path, kind: str, status: int) -> None:
+    done = run(checkout, "failing", kind)
+    assert (done.returncode, done.stderr) == (status, "mbrl-control bench failing: error: file: field: the reason\n")
+
+
+def test_a_bug_keeps_its_traceback(checkout: Path) -> None:
+    done = run(checkout, "failing", "bug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
 
 
 def test_outside_of_a_checkout_it_says_so(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from mbrl_control.planning.config import PlannerConfig, PlannerConfigError, read
 from mbrl_control.planning.cycle import Cycle
 from mbrl_control.planning.planner import Planner
 from mbrl_control.scheduling import keep_garbage_short
-from mbrl_control.signals import PlanOutcome
+from mbrl_control.signals import BeliefState, PlanOutcome
 from mbrl_nodes.arm_parameters import arm_of, declare_arm
 from mbrl_nodes.convert import plan_to_msg, report_to_msg
 from mbrl_nodes.goal_input import GoalInput
@@ -88,11 +88,18 @@ class MpcPlanner(GraphNode):
     def _tick(self, tick: Tick) -> None:
         belief = self._inputs.take()
         self._counts["skipped"] += tick.skipped
-        self._swap()
-        self._obey_cap()
-        if belief is None or self._slot is None:
+        if self._slot is None:
             return
-        cycle = self._planner.plan(
+        self._obey_cap()
+        if belief is not None:
+            self._publish(self._cycle(belief, tick), tick)
+        # Outside the budget: the next cycle finds most messages read already, and a new model in its place.
+        self._inputs.take()
+        self._swap(self._slot)
+        self._planner.prepare()
+
+    def _cycle(self, belief: BeliefState, tick: Tick) -> Cycle:
+        return self._planner.plan(
             tick.index,
             tick.deadline_ns + round(self._config.period_s * 0.5e9),
             belief,
@@ -101,10 +108,6 @@ class MpcPlanner(GraphNode):
             self._inputs.following,
             tick.lateness_ns * 1e-9,
         )
-        self._publish(cycle, tick)
-        # Outside the budget: the next cycle finds most messages read already.
-        self._inputs.take()
-        self._planner.prepare()
 
     def _obey_cap(self) -> None:
         """The guard may allow less speed than the settings: a payload was declared, or the robot scales its own."""
@@ -146,17 +149,17 @@ class MpcPlanner(GraphNode):
         # From here on the control thread plans.
         self._slot = ModelSlot(first, self._arm, partial(load_model, opening=opening))
 
-    def _swap(self) -> None:
-        result = None if self._slot is None else self._slot.swap()
-        if result is None or self._slot is None:
+    def _swap(self, slot: ModelSlot) -> None:
+        result = slot.swap()
+        if result is None:
             return
         if result.refused:
             self._refuse_model(result.refused)
             return
         try:
-            self._planner.use(planning_model(self._slot.current, self._config))
+            self._planner.use(planning_model(slot.current, self._config))
         except (BundleError, PlannerConfigError) as error:
-            self._slot.rollback()
+            slot.rollback()
             self._refuse_model(str(error))
 
     def _refuse_model(self, reason: str) -> None:
