@@ -40,7 +40,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from sim.lockstep import Lockstep
 from benchmarks.peers import peers_python
 from benchmarks.plan_contestants import ORACLE, PEERS, SAMPLES, Contestant, grid
 from benchmarks.plan_figures import cpu_ratio, of_optimizers, picture, points_of, regret, table
@@ -60,6 +59,7 @@ from mbrl_control.planner_model import opening_of, planning_model
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.replay.transitions import history_of
+from sim.lockstep import Lockstep
 from sim.mujoco_arm import MujocoArm
 
 TARGETS = {"cpu_ratio": 3.0, "regret_vs_oracle": 1.10}

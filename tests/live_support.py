@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from sim.lockstep import Lockstep, excite
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.deployment.bundle import Origin, write_bundle
 from mbrl_control.deployment.manifest import Training
@@ -22,6 +21,7 @@ from mbrl_control.planning.excitation import Excitation, ExcitationConfig
 from mbrl_control.retrain import training_of
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import SafeCommand, Stage
+from sim.lockstep import Lockstep, excite
 from tests.patience import UNCUT_S
 
 QUICK = FitSettings(trained_members=3, elites=2, width=24, epochs=20, max_seconds=UNCUT_S)

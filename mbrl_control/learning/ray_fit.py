@@ -136,13 +136,19 @@ def result_of(ray: Any, reference: Any, what: str) -> Any:
 
 def programs() -> tuple[str, ...]:
     """What has to be the same on all nodes for results to be."""
-    return f"Python {platform.python_version()}", f"mbrl_control {version('mbrl_control')}", f"torch {torch.__version__}"
+    return (
+        f"Python {platform.python_version()}",
+        f"mbrl_control {version('mbrl_control')}",
+        f"torch {torch.__version__}",
+    )
 
 
 def _fit_member(work: _Work, number: int) -> MemberFit:
     """On a worker."""
     if work.programs != programs():
-        raise ScaleOutError(f"node {platform.node()}: has {', '.join(programs())}; here it is {', '.join(work.programs)}")
+        raise ScaleOutError(
+            f"node {platform.node()}: has {', '.join(programs())}; here it is {', '.join(work.programs)}"
+        )
     ray: Any = import_module("ray")
     rows, weights = rows_of(ray.get(list(work.blocks.references)))
     return fit_member(FitTask(rows, work.prior, work.seed, work.settings, weights, work.warm_start), number)

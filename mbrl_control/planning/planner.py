@@ -346,4 +346,3 @@ class Planner:
 def observes(arm: Arm, config: PlannerConfig) -> bool:
     """A servo takes care of what pushes an arm that is given velocities."""
     return arm.interface is CommandInterface.EFFORT and config.disturbance_settle_s > 0.0
-

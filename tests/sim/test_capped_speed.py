@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from sim.lockstep import SENSOR_MS, Lockstep
 from benchmarks.lockstep_guarded import GuardedChain
-from sim.lockstep_model import nominal_model
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan
 from sim.generate import ROBOTS
+from sim.lockstep import SENSOR_MS, Lockstep
+from sim.lockstep_model import nominal_model
 
 CAP, SECONDS = 0.1, 6.0
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from sim.lockstep import Lockstep, excite
-from sim.lockstep_model import DT_S
 from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.deployment.bundle import load_weights
 from mbrl_control.deployment.check import read_bundle
@@ -29,6 +27,8 @@ from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.replay.transitions import Grid, history_of, transitions_from_streams
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan
+from sim.lockstep import Lockstep, excite
+from sim.lockstep_model import DT_S
 from tests.patience import SLOW_S
 from tests.sim.full_model import FullModel
 
@@ -113,7 +113,10 @@ def test_an_aversion_is_the_opposite(trained: Trained) -> None:
     corner = trained.arm.box_upper
     indifferent, averse = explored(trained, 0.0, corner), explored(trained, 100.0, corner)
     found = [disagreement(trained, each) for each in (indifferent, averse)]
-    left_m = [float(np.linalg.norm(each.sim.truth().tool - forward_kinematics(trained.arm, corner))) for each in (indifferent, averse)]
+    left_m = [
+        float(np.linalg.norm(each.sim.truth().tool - forward_kinematics(trained.arm, corner)))
+        for each in (indifferent, averse)
+    ]
     print("indifferent, averse", found, left_m)
     assert found[1] < 0.9 * found[0]
     assert left_m[1] < 0.02

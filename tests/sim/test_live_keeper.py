@@ -177,9 +177,7 @@ def test_the_prior_is_held_to_nothing_and_a_good_candidate_takes_over(graph: Gra
 
 
 @pytest.mark.parametrize(("version", "words"), [(BROKEN, "3 starts in a row"), (WORSE, "on 48 windows of live motion")])
-def test_a_bad_candidate_is_refused_with_its_numbers(
-    version: int, words: str, graph: Graph, lesson: Taught
-) -> None:
+def test_a_bad_candidate_is_refused_with_its_numbers(version: int, words: str, graph: Graph, lesson: Taught) -> None:
     shadow(graph.registry, version, 12, lesson.arm)
     graph.go(45.0)
     assert graph.statuses() == [

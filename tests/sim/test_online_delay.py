@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 from benchmarks.delay import WINDOW_S, track
-from sim.lockstep import Lockstep
-from sim.lockstep_model import planning_model
 from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.deployment.bundle import load_weights
 from mbrl_control.deployment.check import verify_bundle
@@ -22,6 +20,8 @@ from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import CommandInterface
 from sim.engines import Simulator
+from sim.lockstep import Lockstep
+from sim.lockstep_model import planning_model
 from sim.randomization import SimParameters
 from tests.patience import SLOW_S
 
@@ -49,9 +49,7 @@ def tracked(model: PlanningModel, delay_ms: int, window_s: float) -> tuple[float
     """(mm RMS from the figure eight, ms of delay compensated at the end)."""
     plant = replace(SimParameters.nominal(load_arm(PATH)), command_delay_s=delay_ms * 1e-3)
     lockstep = Lockstep(PATH, 0, Simulator.MUJOCO, CommandInterface.VELOCITY, plant)
-    planner = Planner(
-        lockstep.arm, PlannerConfig(delay_window_s=window_s), lockstep.clock, np.random.default_rng(0)
-    )
+    planner = Planner(lockstep.arm, PlannerConfig(delay_window_s=window_s), lockstep.clock, np.random.default_rng(0))
     planner.use(model)
     return track(lockstep, planner, LAPS), planner.delay_s * 1e3
 

@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 
 from benchmarks.calibration_sessions import OUTSIDE_RAD, Bench, Plant, outside
-from sim.lockstep import Lockstep
-from sim.lockstep_model import DT_S
 from mbrl_control.cli.demo import target_distance
 from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.deployment.bundle import load_weights
-from mbrl_control.deployment.evaluator import OnnxStepModel
 from mbrl_control.deployment.check import read_bundle
+from mbrl_control.deployment.evaluator import OnnxStepModel
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
@@ -32,6 +30,8 @@ from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.replay.transitions import history_of
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan, Transitions
+from sim.lockstep import Lockstep
+from sim.lockstep_model import DT_S
 from tests.patience import SLOW_S
 from tests.sim.full_model import FullModel
 
@@ -129,8 +129,21 @@ def test_the_calibrations_factors_would_hardly_change_what_is_cut(trained: Train
     plain, scaled = decided
     far = outside(position, trained.held.position)
     near, beyond = far == 0.0, (far >= OUTSIDE_RAD[0]) & (far <= OUTSIDE_RAD[1])
-    print(steps, "factors", factors, "alike", (plain == scaled).mean(), "near", plain[near].mean(), scaled[near].mean(),
-          "beyond", plain[beyond].mean(), scaled[beyond].mean(), near.sum(), beyond.sum())
+    print(
+        steps,
+        "factors",
+        factors,
+        "alike",
+        (plain == scaled).mean(),
+        "near",
+        plain[near].mean(),
+        scaled[near].mean(),
+        "beyond",
+        plain[beyond].mean(),
+        scaled[beyond].mean(),
+        near.sum(),
+        beyond.sum(),
+    )
     assert (plain == scaled).mean() > 0.95
     assert plain[near].mean() < plain[beyond].mean()
     assert arm.joints == joints

@@ -90,7 +90,9 @@ def test_an_unknown_name_is_refused_with_the_list(checkout: Path) -> None:
     done = run(checkout, "ecco")
     assert (done.returncode, done.stdout) == (2, "")
     assert "  echo     Says what it was given.\n" in done.stderr
-    assert done.stderr.splitlines()[-1].endswith("bench ecco: there is no such bench; name one of echo, failing, waiting")
+    assert done.stderr.splitlines()[-1].endswith(
+        "bench ecco: there is no such bench; name one of echo, failing, waiting"
+    )
 
 
 @pytest.mark.parametrize(("kind", "status"), [("input", 2), ("refused", 1)])

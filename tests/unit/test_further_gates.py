@@ -44,9 +44,7 @@ def model(lag_s: tuple[float, float], name: str = "candidate", delay_s: float = 
 
 
 def judged(candidate: Parent, reference: Parent | None, newest_kg: float, log: Yardstick = LOG) -> GoldenScore:
-    (score,) = judge_golden(
-        [log], newest_kg, candidate, reference, PLANAR, 20_000_000, np.random.default_rng(0)
-    )
+    (score,) = judge_golden([log], newest_kg, candidate, reference, PLANAR, 20_000_000, np.random.default_rng(0))
     return score
 
 

@@ -30,8 +30,8 @@ from mbrl_control.live.open_loop import NoiseGains, look_ahead
 from mbrl_control.live.score import Scorer, StartScore, windowed
 from mbrl_control.live.tape import Tape
 from mbrl_control.live.watch import LiveWatch, Scored
-from mbrl_control.replay.motion import AHEAD, MOVES, SPACING, STARTS, Filling, motion_windows
 from mbrl_control.replay.carried_weight import on_command_side
+from mbrl_control.replay.motion import AHEAD, MOVES, SPACING, STARTS, Filling, motion_windows
 from mbrl_control.replay.streams import Streams
 from mbrl_control.replay.transitions import cut_transitions
 from mbrl_control.robot import Arm, load_arm

@@ -24,7 +24,7 @@ from mbrl_control.episode_log.rotation import FolderWriter, Limits
 from mbrl_control.episode_log.schema import ESTOP, PHASE
 from mbrl_control.episode_log.writer import LogWriter
 from tests.unit.synthetic_log import message
-from tests.unit.test_log_folder import BULK, EVENT, MS, SMALL, begin, fill, filler, numbers_in
+from tests.unit.test_log_folder import BULK, EVENT, MS, begin, fill, filler, numbers_in
 
 ONE_FILE = Limits(file_bytes=10**7, quota_bytes=10**9, free_bytes=0, ring_bytes=1)
 

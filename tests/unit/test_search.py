@@ -194,7 +194,11 @@ def test_the_table_has_every_candidate_the_best_first(tmp_path: Path, suffix: st
     write_table(path, trials)
     if suffix == ".json":
         rows = json.loads(path.read_text())
-        assert [(row["changed"]["width"], row["validation_nll"]) for row in rows] == [(128, -3.0), (64, -1.0), (8, None)]
+        assert [(row["changed"]["width"], row["validation_nll"]) for row in rows] == [
+            (128, -3.0),
+            (64, -1.0),
+            (8, None),
+        ]
         return
     with path.open(newline="") as file:
         flat = list(csv.DictReader(file))
