@@ -17,7 +17,7 @@ import numpy as np
 from mbrl_control.command_interface import ON_WIRE
 from mbrl_control.episode_log.bag_metadata import summary_of
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.episode_log.folder import EVENTS, log_files
+from mbrl_control.episode_log.folder import event_files, log_files
 from mbrl_control.episode_log.reader import Decoder, FileCursor, RawMessage, stamp_ns
 from mbrl_control.episode_log.records import MAGIC, Tail
 from mbrl_control.episode_log.schema import (
@@ -71,7 +71,7 @@ class RunTally:
 
         After an error the next call begins with the record in question: one that was half written then is whole.
         """
-        events = [self.log / name for name in EVENTS] if self.log.is_dir() else []
+        events = [path for _, path in event_files(self.log)] if self.log.is_dir() else []
         topics = {path: _ALL for path in log_files(self.log)} | {path: _RARE for path in events}
         present = [path for path in topics if path.is_file() and path.stat().st_size >= len(MAGIC)]
         self._cursors = {path: self._cursor(path, topics[path]) for path in present}
@@ -96,7 +96,7 @@ class RunTally:
         return (self.end_ns - self.begin_ns) * 1e-9
 
     def _cursor(self, path: Path, topics: Collection[Topic]) -> tuple[int, FileCursor]:
-        """Where to go on in a file: the ring of events begins its files anew, under the same name."""
+        """Where to go on in a file; one that is not the one of before begins anew."""
         status = path.stat()
         known = self._cursors.get(path)
         if known is not None and known[0] == status.st_ino:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.episode_log.folder import EVENTS, numbered_files
+from mbrl_control.episode_log.folder import event_files, numbered_files
 from mbrl_control.learner.policy import Seen
 from mbrl_control.learner.tally import RunTally
 from mbrl_control.robot import Arm
@@ -97,8 +97,8 @@ def logs_below(root: Path) -> list[Path]:
     files = {path for path in root.rglob("*.mcap") if path.is_file() and not path.is_symlink()}
     folders = {path.parent for path in files}
     numbered = {path for folder in folders for _, path in numbered_files(folder)}
-    others = {path for path in files - numbered if path.name not in EVENTS}
-    return sorted({path.parent for path in numbered} | others)
+    events = {path for folder in folders for _, path in event_files(folder)}
+    return sorted({path.parent for path in numbered} | files - numbered - events)
 
 
 def _update(tally: RunTally) -> None:

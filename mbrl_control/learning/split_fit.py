@@ -88,7 +88,7 @@ def fit_member(task: FitTask, number: int) -> MemberFit:
         def late() -> bool:
             return time.monotonic() - started > settings.max_seconds
 
-        cut_off = train(training, problem, late, lambda training: None, None, None)
+        cut_off = train(training, problem, late, lambda training, now: None, None, None)
         score = float(member_scores(training.ensemble, problem))
         nll = float(member_nll(training.ensemble, problem.held))
     return MemberFit(training.ensemble.eval(), score, nll, training.epoch, cut_off)

@@ -83,6 +83,7 @@ class Planner:
         self._obstacles, self._speed_share = config.obstacle_rows(), config.speed_scale
         self._per_command = 1.0 / (arm.effort if arm.interface is CommandInterface.EFFORT else np.ones(arm.joints))
         self._model: PlanningModel | None = None
+        self._goal: GoalTarget
         self._pace = Pace(config.derivatives)
         self._observer = DisturbanceObserver(arm, config.disturbance_settle_s) if observes(arm, config) else None
         self._delay: DelayObserver | None = None

@@ -84,7 +84,8 @@ def _displacements(series: Series, bound_ns: int) -> tuple[Array, Array, Array]:
     first = np.flatnonzero(later > np.arange(len(stamp)))
     later = later[first]
     seconds = ((stamp[later] - stamp[first]) * 1e-9)[:, None]
-    return position[later] - position[first], integral[later] - integral[first], seconds
+    moved, area = (np.asarray(each[later] - each[first], dtype=np.float64) for each in (position, integral))
+    return moved, area, np.asarray(seconds, dtype=np.float64)
 
 
 def speed_within_limits(state: Resampled, arm: Arm, source: str) -> None:
