@@ -160,9 +160,7 @@ def _parent(registry: Registry, active: Manifest | None, arm: Arm) -> Parent | N
     return Parent(active.model_id, load_weights(registry.path(active.version), arm), active.delay_s)
 
 
-def _result(
-    manifest: Manifest, registry: Registry, learned: Learned, verdict: Verdict, active: bool
-) -> RetrainResult:
+def _result(manifest: Manifest, registry: Registry, learned: Learned, verdict: Verdict, active: bool) -> RetrainResult:
     judged, fitted = learned.judged, learned.fitted
     return RetrainResult(
         manifest.model_id, registry.path(manifest.version), learned.delay_s, learned.rows, learned.blocks,

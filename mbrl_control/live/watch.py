@@ -143,9 +143,7 @@ class LiveWatch:
                 return windows, verdict
         return windows, None
 
-    def _take(
-        self, start_ns: int, scores: dict[Role, StartScore] | None
-    ) -> tuple[list[Scored], Verdict | None]:
+    def _take(self, start_ns: int, scores: dict[Role, StartScore] | None) -> tuple[list[Scored], Verdict | None]:
         """One start of all bundles; None: the arm rested, or there was a gap."""
         full = self._filling.add(start_ns, scores)
         if scores is None:

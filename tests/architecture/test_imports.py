@@ -40,8 +40,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "report": VALUES | {"episode_log", "replay", "deployment.check", "deployment.manifest", "cli.locations"},
     "retrain": VALUES | {"episode_log", "replay", "learning", "deployment", "live", "dynamics", "rewards"},
 }
-"""Below `mbrl_control`: what each part may import of the other parts. `live` cuts rows as the replay does: it scores what
-was promised."""
+"""Below `mbrl_control`: what each part may import of the other parts. `live` cuts rows as the replay does: it scores
+what was promised."""
 
 SIM_USERS = (
     "mbrl_nodes.sim_controller",
