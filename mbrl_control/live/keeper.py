@@ -170,8 +170,10 @@ class ModelKeeper:
         if verdict.decision is Decision.LEAVE:
             self._leave(verdict)
             return
-        assert self._watch is not None and self._watch.candidate is not None, "only a candidate has such a verdict"
-        version = self._watch.candidate.manifest.version
+        assert self._watch is not None, "a verdict comes from it"
+        candidate = self._watch.candidate
+        assert candidate is not None, "only a candidate has such a verdict"
+        version = candidate.manifest.version
         self._watch.shadow(None)
         if verdict.decision is Decision.PROMOTE:
             self._promote(version, verdict.reason)

@@ -44,8 +44,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "retrain": VALUES
     | {"episode_log", "replay", "learning", "deployment", "live", "dynamics", "rewards", "golden_logs", "learned_from"},
 }
-"""Below `mbrl_control`: what each part may import of the other parts. `live` cuts rows as the replay does: it scores what
-was promised."""
+"""Below `mbrl_control`: what each part may import of the other parts. `live` cuts rows as the replay does: it scores
+what was promised."""
 
 SIM_USERS = (
     "mbrl_nodes.sim_controller",

@@ -191,11 +191,12 @@ def test_windows_are_those_that_a_bundle_promises_by(arm: Arm, bundle: Path, str
 
 
 def test_nothing_is_scored_at_rest_or_over_a_gap(arm: Arm, bundle: Path, streams: Streams) -> None:
-    """From 6 to 7 s it rests, from 7.2 to 7.4 s nothing is believed; predictions reach 0.3 s beyond a start."""
+    """From 6 to 7 s it rests, from 7.2 to 7.4 s nothing is believed. The last start of a window is 0.4 s behind its
+    first, and has at least one moving step."""
     _, found = watched(opened(bundle, arm), arm, streams)
     seconds = (np.array([each.window.begin_ns for each in found]) - streams.belief_ns[0]) * 1e-9
     assert (seconds > 7.4).any()
-    assert not ((seconds > 5.55) & (seconds < 7.4)).any()
+    assert not ((seconds > 5.6) & (seconds < 7.4)).any()
     assert (seconds < 5.5).sum() >= 8
 
 
