@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.lockstep import Lockstep, excite
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.fit_ensemble import FitSettings
 from mbrl_control.learning.learn import Learned, learn
@@ -21,6 +20,7 @@ from mbrl_control.replay.transitions import Grid, history_of, transitions_from_s
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import Array, CommandInterface, Transitions
 from sim.engines import Simulator
+from sim.lockstep import Lockstep, excite
 from sim.randomization import SimParameters
 
 PAYLOAD_KG, FRICTION_FACTOR = 2.0, 2.0

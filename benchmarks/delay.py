@@ -37,8 +37,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sim.lockstep import Lockstep, reach
-from sim.lockstep_model import planning_model
 from mbrl_control.cli.demo import AMPLITUDE_M, SPEED_SCALE, paced
 from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.deployment.bundle import load_weights
@@ -52,6 +50,8 @@ from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan
 from sim.engines import Simulator
+from sim.lockstep import Lockstep, reach
+from sim.lockstep_model import planning_model
 from sim.randomization import SimParameters
 
 DELAYS_MS = (0, 10, 20, 40, 60, 80)

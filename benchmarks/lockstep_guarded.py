@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sim.lockstep_parts import Chain
 from mbrl_control.cadence import Clock
 from mbrl_control.robot import Arm
 from mbrl_control.safety.config import GuardConfig
 from mbrl_control.safety.guard_for_arm import guard_of
 from mbrl_control.safety.state_machine import Event
 from mbrl_control.signals import BeliefState, OperatorState, Plan, SafeCommand, SensorSample
+from sim.lockstep_parts import Chain
 
 
 class GuardedChain(Chain):

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sim.lockstep_parts import Chain
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, SafeCommand, SensorSample, Stage
+from sim.lockstep_parts import Chain
 
 SENSOR_S = 0.004
 

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.lockstep import Lockstep, excite, reach
 from benchmarks.lockstep_fits import fitted_model
-from sim.lockstep_model import nominal_model
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.kinematics import sample_targets
 from mbrl_control.planning.config import PlannerConfig
@@ -24,6 +22,8 @@ from mbrl_control.replay.transitions import Grid, transitions_from_streams
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import Transitions
 from sim.engines import Simulator
+from sim.lockstep import Lockstep, excite, reach
+from sim.lockstep_model import nominal_model
 
 
 def main() -> None:

@@ -17,10 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.lockstep import Lockstep, excite
-from benchmarks.lockstep_law import Feedback, Law
 from benchmarks.lockstep_fits import identified_model
-from sim.lockstep_model import nominal_model, planning_model
+from benchmarks.lockstep_law import Feedback, Law
 from mbrl_control.cli.demo import AMPLITUDE_M, EXCITATION_S, PAYLOAD_KG, SPEED_SCALE, paced
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.kinematics import forward_kinematics
@@ -36,6 +34,8 @@ from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan
 from sim.engines import Simulator
+from sim.lockstep import Lockstep, excite
+from sim.lockstep_model import nominal_model, planning_model
 
 EFFORT = CommandInterface.EFFORT
 SETTLE_S = 2.0

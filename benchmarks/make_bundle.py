@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.lockstep import Lockstep, excite
 from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.cli.provenance import source_commit
 from mbrl_control.deployment.bundle import Origin
@@ -35,6 +34,7 @@ from mbrl_control.planning.excitation import ExcitationConfig
 from mbrl_control.retrain import store, training_of
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import CommandInterface
+from sim.lockstep import Lockstep, excite
 
 
 def main() -> None:

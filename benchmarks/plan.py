@@ -37,7 +37,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from sim.lockstep import Lockstep
 from benchmarks.peers import peers_python
 from benchmarks.plan_contestants import ORACLE, PEERS, SAMPLES, Contestant, grid
 from benchmarks.plan_figures import Row, cpu_ratio, of_optimizers, picture, points_of, read_rows, regret, table
@@ -55,6 +54,7 @@ from mbrl_control.planner_model import opening_of, planning_model
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.replay.transitions import history_of
+from sim.lockstep import Lockstep
 from sim.mujoco_arm import MujocoArm
 
 EPISODES = "episodes.csv"

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.lockstep import Lockstep
 from benchmarks.swing_up import CONFIG as SWING_CONFIG
 from benchmarks.swing_up import GRAPH as SWING_GRAPH
 from benchmarks.swing_up import SAMPLES as SWING_SAMPLES
@@ -35,6 +34,7 @@ from mbrl_control.planning.figure_eight import figure_eight
 from mbrl_control.planning.planner import Planner
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan
+from sim.lockstep import Lockstep
 
 REACH_S, END_S = 3.0, 0.5
 SAMPLED_S = 0.01

@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from sim.lockstep import Lockstep, excite
-from sim.lockstep_model import DT_S, nominal_model, planning_model
 from benchmarks.swing_up_baselines import computed_torque, energy_pumping
 from benchmarks.swing_up_pictures import write_plot, write_strip
 from benchmarks.swing_up_run import ARM, UPRIGHT, Trace, static_torque, swing_by_law, swing_by_plans, torque_limit
@@ -31,6 +29,8 @@ from mbrl_control.planning.excitation import ExcitationConfig
 from mbrl_control.replay.transitions import Grid, history_of, transitions_from_streams
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import CommandInterface
+from sim.lockstep import Lockstep, excite
+from sim.lockstep_model import DT_S, nominal_model, planning_model
 
 GRAPH = GraphShape(horizon=22, refresh=3)
 SAMPLES = 32

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.lockstep import SENSOR_MS, START_NS, Lockstep
 from benchmarks.lockstep_guarded import GuardedChain
 from benchmarks.lockstep_law import Feedback, Law
 from mbrl_control.kinematics import forward_kinematics
@@ -26,6 +25,7 @@ from mbrl_control.signals import (
     GoalKind,
     Plan,
 )
+from sim.lockstep import SENSOR_MS, START_NS, Lockstep
 
 ARM = Path(__file__).parent / "arms" / "planar_swing.yaml"
 UPRIGHT = np.array([np.pi, 0.0])

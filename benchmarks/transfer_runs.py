@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.lockstep import Lockstep, excite, reach
-from sim.lockstep_model import nominal_model, planning_model
 from benchmarks.transfer_ratios import Condition, Row
 from mbrl_control.kinematics import sample_targets
 from mbrl_control.learning.fit_ensemble import FitSettings
@@ -27,6 +25,8 @@ from mbrl_control.replay.streams import Streams
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import Array
 from sim.engines import Simulator
+from sim.lockstep import Lockstep, excite, reach
+from sim.lockstep_model import nominal_model, planning_model
 from sim.randomization import SimParameters, randomized_plant
 
 MIN_DISTANCE_M = 0.25

@@ -255,4 +255,3 @@ def store(learned: Learned, arm: Arm, registry: Registry, origin: Origin, extend
     """Write the bundle, with all graphs where ``extended``, and check it as its users will; it is not activated."""
     path, _ = write_bundle(learned.fitted.ensemble, arm, registry, origin, extended=extended)
     return verify_bundle(path, arm)
-

@@ -85,9 +85,7 @@ class _Loop:
         rest = float(np.sqrt(np.mean(speeds**2, axis=0)).max())
         return rest, float(np.linalg.norm(tools - target, axis=1).mean())
 
-    def _plan(
-        self, deadline_ns: int, belief: BeliefState, history: CommandHistory, following: bool
-    ) -> Plan | None:
+    def _plan(self, deadline_ns: int, belief: BeliefState, history: CommandHistory, following: bool) -> Plan | None:
         if self._goal is None:
             return None
         cycle = self._planner.plan(0, deadline_ns, belief, history, self._goal, following)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.lockstep_parts import Chain
 from mbrl_control.cadence import VirtualClock
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.excitation import Excitation, ExcitationConfig
@@ -22,6 +21,7 @@ from mbrl_control.replay.streams import Streams
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan
 from sim.engines import Simulator, open_arm
+from sim.lockstep_parts import Chain
 from sim.randomization import SimParameters
 
 MS = 1_000_000

@@ -27,6 +27,7 @@ from mbrl_control.signals import Array
 DT_S = 0.02
 SAMPLES = PlannerConfig().samples
 
+
 class GraphModel:
     """RolloutEvaluator and StepModel over exported graphs."""
 
@@ -49,12 +50,14 @@ class GraphModel:
         out = self._step.run({"state": tiled, "action": action[None]})
         return np.asarray(out["next_state"].mean(axis=0)[0], dtype=np.float64)
 
+
 def nominal_model(arm: Arm, delay_s: float, graph: GraphShape | None = None, samples: int = SAMPLES) -> PlanningModel:
     """The prior with a residual of zero."""
     shape = EnsembleShape(1, arm.joints, history_of(arm), 8)
     ensemble = ProbabilisticEnsemble(shape, prior_of(arm, DT_S), torch.Generator().manual_seed(0))
     ensemble.silence()
     return planning_model(ensemble, arm, delay_s, "nominal", graph, samples)
+
 
 def planning_model(
     ensemble: ProbabilisticEnsemble,

@@ -14,7 +14,16 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from mbrl_control.deployment.check import CARD, DATASET_CARD, DATASET_FILES, GOLDEN, MANIFEST, WEIGHTS, golden_prefix, read_bundle
+from mbrl_control.deployment.check import (
+    CARD,
+    DATASET_CARD,
+    DATASET_FILES,
+    GOLDEN,
+    MANIFEST,
+    WEIGHTS,
+    golden_prefix,
+    read_bundle,
+)
 from mbrl_control.deployment.exports import export_bare, export_further
 from mbrl_control.deployment.files import write_folder
 from mbrl_control.deployment.geometry import geometry_sha256

@@ -72,9 +72,7 @@ def judge_golden(
 
 def require_stable(loops: Loops) -> Loops:
     """The closed loops with which a candidate passes; RetrainRefused with the numbers where one of them does not."""
-    told = [
-        f"{score.payload_kg:g} kg: {', '.join(found)}" for score in loops.scores if (found := faults(score))
-    ]
+    told = [f"{score.payload_kg:g} kg: {', '.join(found)}" for score in loops.scores if (found := faults(score))]
     if told:
         raise RetrainRefused(
             f"candidate refused: its closed loop in simulation is not stable with other payloads: {'; '.join(told)}; "

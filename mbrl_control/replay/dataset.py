@@ -188,9 +188,7 @@ def log_figures(
     )
 
 
-def rows_left_out(
-    streams: Streams, grid: Grid, golden: Mapping[str, NDArray[np.int64]]
-) -> tuple[int, dict[str, int]]:
+def rows_left_out(streams: Streams, grid: Grid, golden: Mapping[str, NDArray[np.int64]]) -> tuple[int, dict[str, int]]:
     """Rows there could be, and those that there are not by reason: each counts for the first that holds."""
     moment = row_moments(streams, grid)
     faults = row_faults(streams, moment, grid)

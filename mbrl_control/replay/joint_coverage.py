@@ -108,9 +108,7 @@ def _bins(position: Array, speed: Array, lower: float, upper: float) -> tuple[Bi
     rows = np.bincount(place, minlength=BINS)
     fastest = np.zeros(BINS)
     np.maximum.at(fastest, place, speed)
-    return tuple(
-        Bin(float(edges[i]), float(edges[i + 1]), int(rows[i]), float(fastest[i])) for i in range(BINS)
-    )
+    return tuple(Bin(float(edges[i]), float(edges[i + 1]), int(rows[i]), float(fastest[i])) for i in range(BINS))
 
 
 def _empty(bins: tuple[Bin, ...]) -> tuple[tuple[float, float], ...]:
@@ -123,5 +121,3 @@ def _empty(bins: tuple[Bin, ...]) -> tuple[tuple[float, float], ...]:
         else:
             found.append((each.begin, each.end))
     return tuple(found)
-
-

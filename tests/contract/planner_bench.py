@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.lag_evaluator import LagEvaluator
-from sim.lockstep_model import GraphModel, nominal_model
 from mbrl_control.cadence import VirtualClock
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.command_history import CommandHistory
@@ -21,6 +20,7 @@ from mbrl_control.replay.transitions import history_of
 from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import BeliefState, CommandInterface, Goal, GoalKind
+from sim.lockstep_model import GraphModel, nominal_model
 
 MS = 1_000_000
 T0 = 1_790_000_000_000 * MS

@@ -53,7 +53,7 @@ def test_a_shipped_model_is_stable_with_a_load_it_does_not_know(
     (score,) = require_stable(loops).scores
     assert score.payload_kg == payload_kg
     assert score.candidate.speed < REST_RAD_S
-    assert 0.0 < score.candidate.distance, "a distance of exactly nothing was not measured"
+    assert score.candidate.distance > 0.0, "a distance of exactly nothing was not measured"
 
 
 @pytest.mark.timeout(SLOW_S)

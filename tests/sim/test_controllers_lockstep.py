@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.lockstep import MS, START_NS, Lockstep, reach
-from sim.lockstep_model import nominal_model
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.kinematics import sample_targets
 from mbrl_control.planning.config import PlannerConfig
@@ -18,6 +16,8 @@ from mbrl_control.safety.setpoints import AHEAD_S, Measured, Setpoint, advance, 
 from mbrl_control.signals import Array
 from sim.arm_sim import ArmSim
 from sim.controllers import PositionLoop, TrajectoryFollower
+from sim.lockstep import MS, START_NS, Lockstep, reach
+from sim.lockstep_model import nominal_model
 
 DRIVER_MS = 4
 

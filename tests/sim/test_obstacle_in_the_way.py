@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from sim.lockstep import Lockstep
-from sim.lockstep_model import nominal_model
 from mbrl_control.deployment.export import export_full
 from mbrl_control.deployment.full_graph import FullRolloutGraph
 from mbrl_control.deployment.graph_names import BATCH, OBSTACLES, PARTICLES, SCENARIOS
@@ -29,6 +27,8 @@ from mbrl_control.rewards.names import DISTRUST, FURTHER_NAMES, TERM_NAMES
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan
 from sim.generate import ROBOTS
+from sim.lockstep import Lockstep
+from sim.lockstep_model import nominal_model
 from tests.patience import SLOW_S
 
 pytestmark = pytest.mark.timeout(SLOW_S)

@@ -10,8 +10,6 @@ import pybullet
 import pybullet_data
 import pytest
 
-from sim.lockstep import Lockstep, reach
-from sim.lockstep_model import nominal_model
 from mbrl_control.arm_setup.check import check_urdf, check_yaml
 from mbrl_control.arm_setup.new import write_new_arm
 from mbrl_control.cli.simulation import write_simulation_model
@@ -20,6 +18,8 @@ from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.planner import Planner
 from mbrl_control.robot import Arm, load_arm
 from sim.generate import generated_files
+from sim.lockstep import Lockstep, reach
+from sim.lockstep_model import nominal_model
 from sim.mujoco_arm import MujocoArm
 from sim.render import load_camera, render_arm
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from sim.lockstep_model import DT_S
 from benchmarks.plan_oracle import Oracle
 from benchmarks.plan_tasks import SWING_ARM
 from mbrl_control.cli.locations import arm_file
@@ -19,6 +18,7 @@ from mbrl_control.planning.protocol import Objective
 from mbrl_control.replay.transitions import history_of
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface
+from sim.lockstep_model import DT_S
 from sim.mujoco_arm import MujocoArm
 from sim.randomization import SimParameters
 

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from benchmarks import swing_up
-from sim.lockstep import START_NS
-from sim.lockstep_model import nominal_model
 from benchmarks.swing_up_baselines import computed_torque, energy_pumping
 from benchmarks.swing_up_run import (
     ARM,
@@ -26,6 +24,8 @@ from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import BeliefState, CommandInterface, Goal, GoalKind
+from sim.lockstep import START_NS
+from sim.lockstep_model import nominal_model
 
 MS = 1_000_000
 

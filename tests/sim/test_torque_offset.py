@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.lockstep import Lockstep
-from sim.lockstep_model import nominal_model
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig
@@ -14,6 +12,8 @@ from mbrl_control.planning.planner import Planner
 from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan
 from sim.engines import Simulator
 from sim.generate import ROBOTS
+from sim.lockstep import Lockstep
+from sim.lockstep_model import nominal_model
 
 LOAD_KG = 1.0
 

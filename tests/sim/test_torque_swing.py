@@ -11,9 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sim.lockstep import Lockstep
 from benchmarks.lockstep_law import Feedback
-from sim.lockstep_model import planning_model
 from benchmarks.lockstep_track import Figure, tracking_law
 from mbrl_control.cli.demo import AMPLITUDE_M, LAPS, PAYLOAD_KG, SPEED_SCALE, paced
 from mbrl_control.cli.locations import arm_file, shipped_models
@@ -29,6 +27,8 @@ from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import BeliefState, CommandInterface, Goal, GoalKind, Plan
 from sim.engines import Simulator
+from sim.lockstep import Lockstep
+from sim.lockstep_model import planning_model
 from tests.patience import UNCUT_S
 
 EFFORT = CommandInterface.EFFORT

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.lockstep_model import nominal_model
 from benchmarks.transfer_ratios import ERRORS, Condition, ratio
 from benchmarks.transfer_runs import Experiment, Plant, measure, reach_errors, record
 from mbrl_control.learning.fit_ensemble import FitSettings
 from mbrl_control.robot import load_arm
 from sim.engines import Simulator
+from sim.lockstep_model import nominal_model
 from sim.randomization import randomized_plant
 from tests.patience import SLOW_S, UNCUT_S
 
