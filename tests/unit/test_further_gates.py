@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_every_payload_has_a_closed_loop_that_stands_for_it(payloads: list[float
         assert same_regime(payload, newest_kg) or stands
     for other in others:
         assert abs(other - newest_kg) > SAME_PAYLOAD * newest_kg
-    for lighter, heavier in zip(others, others[1:], strict=False):
+    for lighter, heavier in pairwise(others):
         assert not same_regime(lighter, heavier)
 
 

@@ -89,7 +89,7 @@ def test_one_phase_alone_is_kept(tmp_path: Path, registry: Registry) -> None:
 @given(st.one_of(st.text(max_size=70), st.sampled_from(["..", "../x", "a/b", "/etc", ".draft-x", "a\n", ""])))
 def test_a_name_never_leads_out_of_the_registry(name: str) -> None:
     registry = Registry(Path("/nonexistent/models"), "planar")
-    with pytest.raises(GoldenError, match="no such golden log|is no name"):
+    with pytest.raises(GoldenError, match=r"no such golden log|is no name"):
         remove_golden(registry, name)
     place = registry.folder / FOLDER / name
     if re.fullmatch(NAME, name):
