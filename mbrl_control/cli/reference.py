@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mbrl_control.cadence import Cadence, SteadyClock, Tick
+from mbrl_control.cadence import Cadence, SteadyClock, Tick, plan_budget_ns
 from mbrl_control.cli.processes import Graph, GraphFailed
 from mbrl_control.cli.replayed_inputs import Recording, record, shift_plan
 from mbrl_control.cli.session import PLANNER_SETTINGS, Session
@@ -152,7 +152,7 @@ class _PlannerReference:
         belief = _newest_belief(self._recording, recorded_ns, offset)
         goal = next((goal for goal in reversed(goals) if goal.stamp_ns <= recorded_ns), goals[0])
         goal = replace(goal, stamp_ns=goal.stamp_ns + offset)
-        deadline = tick.deadline_ns + round(self._config.period_s * 0.5e9)
+        deadline = tick.deadline_ns + plan_budget_ns(round(self._config.period_s * 1e9))
         plan = self._planner.plan(tick.index, deadline, belief, self._history, goal, True).plan
         done = self._clock.now_ns()
         self._planner.prepare()

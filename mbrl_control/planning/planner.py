@@ -158,7 +158,7 @@ class Planner:
         following: bool,
         lateness_s: float = 0.0,
     ) -> Cycle:
-        """Plan until ``deadline_ns`` (the tick plus half a period), from the belief at its measurement time.
+        """Plan until ``deadline_ns`` (see `cadence.plan_budget_ns`), from the belief at its measurement time.
 
         ``following``: the guard samples this planner's plans now (else the newest applied command holds).
         """

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_control.cadence import plan_budget_ns
 from mbrl_control.episode_log.reader import LogReader, stamp_ns
 from mbrl_control.episode_log.schema import (
     BELIEF,
@@ -133,7 +134,7 @@ def read_run(path: Path, arm: Arm, plan_period_ns: int = PLAN_PERIOD_NS) -> RunD
     beliefs = found[BELIEF]
     return RunData(
         goals=tuple(goal for m in found[GOAL] if (goal := _goal(m, arm)) is not None),
-        cycles=_cycles(found[PLANNER_REPORT], _optimized(found[PLAN], published[PLAN]), plan_period_ns // 2),
+        cycles=_cycles(found[PLANNER_REPORT], _optimized(found[PLAN], published[PLAN]), plan_budget_ns(plan_period_ns)),
         plans=_plans([m for m in found[PLAN] if m.outcome != PlanOutcome.EXCITATION]),
         ticks=_ticks(found[SAFE_COMMAND]),
         sensor_ns=np.array([stamp_ns(m.header.stamp) for m in found[JOINT_STATES]], dtype=np.int64),

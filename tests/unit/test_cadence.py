@@ -17,6 +17,7 @@ from mbrl_control.cadence import (
     Tick,
     VirtualClock,
     WallTimes,
+    plan_budget_ns,
     run_at,
     wall_times,
 )
@@ -163,3 +164,9 @@ def test_a_step_of_the_wall_clock_moves_no_message_out_of_the_time_it_came_in(ag
     assert times.between(noted, None) <= now
     unmoved = WallTimes(7 * 10**18, now, 1.0)
     assert unmoved.between(noted, now - 20_000_000) == now - age_ns == unmoved.graph_time(noted)
+
+
+def test_a_plan_is_due_half_a_period_after_its_tick_and_leaves_time_to_prepare_the_next() -> None:
+    assert plan_budget_ns(20_000_000) == 10_000_000
+    assert plan_budget_ns(10_000_000) == 7_000_000
+    assert plan_budget_ns(2_000_000) == 1_400_000

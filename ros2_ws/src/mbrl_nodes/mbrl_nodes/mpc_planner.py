@@ -13,7 +13,7 @@ import numpy as np
 from mbrl_msgs.msg import ModelStatus, PlannerReport, SafetyStatus
 from mbrl_msgs.msg import Plan as PlanMsg
 
-from mbrl_control.cadence import Tick
+from mbrl_control.cadence import Tick, plan_budget_ns
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import load_model
 from mbrl_control.deployment.layout_choice import LayoutChoice, load_measured
@@ -101,7 +101,7 @@ class MpcPlanner(GraphNode):
     def _cycle(self, belief: BeliefState, tick: Tick) -> Cycle:
         return self._planner.plan(
             tick.index,
-            tick.deadline_ns + round(self._config.period_s * 0.5e9),
+            tick.deadline_ns + plan_budget_ns(round(self._config.period_s * 1e9)),
             belief,
             self._inputs.history,
             self._goals.in_force(self._inputs.armed_ns, belief),
