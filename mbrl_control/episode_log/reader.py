@@ -112,7 +112,7 @@ class LogReader:
 
 @dataclass(slots=True)
 class FileCursor:
-    """How far one file was read and what it has announced until there: the next reading goes on where this one ended."""
+    """How far one file was read, and what it has announced until there: the next reading goes on from there."""
 
     path: Path
     topics: Collection[Topic] | None = None

@@ -63,8 +63,8 @@ def connected(address: str) -> Iterator[Any]:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         first = str(error).strip().splitlines()[0]
         raise ScaleOutError(
-            f"--ray {address}: no connection ({first}); give the HOST:PORT that `ray start --head` printed, `auto` on a "
-            f"machine of the cluster, or `{LOCAL}`; Ray and Python have to be of the same version on both sides"
+            f"--ray {address}: no connection ({first}); give the HOST:PORT that `ray start --head` printed, `auto` on "
+            f"a machine of the cluster, or `{LOCAL}`; Ray and Python have to be of the same version on both sides"
         ) from error
     try:
         yield ray
@@ -125,7 +125,7 @@ def result_of(ray: Any, reference: Any, what: str) -> Any:
         if isinstance(cause, DataError | ScaleOutError):
             raise type(cause)(str(cause)) from error
         raise ScaleOutError(
-            f"{what}: {type(cause).__name__}: {_first_line(cause)}; the same program and packages have to be on every node"
+            f"{what}: {type(cause).__name__}: {_first_line(cause)}; every node needs the same program and packages"
         ) from error
     except ray.exceptions.RayError as error:
         raise ScaleOutError(
@@ -136,13 +136,19 @@ def result_of(ray: Any, reference: Any, what: str) -> Any:
 
 def programs() -> tuple[str, ...]:
     """What has to be the same on all nodes for results to be."""
-    return f"Python {platform.python_version()}", f"mbrl_control {version('mbrl_control')}", f"torch {torch.__version__}"
+    return (
+        f"Python {platform.python_version()}",
+        f"mbrl_control {version('mbrl_control')}",
+        f"torch {torch.__version__}",
+    )
 
 
 def _fit_member(work: _Work, number: int) -> MemberFit:
     """On a worker."""
     if work.programs != programs():
-        raise ScaleOutError(f"node {platform.node()}: has {', '.join(programs())}; here it is {', '.join(work.programs)}")
+        raise ScaleOutError(
+            f"node {platform.node()}: has {', '.join(programs())}; here it is {', '.join(work.programs)}"
+        )
     ray: Any = import_module("ray")
     rows, weights = rows_of(ray.get(list(work.blocks.references)))
     return fit_member(FitTask(rows, work.prior, work.seed, work.settings, weights, work.warm_start), number)

@@ -79,9 +79,7 @@ def test_motion_is_counted_in_tenths_of_seconds_and_split_at_a_payload(arm: Arm,
     ],
     ids=str,
 )
-def test_an_arm_that_holds_or_is_not_driven_does_not_move(
-    arm: Arm, tmp_path: Path, changes: dict[str, float]
-) -> None:
+def test_an_arm_that_holds_or_is_not_driven_does_not_move(arm: Arm, tmp_path: Path, changes: dict[str, float]) -> None:
     streams = arm_streams(Simulated(), 3.0, np.random.default_rng(1))
     still = {name: np.full_like(getattr(streams, name), value) for name, value in changes.items()}
     write_streams(tmp_path / "log_0.mcap", replace(streams, **still))  # type: ignore[arg-type]
@@ -101,7 +99,7 @@ def test_a_log_read_while_it_grows_holds_what_it_holds_read_at_once(
     growing = RunTally(folder, arm)
     path.write_bytes(b"")
     written = 0
-    for cut in sorted(round(share * len(content)) for share in shares) + [len(content)]:
+    for cut in [*sorted(round(share * len(content)) for share in shares), len(content)]:
         with path.open("ab") as file:
             file.write(content[written:cut])
         written = cut

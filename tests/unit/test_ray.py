@@ -98,7 +98,8 @@ def test_rows_lie_in_the_cluster_once_in_blocks_with_where_they_come_from(ray: A
     for name in rows.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(back, name), getattr(rows, name))
         assert getattr(back, name).dtype == getattr(rows, name).dtype
-    assert weights is not None and TASK.row_weights is not None
+    assert weights is not None
+    assert TASK.row_weights is not None
     np.testing.assert_array_equal(weights, TASK.row_weights)
     assert back.position.flags.writeable
     tasks = [TASK, replace(TASK, seed=4), replace(TASK, transitions=rows)]
