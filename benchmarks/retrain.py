@@ -88,9 +88,7 @@ def main() -> None:
     parser.add_argument("--robot", default="panda", help="a shipped arm: panda, planar or ur5e")
     parser.add_argument("--command", type=CommandInterface, default=CommandInterface.VELOCITY)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--out", type=Path, default=Path("out/retrain"), help="new folder: log, bundles, all that was said"
-    )
+    parser.add_argument("--out", type=Path, default=Path("out/retrain"), help="new folder: logs and bundles")
     options = parser.parse_args()
     folder = new_folder(options.out)
     facts = {"robot": options.robot, "command": options.command, "data_s": options.data, **machine()}

@@ -85,10 +85,10 @@ def background_processors(allowed: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def stand_behind() -> str:
-    """This process, and children from now on: lowest weight, in long turns, away from the planner; say what is in force.
+    """This process, and later children: lowest weight, in long turns, away from the planner; say what is in force.
 
-    SCHED_BATCH and not SCHED_IDLE, which the processes have that keep a virtual machine's processors awake (`cli.awake`):
-    beside those it would get half of what control leaves.
+    SCHED_BATCH and not SCHED_IDLE, as what keeps a virtual machine's processors awake has (`cli.awake`):
+    beside that it would get half of what control leaves.
     """
     os.setpriority(os.PRIO_PROCESS, 0, 19)
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -22,9 +22,7 @@ _EVERY_S = 10.0
 
 
 def learner(
-    logs: Annotated[
-        Path, typer.Option("--logs", help="Folder below which runs keep their logs; watched for new ones.")
-    ],
+    logs: Annotated[Path, typer.Option("--logs", help="Folder below which runs keep their logs.")],
     registry: Annotated[Path, typer.Option("--registry", help="Folder that holds <robot>/<version>/.")] = Path(
         "models"
     ),

@@ -55,9 +55,7 @@ def retrain(
         bool, typer.Option("--shadow", help="Do not activate it: let a running graph compare it on live motion first.")
     ] = False,
     seeds: Annotated[int, typer.Option("--seeds", help="Fit so many ensembles, keep the best.", min=1, max=100)] = 1,
-    sweep: Annotated[
-        Path | None, typer.Option("--sweep", help="YAML: fields of the fit, values to try; all mixed.")
-    ] = None,
+    sweep: Annotated[Path | None, typer.Option("--sweep", help="YAML: fields of the fit, values to try.")] = None,
     table: Annotated[Path | None, typer.Option("--table", help="All that was tried, as .csv or .json.")] = None,
     ray: Annotated[
         str | None, typer.Option("--ray", help="Fit on this Ray cluster, which is trusted: HOST:PORT, auto or local.")

@@ -31,9 +31,7 @@ class SearchOptions:
         """UserError for what does not go together."""
         if self.asked and (checkpoints is not None or tensorboard is not None):
             option = "--checkpoints" if checkpoints is not None else "--tensorboard"
-            raise UserError(
-                f"{option}: is of one ensemble fitted here in one piece; drop it, or --seeds, --sweep, --ray"
-            )
+            raise UserError(f"{option}: is of one ensemble, fitted here at once; drop it, or --seeds, --sweep, --ray")
         if self.table is None:
             return
         if self.table.suffix not in (".csv", ".json"):

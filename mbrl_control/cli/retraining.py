@@ -35,9 +35,7 @@ def run_retraining(arguments: Sequence[str], registry: Path) -> Ended:
         _end(child)
         raise
     finally:
-        if (
-            child.returncode or 0
-        ) < 0:  # killed, perhaps while it wrote; else it has cleaned up, and drafts are others'
+        if (child.returncode or 0) < 0:  # killed, perhaps while it wrote; else new drafts are others'
             for draft in set(_drafts(registry)) - drafts:
                 shutil.rmtree(draft)
     return Ended(child.returncode, output, error)

@@ -23,6 +23,7 @@ _MOST_DEFINITION = 1 << 20
 _MOST_FIXED = 1 << 16
 """Entries of an array of fixed length: code is written for each."""
 _FIXED = re.compile(r"\[\s*(\d+)\s*\]")
+_HEAD_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class LogReader:
 
 @dataclass(slots=True)
 class FileCursor:
-    """How far one file was read and what it has announced until there: the next reading goes on where this one ended."""
+    """How far one file was read, and what it has announced until there: the next reading goes on from there."""
 
     path: Path
     topics: Collection[Topic] | None = None
@@ -129,17 +130,22 @@ class FileCursor:
     offset: int = 0
     _schemas: dict[int, tuple[str, str]] = field(default_factory=dict)
     _wanted: dict[int, Channel] = field(default_factory=dict)
+    _head: bytes = b""
+    """Of the file that was read: its first chunk's times and checksum are in it."""
 
     def read(self, tail: Tail, skip_damaged: bool = False) -> Iterator[RawMessage]:
         """Yield the messages of the records that became whole since the last reading; LogError as `LogReader.raw`.
 
-        After an error, or an iteration that was left, the next reading begins with the record in question.
+        After an error, or an iteration that was left, the next reading begins with the record in question; and with the
+        first one where another file has taken this one's place.
         """
         try:
             stream = self.path.open("rb")
         except OSError as error:
             raise LogError(self.path, "file", f"cannot be read ({error.strerror})", "check the path") from error
         with stream:
+            if stream.read(len(self._head)) != self._head:
+                self.offset, self._schemas, self._wanted = 0, {}, {}
             stream.seek(self.offset)
             try:
                 for record in read_records(self.path, stream, tail, skip_damaged):
@@ -148,6 +154,8 @@ class FileCursor:
                         yield message
             finally:
                 self.offset = max(self.offset, tail.whole_bytes)
+                stream.seek(0)
+                self._head = stream.read(min(self.offset, _HEAD_BYTES))
 
     def _take(self, record: Record) -> RawMessage | None:
         try:

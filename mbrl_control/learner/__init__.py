@@ -1,1 +1,1 @@
-"""The retraining service: watches the logs of runs and decides when it is worth to learn again. Trains nothing itself."""
+"""The retraining service: watches logs and decides when to learn again. Trains nothing itself."""

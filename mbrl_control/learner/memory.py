@@ -55,7 +55,5 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise LearnerError(
-                f"{folder / LOCK}: another learner works for this registry; end that one first"
-            ) from error
+            raise LearnerError(f"{folder / LOCK}: another learner works for this registry; end it first") from error
         yield

@@ -60,8 +60,7 @@ class RunTally:
         """Of a partial tail, at the last look: being written, or cut off."""
         self._arm, self._since_ns = arm, since_ns
         self._motion = array("q")
-        self._cursors: dict[Path, tuple[int, FileCursor]] = {}
-        """By file: its inode, and how far it was read."""
+        self._cursors: dict[Path, FileCursor] = {}
         self._decoder = Decoder(log)
         self._decoded_ns: dict[Topic, int] = {}
         self._declared = self._drives = self._publishing = False
@@ -78,7 +77,7 @@ class RunTally:
         self.unread_bytes = 0
         for path in present:
             tail = Tail()
-            for message in self._cursors[path][1].read(tail):
+            for message in self._cursors[path].read(tail):
                 self._take(message)
             self.unread_bytes += 0 if path in events else tail.ignored_bytes
 
@@ -95,17 +94,15 @@ class RunTally:
     def duration_s(self) -> float:
         return (self.end_ns - self.begin_ns) * 1e-9
 
-    def _cursor(self, path: Path, topics: Collection[Topic]) -> tuple[int, FileCursor]:
-        """Where to go on in a file; one that is not the one of before begins anew."""
-        status = path.stat()
-        known = self._cursors.get(path)
-        if known is not None and known[0] == status.st_ino:
-            return known
+    def _cursor(self, path: Path, topics: Collection[Topic]) -> FileCursor:
+        """Where to go on in a file; at the end of one that is finished and has nothing new."""
+        if path in self._cursors:
+            return self._cursors[path]
         finished = summary_of(path) if topics == _ALL and self._since_ns else None
-        if finished is not None and finished.end_ns <= self._since_ns:
-            self.begin_ns = self.begin_ns or finished.start_ns
-            return status.st_ino, FileCursor(path, topics, status.st_size)
-        return status.st_ino, FileCursor(path, topics)
+        if finished is None or finished.end_ns > self._since_ns:
+            return FileCursor(path, topics)
+        self.begin_ns = self.begin_ns or finished.start_ns
+        return FileCursor(path, topics, path.stat().st_size)
 
     def _take(self, raw: RawMessage) -> None:
         topic = next(topic for topic in _ALL if matches(raw.channel.topic, topic))

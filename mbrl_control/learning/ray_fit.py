@@ -63,8 +63,8 @@ def connected(address: str) -> Iterator[Any]:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         first = str(error).strip().splitlines()[0]
         raise ScaleOutError(
-            f"--ray {address}: no connection ({first}); give the HOST:PORT that `ray start --head` printed, `auto` on a "
-            f"machine of the cluster, or `{LOCAL}`; Ray and Python have to be of the same version on both sides"
+            f"--ray {address}: no connection ({first}); give the HOST:PORT that `ray start --head` printed, `auto` on "
+            f"a machine of the cluster, or `{LOCAL}`; Ray and Python have to be of the same version on both sides"
         ) from error
     try:
         yield ray
@@ -125,7 +125,7 @@ def result_of(ray: Any, reference: Any, what: str) -> Any:
         if isinstance(cause, DataError | ScaleOutError):
             raise type(cause)(str(cause)) from error
         raise ScaleOutError(
-            f"{what}: {type(cause).__name__}: {_first_line(cause)}; the same program and packages have to be on every node"
+            f"{what}: {type(cause).__name__}: {_first_line(cause)}; every node needs the same program and packages"
         ) from error
     except ray.exceptions.RayError as error:
         raise ScaleOutError(

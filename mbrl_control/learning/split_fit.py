@@ -121,7 +121,7 @@ def require_members(settings: FitSettings) -> FitSettings:
     """What one of its members is fitted with; DataError where there are none to be fitted apart."""
     if settings.method is not Method.ENSEMBLE or settings.checkpoint is not None:
         raise DataError(
-            f"settings: method {settings.method}, checkpoint {settings.checkpoint}: only the members of an ensemble are "
+            f"settings: method {settings.method}, checkpoint {settings.checkpoint}: only members of an ensemble are "
             "fitted apart, and without checkpoints; choose method ensemble and drop the checkpoint"
         )
     if settings.elites > settings.trained_members:

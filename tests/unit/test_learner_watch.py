@@ -99,7 +99,7 @@ def test_a_log_read_while_it_grows_holds_what_it_holds_read_at_once(
     growing = RunTally(folder, arm)
     path.write_bytes(b"")
     written = 0
-    for cut in sorted(round(share * len(content)) for share in shares) + [len(content)]:
+    for cut in [*sorted(round(share * len(content)) for share in shares), len(content)]:
         with path.open("ab") as file:
             file.write(content[written:cut])
         written = cut

@@ -41,7 +41,8 @@ def ray() -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
         with TemporaryDirectory(prefix="ray-") as place:  # short: it holds sockets
-            node = {"num_cpus": 1, "object_store_memory": STORE_BYTES, "include_dashboard": False, "temp_dir": place}
+            patch.setenv("RAY_TMPDIR", place)
+            node = {"num_cpus": 1, "object_store_memory": STORE_BYTES, "include_dashboard": False}
             cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=node)
             try:
                 cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
@@ -98,7 +99,8 @@ def test_rows_lie_in_the_cluster_once_in_blocks_with_where_they_come_from(ray: A
     for name in rows.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(back, name), getattr(rows, name))
         assert getattr(back, name).dtype == getattr(rows, name).dtype
-    assert weights is not None and TASK.row_weights is not None
+    assert weights is not None
+    assert TASK.row_weights is not None
     np.testing.assert_array_equal(weights, TASK.row_weights)
     assert back.position.flags.writeable
     tasks = [TASK, replace(TASK, seed=4), replace(TASK, transitions=rows)]
@@ -146,7 +148,7 @@ def test_errors_of_a_task_are_told_as_here_and_its_bugs_with_its_name(ray: Any) 
 
     with pytest.raises(DataError, match=r"^transitions: too few$"):
         result_of(ray, remote(ray, wrong).remote(), "member 0")
-    with pytest.raises(ScaleOutError, match="member 2: ZeroDivisionError: a bug; the same program"):
+    with pytest.raises(ScaleOutError, match="member 2: ZeroDivisionError: a bug; every node needs the same program"):
         result_of(ray, remote(ray, bug).remote(), "member 2")
 
 

@@ -12,9 +12,9 @@ from mbrl_control.learning.ray_fit import connected
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ScaleOutError, match=r"--ray local: Ray is not installed; pip install 'mbrl_control\[ray\]'"):
-        with connected("local"):
-            pass
+    told = r"--ray local: Ray is not installed; pip install 'mbrl_control\[ray\]'"
+    with pytest.raises(ScaleOutError, match=told), connected("local"):
+        pass
 
 
 def test_an_address_where_nobody_answers_is_named() -> None:

@@ -52,7 +52,8 @@ def test_the_best_of_the_candidates_is_chosen_by_rows_they_have_not_seen() -> No
     assert [(task.seed, task.settings.epochs) for task in seen] == [(5, 1), (6, 1), (5, 8), (6, 8)]
     for task in seen:
         np.testing.assert_array_equal(task.transitions.stamp_ns, ROWS.stamp_ns[train])
-        assert task.row_weights is not None and TASK.row_weights is not None
+        assert task.row_weights is not None
+        assert TASK.row_weights is not None
         np.testing.assert_array_equal(task.row_weights, TASK.row_weights[train])
     rows = select(ROWS, validation)
     scores = [trial.validation_nll for trial in search.trials]
@@ -78,7 +79,7 @@ def test_a_candidate_that_fails_is_a_row_of_the_table_and_all_failing_is_an_erro
     search = Search(2, {}, fit_all)
     search(TASK, nothing, None)
     assert [(trial.chosen, trial.failed) for trial in search.trials] == [(False, "fit: never finite"), (True, "")]
-    with pytest.raises(DataError, match="not one of 2 .* fit: never finite"):
+    with pytest.raises(DataError, match=r"not one of 2 .* fit: never finite"):
         Search(2, {}, lambda tasks, progress: [DataError("fit: never finite")] * 2)(TASK, nothing, None)
 
 
@@ -194,7 +195,8 @@ def test_the_table_has_every_candidate_the_best_first(tmp_path: Path, suffix: st
     write_table(path, trials)
     if suffix == ".json":
         rows = json.loads(path.read_text())
-        assert [(row["changed"]["width"], row["validation_nll"]) for row in rows] == [
+        told = [(row["changed"]["width"], row["validation_nll"]) for row in rows]
+        assert told == [
             (128, -3.0),
             (64, -1.0),
             (8, None),

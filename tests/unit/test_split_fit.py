@@ -95,8 +95,8 @@ def test_a_warm_start_begins_each_member_with_its_own_parent() -> None:
     task = replace(TASK, warm_start=parent, settings=replace(SETTINGS, trained_members=3, epochs=1, learning_rate=1e-9))
     for number in range(3):
         member = fit_member(task, number).member
-        spread = float(parent.w1.std())
-        distances = [float((member.w1[0] - parent.w1[origin]).abs().mean()) for origin in range(2)]
+        spread = float(parent.w1.detach().std())
+        distances = [float((member.w1[0] - parent.w1[origin]).detach().abs().mean()) for origin in range(2)]
         assert int(np.argmin(distances)) == number % 2
         assert min(distances) < 0.1 * spread
 
