@@ -82,7 +82,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240.0, help="of each session")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/calibration"), help="folder of the diagrams")
-    parser.add_argument("--table", action=argparse.BooleanOptionalAction, default=True, help="fit and compare all kinds")
+    parser.add_argument(
+        "--table", action=argparse.BooleanOptionalAction, default=True, help="fit and compare all kinds"
+    )
     options = parser.parse_args()
     began = time.perf_counter()
 

@@ -59,7 +59,9 @@ def main() -> None:
     parser.add_argument("--our-epochs", type=int, default=22, help="of ours: its learning rate falls to zero over them")
     parser.add_argument("--peer-rate", type=float, default=1e-3, help="learning rate of mbrl-lib")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--memory-rows", type=int, default=10_000_000, help="of the buffer; as many as there is room for")
+    parser.add_argument(
+        "--memory-rows", type=int, default=10_000_000, help="of the buffer; as many as there is room for"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began, python = time.monotonic(), peers_python()

@@ -60,7 +60,8 @@ class Normalizer:
         seen = [(len(features), _mean_and_std(features), _mean_and_std(targets)) for features, targets in parts]
         counts = [count for count, _, _ in seen]
         return Normalizer(
-            *_of_all(counts, [features for _, features, _ in seen]), *_of_all(counts, [targets for _, _, targets in seen])
+            *_of_all(counts, [features for _, features, _ in seen]),
+            *_of_all(counts, [targets for _, _, targets in seen]),
         )
 
 

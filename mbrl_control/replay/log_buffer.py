@@ -68,7 +68,11 @@ def fill_buffer(
         raise
     counts = np.bincount(origin, minlength=len(origins)).tolist()
     return Filled(
-        grid.delay_s, grid.stride_ns, grid.dt_ns, len(np.unique(steps.episode)), tuple(zip(origins, counts, strict=True))
+        grid.delay_s,
+        grid.stride_ns,
+        grid.dt_ns,
+        len(np.unique(steps.episode)),
+        tuple(zip(origins, counts, strict=True)),
     )
 
 

@@ -177,7 +177,9 @@ def write_mcap(
         channels = {}
         for name, kind in kinds.items():
             text = ROS.generate_msgdef(kind, ros_version=2)[0]
-            channels[name] = writer.register_channel(name, "cdr", writer.register_schema(kind, "ros2msg", text.encode()))
+            channels[name] = writer.register_channel(
+                name, "cdr", writer.register_schema(kind, "ros2msg", text.encode())
+            )
         for topic, ns, message in messages:
             writer.add_message(channels[topic], ns, bytes(ROS.serialize_cdr(message, kinds[topic])), ns)
         writer.finish()

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+import mbrl_control.learning.learn as learn_module
 from benchmarks.calibration import change_figures, misses, region_figures, window_scores
 from benchmarks.calibration_plot import plot_reliability
 from benchmarks.calibration_sessions import Bench, Plant, Session, outside
 from benchmarks.calibration_table import write_table
 from benchmarks.step_cost import CALLS, ROUNDS, deployed_step_us
-import mbrl_control.learning.learn as learn_module
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.dynamics.delta_prior import DeltaPrior
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
@@ -128,7 +128,9 @@ def test_the_table_is_written_for_people_and_for_programs(tmp_path: Path) -> Non
     assert (first["structure"], float(second["step_us"]), float(first["position_15"])) == ("prior", 25.0, 1e-2)
     text = written[1].read_text()
     assert len({line.count("|") for line in text.splitlines()}) == 1
-    assert "| network | dropout | **-90.00** | **-90.50** | **2.00e-03** | 5.00e-02 | **0.0100** | 0.0400 | 25.0 |" in text
+    assert (
+        "| network | dropout | **-90.00** | **-90.50** | **2.00e-03** | 5.00e-02 | **0.0100** | 0.0400 | 25.0 |" in text
+    )
 
 
 def test_the_diagram_is_a_picture_with_a_panel_for_each_horizon(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import Transitions
 
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -119,6 +118,8 @@ def test_a_fit_of_mapped_rows_takes_less_than_the_rows(tmp_path: Path) -> None:
     for rows in (100_000, 300_000):
         home = tmp_path / str(rows)
         home.mkdir()
-        done = subprocess.run([*command, str(rows), "0", str(home)], capture_output=True, text=True, check=True, cwd=ROOT)
+        done = subprocess.run(
+            [*command, str(rows), "0", str(home)], capture_output=True, text=True, check=True, cwd=ROOT
+        )
         taken.append(json.loads(done.stdout)["anonymous_bytes"])
     assert 0 < taken[1] - taken[0] < 1.0 * 200_000 * RAW_ROW_BYTES

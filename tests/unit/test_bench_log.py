@@ -33,9 +33,7 @@ def test_a_log_that_ends_early_is_whole_up_to_there(
     assert 0 < found.rows < len(reference)
 
 
-def test_a_log_that_gives_no_rows_is_no_success(
-    stream: list[Message], reference: Transitions, tmp_path: Path
-) -> None:
+def test_a_log_that_gives_no_rows_is_no_success(stream: list[Message], reference: Transitions, tmp_path: Path) -> None:
     """No wrong rows there, either."""
     found = judge(write_whole(tmp_path / "log", stream[:20]), stream[:20], reference)
     assert (found.rows, found.wrong_rows, found.whole) == (0, 0, True)

@@ -194,4 +194,6 @@ def test_a_message_damaged_before_it_was_packed_costs_at_most_itself(
             streams = read_streams(folder / "log")
             seconds = (streams.belief_ns - foreign.T0_NS) * 1e-9
             off = np.abs(streams.position - foreign.position(seconds)) > 1e-2
-            assert off.any(axis=1).sum() <= 2, "what decodes to another number within the limits is not told from a truth"
+            assert off.any(axis=1).sum() <= 2, (
+                "what decodes to another number within the limits is not told from a truth"
+            )

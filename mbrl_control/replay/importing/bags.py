@@ -99,7 +99,9 @@ def _of_rosbag2(metadata: Path) -> _Bag:
         raise LogError(metadata, "storage_identifier", f"is {storage!r}", "convert it: `ros2 bag convert`, to mcap")
     packed = "" if packed in ("none", "storage") or not zipped_by else packed
     if packed not in ("", "file", "message") or (packed and zipped_by != "zstd"):
-        raise LogError(metadata, "compression", f"{packed} by {zipped_by!r} is not read", "convert it: `ros2 bag convert`")
+        raise LogError(
+            metadata, "compression", f"{packed} by {zipped_by!r} is not read", "convert it: `ros2 bag convert`"
+        )
     missing = [path.name for path in files if not path.is_file()]
     if missing or not files:
         raise LogError(metadata, "relative_file_paths", f"there is no {missing[0] if missing else 'file'}", remedy)

@@ -33,7 +33,9 @@ def read_database(path: Path, topics: list[Topic]) -> Iterator[RawMessage]:
             _check(path, database)
             channels = _channels(path, database, topics)
             places = ",".join("?" * len(channels))
-            query = f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({places}) ORDER BY timestamp, id"
+            query = (
+                f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({places}) ORDER BY timestamp, id"
+            )
             for sequence, (topic, received, data) in enumerate(database.execute(query, tuple(channels))):
                 received_ns = received if isinstance(received, int) else -1
                 cdr = data if isinstance(data, bytes) else b""
