@@ -143,9 +143,10 @@ def judge(folder: Path, given: list[Message], reference: Transitions) -> Killed:
 def rows_of(log: Path) -> Transitions | None:
     """Training rows; None where the log is too short for one."""
     try:
-        return cut_transitions(read_streams(log), GRID)
+        rows = cut_transitions(read_streams(log), GRID)
     except (LogError, TooLittleData):
         return None
+    return rows if len(rows) else None
 
 
 def wrong_rows(rows: Transitions, reference: Transitions) -> int:
