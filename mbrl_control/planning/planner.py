@@ -141,7 +141,7 @@ class Planner:
         self._model = model
 
     def cap_speed(self, share: float) -> None:
-        """What the guard lets through now, in (0, 1] of the rated speeds: plans keep within it and the settings' own."""
+        """What the guard lets through now, in (0, 1] of the rated speeds: plans keep within it and the settings."""
         self._speed_share = min(self._config.speed_scale, share)
         if self._model is not None:
             self._proposer.cap(self._speed_share)
@@ -345,4 +345,3 @@ class Planner:
 def observes(arm: Arm, config: PlannerConfig) -> bool:
     """A servo takes care of what pushes an arm that is given velocities."""
     return arm.interface is CommandInterface.EFFORT and config.disturbance_settle_s > 0.0
-

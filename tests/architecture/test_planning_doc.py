@@ -17,9 +17,7 @@ SETTINGS = GUIDE.partition("## All settings")[2]
 
 
 def test_every_setting_stands_with_its_default() -> None:
-    rows = [
-        line.split("|")[1:3] for line in SETTINGS.splitlines() if line.startswith("| `")
-    ]
+    rows = [line.split("|")[1:3] for line in SETTINGS.splitlines() if line.startswith("| `")]
     told = {name.strip().strip("`"): default.strip() for name, default in rows}
     assert len(told) == len(rows)
     own = {name: _shown(value) for name, value in PlannerConfig().model_dump(mode="json").items()}
@@ -36,7 +34,11 @@ def _bounds(name: str) -> str:
     """As an interval, or how many there may be; empty where the field itself has none."""
     found: dict[str, float] = {}
     for each in PlannerConfig.model_fields[name].metadata:
-        found |= {key: getattr(each, key) for key in ("gt", "ge", "lt", "le", "max_length", "min_length") if hasattr(each, key)}
+        found |= {
+            key: getattr(each, key)
+            for key in ("gt", "ge", "lt", "le", "max_length", "min_length")
+            if hasattr(each, key)
+        }
     if "max_length" in found:
         return f"{found.get('min_length', 0):g} to {found['max_length']:g} of them"
     lower = f"({found['gt']:g}" if "gt" in found else f"[{found['ge']:g}" if "ge" in found else ""

@@ -1,4 +1,4 @@
-"""Directed exploration in closed loop: a negative weight of `spread` leads the arm to where its model's members disagree.
+"""Directed exploration in closed loop: a negative weight of `spread` leads the arm to where its members disagree.
 
 The same planner, plant, goal and seed, with the bonus and without; and the collector's excitation, which moves as much
 but asks no model. All within the limits of plans.
@@ -113,7 +113,10 @@ def test_an_aversion_is_the_opposite(trained: Trained) -> None:
     corner = trained.arm.box_upper
     indifferent, averse = explored(trained, 0.0, corner), explored(trained, 100.0, corner)
     found = [disagreement(trained, each) for each in (indifferent, averse)]
-    left_m = [float(np.linalg.norm(each.sim.truth().tool - forward_kinematics(trained.arm, corner))) for each in (indifferent, averse)]
+    left_m = [
+        float(np.linalg.norm(each.sim.truth().tool - forward_kinematics(trained.arm, corner)))
+        for each in (indifferent, averse)
+    ]
     print("indifferent, averse", found, left_m)
     assert found[1] < 0.9 * found[0]
     assert left_m[1] < 0.02

@@ -22,8 +22,8 @@ from mbrl_control.replay.transitions import history_of
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, Plan
 from sim.generate import ROBOTS
-from tests.sim.full_model import FullModel
 from tests.patience import SLOW_S
+from tests.sim.full_model import FullModel
 
 pytestmark = pytest.mark.timeout(SLOW_S)
 MEMBERS, SHAPE, SECONDS = 2, GraphShape(15), 3.0
@@ -46,9 +46,7 @@ def model_of(samples: int) -> PlanningModel:
     ensemble = ProbabilisticEnsemble(shape, prior_of(arm, 0.02), torch.Generator().manual_seed(0)).eval()
     ensemble.silence()
     full = FullModel(ensemble, arm, SHAPE, samples, obstacles=1)
-    return PlanningModel(
-        full, nominal.step, "full", nominal.dt_s, nominal.delay_s, nominal.past, "", None, None
-    )
+    return PlanningModel(full, nominal.step, "full", nominal.dt_s, nominal.delay_s, nominal.past, "", None, None)
 
 
 def motion(config: PlannerConfig) -> tuple[Arm, Array]:

@@ -49,9 +49,7 @@ def tracked(model: PlanningModel, delay_ms: int, window_s: float) -> tuple[float
     """(mm RMS from the figure eight, ms of delay compensated at the end)."""
     plant = replace(SimParameters.nominal(load_arm(PATH)), command_delay_s=delay_ms * 1e-3)
     lockstep = Lockstep(PATH, 0, Simulator.MUJOCO, CommandInterface.VELOCITY, plant)
-    planner = Planner(
-        lockstep.arm, PlannerConfig(delay_window_s=window_s), lockstep.clock, np.random.default_rng(0)
-    )
+    planner = Planner(lockstep.arm, PlannerConfig(delay_window_s=window_s), lockstep.clock, np.random.default_rng(0))
     planner.use(model)
     return track(lockstep, planner, LAPS), planner.delay_s * 1e3
 

@@ -1,7 +1,7 @@
 """`trust` on a trained model, the shipped Panda's: within the excited range plans are whole, beyond it they are cut.
 
-The range comes from held-out motion as a retraining measures it (`learning.score.spread_range`), here of another session
-than the one the model was learned from.
+The range comes from held-out motion as a retraining measures it (`learning.score.spread_range`), here of
+another session than the one the model was learned from.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from benchmarks.lockstep_model import DT_S
 from mbrl_control.cli.demo import target_distance
 from mbrl_control.cli.locations import arm_file, shipped_models
 from mbrl_control.deployment.bundle import load_weights
-from mbrl_control.deployment.evaluator import OnnxStepModel
 from mbrl_control.deployment.check import read_bundle
+from mbrl_control.deployment.evaluator import OnnxStepModel
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
@@ -106,7 +106,7 @@ def test_plans_are_whole_within_the_excited_range_and_cut_beyond_it(trained: Tra
 
 
 def _spread(ensemble: ProbabilisticEnsemble, rows: Transitions, steps: int) -> tuple[Array, Array]:
-    """[W, J] rad^2/s^2, variance of the members' velocities after ``steps``; and where each window starts [W, J] rad."""
+    """[W, J] rad^2/s^2, variance of the members' velocities after ``steps``, and where each window starts, rad."""
     (ahead,) = predictions(ensemble, rows, (steps,))
     joints = rows.position.shape[1]
     return ahead.epistemic[:, joints : 2 * joints], rows.position[ahead.starts]
@@ -129,8 +129,21 @@ def test_the_calibrations_factors_would_hardly_change_what_is_cut(trained: Train
     plain, scaled = decided
     far = outside(position, trained.held.position)
     near, beyond = far == 0.0, (far >= OUTSIDE_RAD[0]) & (far <= OUTSIDE_RAD[1])
-    print(steps, "factors", factors, "alike", (plain == scaled).mean(), "near", plain[near].mean(), scaled[near].mean(),
-          "beyond", plain[beyond].mean(), scaled[beyond].mean(), near.sum(), beyond.sum())
+    print(
+        steps,
+        "factors",
+        factors,
+        "alike",
+        (plain == scaled).mean(),
+        "near",
+        plain[near].mean(),
+        scaled[near].mean(),
+        "beyond",
+        plain[beyond].mean(),
+        scaled[beyond].mean(),
+        near.sum(),
+        beyond.sum(),
+    )
     assert (plain == scaled).mean() > 0.95
     assert plain[near].mean() < plain[beyond].mean()
     assert arm.joints == joints

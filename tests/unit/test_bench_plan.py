@@ -158,8 +158,7 @@ def test_a_setting_that_one_as_cheap_of_its_planner_clearly_beat_in_the_first_ep
     five = [Contestant("icem", {"samples": samples}) for samples in range(5)]
     costs, ends, cpus = (10.0, 12.0, 13.0, 13.0, 13.0), (1.0, 1.0, 1.0, 0.5, 1.0), (1.0, 1.0, 1.0, 1.0, 0.9)
     rows = [
-        row(str(one), FIRST[0], cost, cpu, end=end)
-        for one, cost, end, cpu in zip(five, costs, ends, cpus, strict=True)
+        row(str(one), FIRST[0], cost, cpu, end=end) for one, cost, end, cpu in zip(five, costs, ends, cpus, strict=True)
     ]
     stay = [one.settings["samples"] for one in survivors(five, rows, "reach", FIRST)]
     assert stay == [0, 1, 3, 4]
