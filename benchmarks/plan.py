@@ -3,8 +3,8 @@
 Tasks: the planar arm's swing-up under torques, and a reach and a figure eight of the Panda under velocities, in virtual
 time against MuJoCo's plant. Everybody has the same model (the shipped bundle; the swing-up's is learned at the
 beginning), the same costs, limits, beliefs and starts; settings are swept on one grid (benchmarks/plan_contestants.py):
-each plays `--screen` episodes (after the first only where it was not clearly beaten by a cheaper one of its planner), and
-the front of every planner there the `--episodes` that count, of other seeds (benchmarks/plan_schedule.py).
+each plays `--screen` episodes (after the first only where no cheaper one of its planner clearly beat it), and the front
+of every planner there the `--episodes` that count, of other seeds (benchmarks/plan_schedule.py).
 
     cpu_ratio        = the least, over the front of a peer, of its processor time per plan over the least of ours that
                        costs no more, over the episode and at its end; the peer's is of its optimizer alone, ours of the
@@ -18,9 +18,9 @@ the front of every planner there the `--episodes` that count, of other seeds (be
                        iterations are done: `bench rate` says how many there is time for
 
 Intervals: the middle 95 % over resampled episodes. Example: `mbrl-control bench plan --episodes 20 --out out/plan`.
-Ends with one line of JSON; hours: 246 settings play at most 492 episodes of each task in the screening, about 70 of them
-20 more. What was killed goes on with `--resume`: `episodes.csv` and, beside it, the learned weights are all that
-it needs, here or on another machine. There only the screening and finished tasks count on, since processor times of two
+Ends with one line of JSON; hours: 246 settings play at most 492 episodes of each task in the screening, about 70 of
+them 20 more. What was killed goes on with `--resume`: `episodes.csv` and, beside it, the learned weights are all it
+needs, here or on another machine. There only the screening and finished tasks count on, since processor times of two
 machines do not compare; so give a session whole tasks (`--tasks reach`). A finished one is summed up again.
 """
 

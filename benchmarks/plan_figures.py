@@ -64,9 +64,9 @@ def cpu_ratio(points: Sequence[Point], peer: str, planners: Sequence[str]) -> di
 
     Settings are chosen on every second episode and compared on the others, then the other way round: the best of
     many noisy settings is not as good as it looks where it was chosen. A point of the peer's that no planner of
-    ours matches counts as zero, without ratios of costs. ``at_best``: the same at the peer's point of least cost alone; at
-    the cheap end of its front stand settings that nobody would take. None where somebody did not take part, or with
-    fewer than two episodes.
+    ours matches counts as zero, without ratios of costs. ``at_best``: the same at the peer's point of least cost alone;
+    at the cheap end of its front stand settings that nobody would take. None where somebody did not take part, or
+    with fewer than two episodes.
     """
     theirs = [point for point in points if point.planner == peer]
     ours = [point for point in points if point.planner in planners]

@@ -90,8 +90,8 @@ def require_model(rows: Sequence[Row], task: str, model: str, path: Path) -> Non
     others = sorted({row.model for row in rows if row.task == task} - {model})
     if others:
         raise NotToBeResumed(
-            f"{path}: {task} was played with the weights {', '.join(others)}, here they are {model}: bring back models/ "
-            "and the folder's .safetensors as they were, or begin anew in another --out"
+            f"{path}: {task} was played with the weights {', '.join(others)}, here they are {model}: bring back "
+            "models/ and the folder's .safetensors as they were, or begin anew in another --out"
         )
 
 

@@ -56,7 +56,7 @@ class Task:
     config: PlannerConfig
     """What every planner shares: weights, limits, risk."""
     ensemble: Callable[[Arm, Path], tuple[ProbabilisticEnsemble, float]]
-    """The weights that all planners get, and the delay that was found with them, s; learned ones are kept in a folder."""
+    """The weights that all planners get, and the delay that was found with them, s; learned ones stay in a folder."""
     begin: Callable[[Lockstep, np.random.Generator], tuple[Goal, float]]
     """Puts the arm where an episode begins; goal and seconds."""
     error: Callable[[Arm, Goal, Array, Array], Array]

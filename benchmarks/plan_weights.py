@@ -1,4 +1,4 @@
-"""Weights that `bench plan` learns itself, kept beside its episodes: another machine's rounding learns another model."""
+"""Weights that `bench plan` learns itself, kept beside its episodes: rounding elsewhere would learn another model."""
 
 from __future__ import annotations
 

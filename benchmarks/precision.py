@@ -1,4 +1,4 @@
-"""What lower precision would gain a planner on this processor, and what it would cost: int8 and bfloat16 beside float32.
+"""What lower precision would gain a planner on this processor, and what it would cost: int8, bfloat16 and float32.
 
 The ensemble of `bench rollout`, one thread, 16 sequences as a planner scores and 128 as that bench does. int8: ONNX
 Runtime's own dynamic quantization (weights to 8 bits per matrix, activations at run time), in three layouts, of which
@@ -115,7 +115,7 @@ def exported(rollout: nn.Module) -> bytes:
 
 
 class Rows(nn.Module):
-    """As `PlainRollout`, activations as rows: integer products are made for constants on the right. ``apart``: a product
+    """As `PlainRollout`, activations as rows: integer products like constants on the right. ``apart``: a product
     for each member, of two dimensions, whose constant side the runtime packs beforehand."""
 
     members: torch.Tensor

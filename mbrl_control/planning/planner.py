@@ -143,7 +143,7 @@ class Planner:
         self._model = model
 
     def cap_speed(self, share: float) -> None:
-        """What the guard lets through now, in (0, 1] of the rated speeds: plans keep within it and the settings' own."""
+        """What the guard lets through now, in (0, 1] of the rated speeds: plans keep within it and the settings."""
         self._speed_share = min(self._config.speed_scale, share)
         if self._model is not None:
             self._proposer.cap(self._speed_share)

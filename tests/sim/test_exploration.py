@@ -1,4 +1,4 @@
-"""Directed exploration in closed loop: a negative weight of `spread` leads the arm to where its model's members disagree.
+"""Directed exploration in closed loop: a negative weight of `spread` leads the arm to where its members disagree.
 
 The same planner, plant, goal and seed, with the bonus and without; and the collector's excitation, which moves as much
 but asks no model. All within the limits of plans.

@@ -1,7 +1,7 @@
 """`trust` on a trained model, the shipped Panda's: within the excited range plans are whole, beyond it they are cut.
 
-The range comes from held-out motion as a retraining measures it (`learning.score.spread_range`), here of another session
-than the one the model was learned from.
+The range comes from held-out motion as a retraining measures it (`learning.score.spread_range`), here of
+another session than the one the model was learned from.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def test_plans_are_whole_within_the_excited_range_and_cut_beyond_it(trained: Tra
 
 
 def _spread(ensemble: ProbabilisticEnsemble, rows: Transitions, steps: int) -> tuple[Array, Array]:
-    """[W, J] rad^2/s^2, variance of the members' velocities after ``steps``; and where each window starts [W, J] rad."""
+    """[W, J] rad^2/s^2, variance of the members' velocities after ``steps``, and where each window starts, rad."""
     (ahead,) = predictions(ensemble, rows, (steps,))
     joints = rows.position.shape[1]
     return ahead.epistemic[:, joints : 2 * joints], rows.position[ahead.starts]

@@ -1,4 +1,4 @@
-"""What `bench plan` leaves on the disk is enough to go on: after a kill, on another machine, and never with other weights."""
+"""What `bench plan` leaves on the disk is enough to go on: after a kill, elsewhere, and never with other weights."""
 
 from __future__ import annotations
 
