@@ -116,8 +116,8 @@ def extend_bundle(arm: Arm, registry: Registry, version: int, created_ns: int, g
 
 
 def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
-    """The torch ensemble of a bundle, for a warm start or as a torch model; BundleError as `read_bundle`, and for weights
-    that are not those of the network in the manifest."""
+    """The torch ensemble of a bundle, for a warm start or as a torch model; BundleError as `read_bundle`, and for
+    weights that are not those of the manifest's network."""
     bundle = read_bundle(path, arm)
     manifest = bundle.manifest
     joints = len(manifest.joint_names)
@@ -131,7 +131,9 @@ def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
         ensemble = ProbabilisticEnsemble(shape, prior, torch.Generator().manual_seed(0))
         ensemble.load_state_dict(tensors)
     except (SafetensorError, KeyError, RuntimeError, ValueError) as error:  # the trial opens graphs, not these
-        raise BundleError(f"{path / WEIGHTS}: are not those of the manifest ({error}); export the bundle again") from error
+        raise BundleError(
+            f"{path / WEIGHTS}: are not those of the manifest ({error}); export the bundle again"
+        ) from error
     if not all(bool(value.isfinite().all()) for value in tensors.values()):
         raise BundleError(f"{path / WEIGHTS}: hold numbers that are not finite; export the bundle again")
     return ensemble.eval()

@@ -131,7 +131,9 @@ class Registry:
         try:
             handle = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
-            raise BundleError(f"{self.folder}: cannot be changed ({error.strerror}); activate a version first") from error
+            raise BundleError(
+                f"{self.folder}: cannot be changed ({error.strerror}); activate a version first"
+            ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

@@ -90,9 +90,7 @@ def test_the_draws_are_of_the_likelihood_of_weighted_rows_and_the_anchor_beside_
     nowhere = torch.zeros(7, 3, dtype=torch.float64)
     slope = torch.autograd.functional.jacobian(loss, nowhere).flatten()
     curvature = torch.autograd.functional.hessian(loss, nowhere).reshape(21, 21)
-    torch.testing.assert_close(
-        drawn.mean(0), -torch.linalg.solve(curvature, slope).reshape(7, 3), atol=0.05, rtol=0.0
-    )
+    torch.testing.assert_close(drawn.mean(0), -torch.linalg.solve(curvature, slope).reshape(7, 3), atol=0.05, rtol=0.0)
     covariance = torch.linalg.inv(3 * len(features) * curvature)
     for output in range(3):
         own = torch.arange(7) * 3 + output

@@ -54,5 +54,7 @@ def test_it_is_ended_by_the_processor_time_it_takes() -> None:
 
 
 def test_it_stands_behind_before_it_imports_what_takes_long() -> None:
-    code = "import json, sys; print(json.dumps([name for name in ('numpy', 'onnx', 'pydantic') if name in sys.modules]))"
+    code = (
+        "import json, sys; print(json.dumps([name for name in ('numpy', 'onnx', 'pydantic') if name in sys.modules]))"
+    )
     assert json.loads(child(code, 60).stdout) == []
