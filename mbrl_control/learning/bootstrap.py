@@ -90,7 +90,7 @@ def _resampled_means(values: Array, generator: np.random.Generator, resamples: i
 
 
 def _expanded(tails: Array, count: int) -> Array:
-    """Levels beyond ``tails``: means of 8 resampled blocks, say, spread 6 % less than means do, and as a normal would."""
+    """Levels beyond ``tails``: means of 8 resampled blocks spread 6 % less than means of 8 do, and as a normal would."""
     wider = np.sqrt(count / (count - 1)) * t.ppf(tails, count - 1)
     return np.asarray(norm.cdf(wider), dtype=np.float64)
 
