@@ -131,8 +131,8 @@ def extend_bundle(arm: Arm, registry: Registry, version: int, created_ns: int, g
 
 
 def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
-    """The torch ensemble of a bundle, for a warm start or as a torch model; BundleError as `read_bundle`, and for weights
-    that are not those of the network in the manifest."""
+    """The torch ensemble of a bundle, for a warm start or as a torch model; BundleError as `read_bundle`, and for
+    weights that are not those of the manifest's network."""
     bundle = read_bundle(path, arm)
     manifest = bundle.manifest
     joints = len(manifest.joint_names)

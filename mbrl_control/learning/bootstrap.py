@@ -2,8 +2,8 @@
 
 Rows within a block know each other, so whole blocks are drawn (Kuensch, Annals of Statistics 17, 1989; here the blocks
 do not overlap and lie apart). Both models' losses of a block stay together, so what makes a block hard for both falls
-out. Bounds by percentile, as far out as Student's t has them where blocks are few (Hesterberg, The American Statistician
-69, 2015, the expanded percentile interval), and by BCa (Efron, Journal of the American Statistical Association 82, 1987).
+out. Bounds by percentile, as far out as Student's t where blocks are few (the expanded percentile interval, Hesterberg,
+The American Statistician 69, 2015), and by BCa (Efron, Journal of the American Statistical Association 82, 1987).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _resampled_means(values: Array, generator: np.random.Generator, resamples: i
 
 
 def _expanded(tails: Array, count: int) -> Array:
-    """Levels beyond ``tails``: resampled means of 8 blocks, say, spread 6 % less than the mean does, and as a normal would."""
+    """Levels beyond ``tails``: means of 8 resampled blocks spread 6 % less than means of 8 do, and as a normal would."""
     wider = np.sqrt(count / (count - 1)) * t.ppf(tails, count - 1)
     return np.asarray(norm.cdf(wider), dtype=np.float64)
 

@@ -61,7 +61,7 @@ def test_the_gradient_is_that_of_the_whole_run() -> None:
 
     slopes = torch.autograd.grad(error(), weights)
     slope = sum(float((own * direction).sum()) for own, direction in zip(slopes, towards, strict=True))
-    ahead, behind = float(error(1e-6)), float(error(-2e-6))
+    ahead, behind = error(1e-6).item(), error(-2e-6).item()
     assert slope == pytest.approx((ahead - behind) / 2e-6, rel=1e-5)
 
 

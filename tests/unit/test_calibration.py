@@ -93,7 +93,7 @@ def test_held_out_halves_judge_each_other() -> None:
 
 
 def test_the_figures_of_a_half_are_of_the_scale_that_the_other_half_gave() -> None:
-    """Nats add up over rows, so those of both halves apart are the whole; a scale that had seen its rows gives others."""
+    """Nats add up over rows: those of both halves apart are the whole. A scale that had seen its rows gives others."""
     rows, ensemble = noisy_arm(0.05, 7, 4_000), knowing(0.05)
     found = calibrate(ensemble, rows)
     for each, predicted in zip(found, predictions(ensemble, rows, (1, 15)), strict=True):

@@ -51,7 +51,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", homeless)
-    with pytest.raises(KeysError, match="home directory. Set MBRL_KEYS"):
+    with pytest.raises(KeysError, match=r"home directory\. Set MBRL_KEYS"):
         default_folder({})
     assert default_folder({"MBRL_KEYS": "/k"}) == Path("/k")
 
