@@ -22,11 +22,12 @@ def info(log: LogArgument) -> None:
 
     Example: mbrl-control log info out/demo/log
     """
-    from mbrl_control.episode_log.folder import log_files
+    from mbrl_control.episode_log.folder import is_written, log_files
     from mbrl_control.episode_log.recovery import log_info
 
     held, files = log_info(log), log_files(log)
-    state = "finished" if held.finished else f"cut off or being written, {held.ignored_bytes} bytes of a tail ignored"
+    torn = "being written" if any(is_written(path) for path in files) else "cut off (`log recover` finishes it)"
+    state = "finished" if held.finished else f"{torn}, {held.ignored_bytes} bytes of a tail ignored"
     size = sum(path.stat().st_size for path in files)
     typer.echo(f"{log}: {state}, {(held.end_ns - held.start_ns) * 1e-9:.2f} s, {len(files)} files, {size} bytes")
     for topic, count in held.counts:
