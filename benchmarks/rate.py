@@ -9,8 +9,8 @@ late there is the machine's doing.
     excess_late, excess_missed = count in the graph above the exact one-sided 95 % Poisson bound of the reference
     jitter_ms  = how far consecutive wake-ups (guard: published commands) are from one period apart
     latency_ms = an encoders' sample to the first command that follows the plan made from it; most of it is planned: a
-                 plan is due half a period after its tick, at 100 Hz 7 ms, and begins, at either rate, at the next step of 20 ms that the
-                 model's grid has from the sample on; up to 5 ms more is the guard's tick
+                 plan is due half a period after its tick, at 100 Hz 7 ms, and begins, at either rate, at the next step
+                 of 20 ms that the model's grid has from the sample on; up to 5 ms more is the guard's tick
 
 `--highest` measures both rates that a model of 20 ms steps and the guard's 200 Hz allow, and says the higher one that
 holds; one at which no graph ran does not. `--hogs 2` keeps two processes busy beside everything.

@@ -1,4 +1,4 @@
-"""A bench as `mbrl-control bench` starts it: what its user can act on is one line on standard error, not a traceback."""
+"""A bench as `mbrl-control bench` starts it: what its user can act on is one line on standard error, no traceback."""
 
 from __future__ import annotations
 
