@@ -15,6 +15,7 @@ from mbrl_control.cli.locations import arm_file
 from mbrl_control.deployment.bundle import prior_bundle
 from mbrl_control.deployment.check import CARD, verify_bundle
 from mbrl_control.deployment.errors import ActiveChanged, BundleError
+from mbrl_control.deployment.manifest import Promise
 from mbrl_control.deployment.registry import Candidate, Registry
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.learning.fit_ensemble import FitSettings
@@ -78,14 +79,10 @@ def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainC
     assert record.blocks == first.held_out_blocks
     assert [each.steps for each in manifest.training.calibration] == [1, 15]
     assert all(len(each.scale) == 3 * config.arm.joints for each in manifest.training.calibration)
-    promise = manifest.training.promise
-    assert promise is not None
-    assert promise.windows >= first.held_out_blocks
-    assert all(0.0 < value < 10.0 for value in promise.innovation)
     card = (first.path / CARD).read_text(encoding="utf-8")
     assert f"of nominal, mean of {record.blocks} held-out blocks" in card
     assert card.count("calibration error") == 2
-    assert f"- promised innovation 15 steps ahead, {promise.windows} windows: position " in card
+    check_promise(manifest.training.promise, record.blocks, card)
 
     # A changed arm: the active bundle is wrong there, so one that learns from the new log passes.
     changed = config.models.parent / "changed.mcap"
@@ -111,6 +108,13 @@ def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainC
     assert older.reference < older.candidate
     assert "older regime 0" in (second.path / CARD).read_text(encoding="utf-8")
     assert verify_bundle(second.path, config.arm).parents == ("planar/2",)
+
+
+def check_promise(promise: Promise | None, blocks: int, card: str) -> None:
+    assert promise is not None
+    assert promise.windows >= blocks
+    assert all(0.0 < value < 10.0 for value in promise.innovation)
+    assert f"- promised innovation 15 steps ahead, {promise.windows} windows: position " in card
 
 
 @pytest.mark.timeout(SLOW_S)
