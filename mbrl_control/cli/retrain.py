@@ -53,14 +53,11 @@ def retrain(
     """Learn from logs; the new bundle is activated only when it passes the gate on held-out motion.
 
     A first one has to beat the prior, a later one to be, with 95 % confidence, less than 2 % worse than the active one.
-    So it has on golden logs (models golden) of the same payload; with other payloads in the logs its loop has to be
-    stable in simulation.
+    So it has on golden logs; with other payloads than the newest its closed loop has to be stable in simulation.
 
     Runs at nice 19 with one thread. The last line is JSON. Exit status 1: refused, with the numbers.
     Example: mbrl-control retrain --log out/demo/log --registry out/demo/registry --robot panda
     """
-    from mbrl_control.cli.closed_loop import SimulatedLoops
-    from mbrl_control.cli.locations import arm_file
     from mbrl_control.learning.curves import tensorboard_curves
     from mbrl_control.learning.judge import RetrainRefused
     from mbrl_control.replay.errors import TooLittleData
@@ -69,10 +66,9 @@ def retrain(
 
     said = {"robot": own_or_shipped(robot), "command": command.value, "phase": phase, "minutes": minutes, "seed": seed}
     made_by = (*filter(None, map(collected_by, log)), repeatable("retrain", {"log": log[0], **said}))
-    config = _config(log, registry, robot, command, checkpoints)
+    config = _config(log, registry, robot, command, seed, checkpoints)
     newest_s = None if minutes is None else 60.0 * minutes
-    loops = SimulatedLoops(arm_file(robot), command, seed)
-    config = replace(config, phase=phase, newest_s=newest_s, seed=seed, made_by=made_by, closed_loop=loops)
+    config = replace(config, phase=phase, newest_s=newest_s, made_by=made_by)
     run_in_background()
     writer = nullcontext() if tensorboard is None else tensorboard_curves(tensorboard)
     with progress_bar() as progress, writer as curves:
@@ -84,8 +80,9 @@ def retrain(
 
 
 def _config(
-    log: list[Path], registry: Path, robot: str, command: CommandInterface, checkpoints: Path | None
+    log: list[Path], registry: Path, robot: str, command: CommandInterface, seed: int, checkpoints: Path | None
 ) -> RetrainConfig:
+    from mbrl_control.cli.closed_loop import SimulatedLoops
     from mbrl_control.cli.locations import arm_file
     from mbrl_control.learning.fit_settings import Checkpointing, FitSettings
     from mbrl_control.retrain import RetrainConfig
@@ -93,5 +90,8 @@ def _config(
 
     checkpoint = None if checkpoints is None else Checkpointing(checkpoints)
     fit = replace(FitSettings.deployed(command), checkpoint=checkpoint)
-    arm = load_arm(arm_file(robot), command)
-    return RetrainConfig(tuple(log), registry, arm, created_ns=time.time_ns(), fit=fit, git_sha=source_commit())
+    place, now_ns = arm_file(robot), time.time_ns()
+    arm, loops = load_arm(place, command), SimulatedLoops(place, command, seed)
+    return RetrainConfig(
+        tuple(log), registry, arm, now_ns, seed=seed, fit=fit, git_sha=source_commit(), closed_loop=loops
+    )
