@@ -72,9 +72,6 @@ def retrain(
     Runs at nice 19 with one thread. The last line is JSON. Exit status 1: refused, with the numbers.
     Example: mbrl-control retrain --log out/demo/log --registry out/demo/registry --robot panda
     """
-    from mbrl_control.cli.closed_loop import SimulatedLoops
-    from mbrl_control.cli.locations import arm_file
-
     search = SearchOptions(seeds, sweep, table, ray)
     search.check(checkpoints, tensorboard)
     said = {"robot": own_or_shipped(robot), "command": command.value, "phase": phase, "minutes": minutes, "seed": seed}
@@ -82,10 +79,9 @@ def retrain(
         *filter(None, map(collected_by, log)),
         repeatable("retrain", {"log": log[0], **said, "seeds": seeds if seeds > 1 else None, "sweep": sweep}),
     )
-    config = _config(log, registry, robot, command, checkpoints)
+    config = _config(log, registry, robot, command, seed, checkpoints)
     newest_s = None if minutes is None else 60.0 * minutes
-    config = replace(config, phase=phase, newest_s=newest_s, seed=seed, made_by=made_by, shadow=shadow)
-    config = replace(config, closed_loop=SimulatedLoops(arm_file(robot), command, seed))
+    config = replace(config, phase=phase, newest_s=newest_s, made_by=made_by, shadow=shadow)
     typer.echo(_run(config, search, tensorboard))
 
 
@@ -112,8 +108,9 @@ def _run(config: RetrainConfig, search: SearchOptions, tensorboard: Path | None)
 
 
 def _config(
-    log: list[Path], registry: Path, robot: str, command: CommandInterface, checkpoints: Path | None
+    log: list[Path], registry: Path, robot: str, command: CommandInterface, seed: int, checkpoints: Path | None
 ) -> RetrainConfig:
+    from mbrl_control.cli.closed_loop import SimulatedLoops
     from mbrl_control.cli.locations import arm_file
     from mbrl_control.learning.fit_settings import Checkpointing, FitSettings
     from mbrl_control.retrain import RetrainConfig
@@ -121,5 +118,8 @@ def _config(
 
     checkpoint = None if checkpoints is None else Checkpointing(checkpoints)
     fit = replace(FitSettings.deployed(command), checkpoint=checkpoint)
-    arm = load_arm(arm_file(robot), command)
-    return RetrainConfig(tuple(log), registry, arm, created_ns=time.time_ns(), fit=fit, git_sha=source_commit())
+    place, now_ns = arm_file(robot), time.time_ns()
+    arm, loops = load_arm(place, command), SimulatedLoops(place, command, seed)
+    return RetrainConfig(
+        tuple(log), registry, arm, now_ns, seed=seed, fit=fit, git_sha=source_commit(), closed_loop=loops
+    )

@@ -75,8 +75,9 @@ def require_stable(loops: Loops) -> Loops:
     told = [f"{score.payload_kg:g} kg: {', '.join(found)}" for score in loops.scores if (found := faults(score))]
     if told:
         raise RetrainRefused(
-            f"candidate refused: its closed loop in simulation is not stable with other payloads: {'; '.join(told)}; "
-            "log more motion, or motion with those payloads, too"
+            "candidate refused: its closed loop in simulation is not stable with other payloads, in brackets the "
+            f"active model's (or the prior's): {'; '.join(told)}; log more motion, with those payloads too, or leave "
+            "out logs of a payload that the arm cannot carry"
         )
     return loops
 

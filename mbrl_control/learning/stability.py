@@ -54,17 +54,17 @@ def distance_limit(reference: LoopFigures) -> float:
 
 
 def faults(score: LoopScore) -> tuple[str, ...]:
-    """What the candidate's loop does not fulfil, with its numbers; empty: it passes."""
-    candidate, limit = score.candidate, distance_limit(score.reference)
+    """What the candidate's loop does not fulfil, with its numbers (and the reference's); empty: it passes."""
+    candidate, other, limit = score.candidate, score.reference, distance_limit(score.reference)
+    speeds = f"still {candidate.speed:.3g} rad/s fast, not {REST_RAD_S:g} ({other.speed:.3g})"
     found = [
         (candidate.finite, "a number was not finite"),
-        (candidate.violations == 0, f"{candidate.violations} steps beyond a limit of the arm"),
-        (candidate.unplanned == 0, f"{candidate.unplanned} cycles without a plan"),
-        (candidate.speed <= REST_RAD_S, f"still {candidate.speed:.3g} rad/s fast (has to be within {REST_RAD_S:g})"),
+        (candidate.violations == 0, f"{candidate.violations} steps beyond a limit of the arm ({other.violations})"),
+        (candidate.unplanned == 0, f"{candidate.unplanned} cycles without a plan ({other.unplanned})"),
+        (candidate.speed <= REST_RAD_S, speeds),
         (
             candidate.distance <= limit,
-            f"{1e3 * candidate.distance:.3g} mm from its goal (within {1e3 * limit:.3g}, the active model's loop: "
-            f"{1e3 * score.reference.distance:.3g})",
+            f"{1e3 * candidate.distance:.3g} mm from its goal, not {1e3 * limit:.3g} ({1e3 * other.distance:.3g})",
         ),
     ]
     return tuple(fault for passed, fault in found if not passed)
