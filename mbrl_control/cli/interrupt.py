@@ -26,3 +26,20 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Inside, the same signals wait: the first of them takes effect at the end of the block. For the main thread.
+
+    A process that was begun and whose handle was not yet stored could not be ended by whoever is interrupted.
+    """
+    waiting: list[int] = []
+    before = {number: signal.signal(number, lambda number, _frame: waiting.append(number)) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if waiting:
+        signal.raise_signal(waiting[0])

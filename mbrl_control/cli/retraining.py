@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+from mbrl_control.cli.interrupt import uninterrupted
 from mbrl_control.cli.spawn import spawn
 from mbrl_control.learner.service import Ended
 
@@ -27,26 +29,25 @@ def run_retraining(arguments: Sequence[str], registry: Path) -> Ended:
     """
     drafts = set(_drafts(registry))
     command = [sys.executable, "-m", "mbrl_control.cli.main", "retrain", *arguments]
-    child = spawn(command, {**os.environ, **_ONE_THREAD}, subprocess.PIPE)
-    _give_way(child.pid)
-    try:
+    with ExitStack() as ending:
+        with uninterrupted():
+            child = spawn(command, {**os.environ, **_ONE_THREAD}, subprocess.PIPE)
+            ending.callback(_end, child, registry, drafts)
+            _give_way(child.pid)
         output, error = child.communicate()
-    except BaseException:
-        _end(child)
-        raise
-    finally:
-        if (child.returncode or 0) < 0:  # killed, perhaps while it wrote; else new drafts are others'
-            for draft in set(_drafts(registry)) - drafts:
-                shutil.rmtree(draft)
     return Ended(child.returncode, output, error)
 
 
-def _end(child: subprocess.Popen[str]) -> None:
+def _end(child: subprocess.Popen[str], registry: Path, drafts: set[Path]) -> None:
+    """In order, or by force; what one that was killed left of a bundle goes, the ``drafts`` of others stay."""
     for number, patience_s in _PATIENCE_S:
-        child.send_signal(number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.communicate(timeout=patience_s)
-            return
+        if child.poll() is None:
+            child.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.communicate(timeout=patience_s)
+    if (child.returncode or 0) < 0:
+        for draft in set(_drafts(registry)) - drafts:
+            shutil.rmtree(draft)
 
 
 def _give_way(process: int) -> None:
