@@ -12,8 +12,8 @@ in a wider box, and one more of the unchanged arm as the null.
     auroc_payload, auroc_friction   innovation in windows of 1 s of motion, 15 steps ahead; beside them other windows,
                          horizons and quantities, disagreement in the innovation's place, and null against null
 
-    table                prior, prior and residual, pure network; ensemble, dropout, last-layer Laplace: NLL, error after
-                         15 steps, calibration error, and the processor time of a step of the deployed graph
+    table                prior, prior and residual, pure network; ensemble, dropout, last-layer Laplace: NLL, error
+                         after 15 steps, calibration error, processor time of a step of the deployed graph
 
 Writes reliability.png, table.csv and table.md into the output folder. `--no-table` spares five of six fits.
 Example: `mbrl-control bench calibration --seconds 240`. Ends with one line of JSON; some minutes.

@@ -1,4 +1,4 @@
-"""What a model's step costs where it is deployed: its `model.onnx` in ONNX Runtime, one thread, one row, every member."""
+"""What a step costs where a model is deployed: its `model.onnx` in ONNX Runtime, one thread, one row, every member."""
 
 from __future__ import annotations
 

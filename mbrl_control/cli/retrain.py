@@ -48,7 +48,7 @@ def retrain(
         Path | None,
         typer.Option(
             "--checkpoints",
-            help="Folder that keeps the state of the fit; the same command resumes it. Emptied when it is judged.",
+            help="Folder that keeps the state of the fit; the same command again resumes it. Emptied once judged.",
         ),
     ] = None,
     shadow: Annotated[

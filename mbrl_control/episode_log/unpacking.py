@@ -1,6 +1,6 @@
 """How much a packed file may unpack to: a bomb of some kilobytes claims any number of bytes.
 
-Stamps and noise let a recording pack to a tenth or so; a bomb of zstd makes 128 KiB out of 4 bytes (RFC 8878, RLE block).
+Stamps and noise let a recording pack to a tenth or so; a bomb of zstd makes 128 KiB of 4 bytes (RFC 8878, RLE block).
 """
 
 from __future__ import annotations

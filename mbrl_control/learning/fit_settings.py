@@ -19,7 +19,7 @@ _ROUNDING = 1e-5
 
 @cache
 def exact_onednn() -> bool:
-    """Whether oneDNN, allowed to round what it multiplies to bfloat16, does not do so on this processor: it is tried."""
+    """Whether oneDNN, where it may round what it multiplies to bfloat16, does not on this processor: it is tried."""
     generator = torch.Generator().manual_seed(0)
     left, right = torch.randn(2, 256, 200, generator=generator), torch.randn(2, 200, 200, generator=generator)
     precision = torch.get_float32_matmul_precision()
@@ -106,7 +106,7 @@ class FitSettings:
     """Of torch; beside running control there is none to spare."""
     onednn: bool | None = None
     """Matrix products by oneDNN instead of torch's BLAS: twice as fast on some processors (`bench fit`), the weights
-    differ in the last digits. None: where it multiplies float32 as such (`exact_onednn`), which with AMX it does not."""
+    differ in the last digits. None: where it multiplies float32 as such (`exact_onednn`); with AMX it does not."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.dropout < 1.0:

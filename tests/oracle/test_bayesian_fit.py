@@ -107,7 +107,7 @@ def test_the_table_has_every_structure_and_method_judged_on_rows_of_their_own() 
     assert (learned.position_15, learned.velocity_15) == pytest.approx((error.position, error.velocity), rel=1e-5)
     assert learned.nll == pytest.approx(gaussian_nll(known, rows.held), abs=0.05)
     assert [row.step_us for row in once] == list(range(1, 8))
-    assert costs == [1, *[SETTINGS.elites] * 6]
+    assert costs == [1, *2 * [SETTINGS.trained_members, SETTINGS.elites, SETTINGS.elites]]
     # What is given is what would have been fitted.
     assert compare(rows, PRIOR, 0, replace(settings, epochs=20), lambda model: 1.0)[1] == replace(learned, step_us=1.0)
 

@@ -122,4 +122,4 @@ def test_a_fit_of_mapped_rows_takes_less_than_the_rows(tmp_path: Path) -> None:
             [*command, str(rows), "0", str(home)], capture_output=True, text=True, check=True, cwd=ROOT
         )
         taken.append(json.loads(done.stdout)["anonymous_bytes"])
-    assert 0 < taken[1] - taken[0] < 1.0 * 200_000 * RAW_ROW_BYTES
+    assert 0 < taken[1] - taken[0] < 0.8 * 200_000 * RAW_ROW_BYTES

@@ -68,7 +68,20 @@ def backward(lines: list[str]) -> None:
         (wild_stamp, [(50, "stamp goes backward, or is ahead of those that follow")]),
         (backward, [(50, "stamp goes backward, or is ahead of those that follow")]),
     ],
-    ids=["ragged", "nan", "empty", "digits", "text", "inf", "exponent", "negative", "beyond", "repeated", "wild", "backward"],
+    ids=[
+        "ragged",
+        "nan",
+        "empty",
+        "digits",
+        "text",
+        "inf",
+        "exponent",
+        "negative",
+        "beyond",
+        "repeated",
+        "wild",
+        "backward",
+    ],
 )
 def test_a_bad_row_is_left_out_and_named_by_its_line(tmp_path: Path, edit: Edit, state: list[tuple[int, str]]) -> None:
     motion = regular()

@@ -162,7 +162,7 @@ def test_a_definition_that_cannot_be_meant_is_refused_at_once_and_once(definitio
             with pytest.raises(LogError, match="does not decode as a/msg/Outer"):
                 decoder.decode(raw)
             continue
-        with pytest.raises(LogError, match="its definition (is too large|cannot be read)") as refused_with:
+        with pytest.raises(LogError, match=r"its definition (is too large|cannot be read)") as refused_with:
             decoder.decode(raw)
         assert len(str(refused_with.value)) < 500
 

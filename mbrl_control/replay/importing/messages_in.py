@@ -65,7 +65,7 @@ class Samples:
         fields: Callable[[str], dict[str, str]],
         unpack: Unpack | None = None,
     ) -> None:
-        """``fields``: what to take, by what it is, from messages of a type; ``unpack``: of messages packed one by one."""
+        """``fields``: what to take, by what it is, from messages of a type; ``unpack``: of messages packed singly."""
         self._source, self._topic, self._joints = source, topic, joints
         self._fields, self._unpack = fields, unpack
         self._wanted = topic_of(topic.name)
