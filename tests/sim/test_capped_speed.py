@@ -1,6 +1,6 @@
 """The deployed guard at a fifth of the planner's speed: a planner that is told goes to its goal as if it were alone.
 
-One that is not has every fast command taken down: it predicts a motion that does not come, and runs past its goals.
+One that is not has every fast command taken down: it foresees a motion that does not come.
 """
 
 from __future__ import annotations
@@ -90,9 +90,8 @@ def _foreseen(plans: list[Plan], beliefs: list[BeliefState], delay_s: float) -> 
 
 def test_a_planner_that_knows_the_cap_foresees_its_motion_and_is_let_through(model: PlanningModel) -> None:
     told, untold = run(model, True), run(model, False)
-    print(told, untold)
     assert max(told.fastest, untold.fastest) <= CAP + 1e-6
-    assert untold.altered > 0.3, "the cap was never in the way: this test proves nothing"
-    assert told.altered < 0.5 * untold.altered
+    assert untold.altered > 0.1, "the cap was never in the way: this test proves nothing"
+    assert told.altered < 0.1 * untold.altered
     assert told.foreseen < 0.3 * untold.foreseen
     assert told.left_m < 0.002
