@@ -146,8 +146,9 @@ def load_weights(path: Path, arm: Arm) -> ProbabilisticEnsemble:
         ensemble = ProbabilisticEnsemble(shape, prior, torch.Generator().manual_seed(0))
         ensemble.load_state_dict(tensors)
     except (SafetensorError, KeyError, RuntimeError, ValueError) as error:  # the trial opens graphs, not these
+        said = " ".join(str(error).split())
         raise BundleError(
-            f"{path / WEIGHTS}: are not those of the manifest ({error}); export the bundle again"
+            f"{path / WEIGHTS}: are not those of the manifest ({said}); export the bundle again"
         ) from error
     if not all(bool(value.isfinite().all()) for value in tensors.values()):
         raise BundleError(f"{path / WEIGHTS}: hold numbers that are not finite; export the bundle again")
