@@ -134,7 +134,9 @@ def under(prefix: str, topic: str) -> str:
     that of an arm, would move the arm.
     """
     if not _PREFIX.fullmatch(prefix):
-        raise LogError("log play", "--prefix", f"'{prefix}' does not begin with `played`", "say played_1, or played/first")
+        raise LogError(
+            "log play", "--prefix", f"'{prefix}' does not begin with `played`", "say played_1, or played/first"
+        )
     return f"/{prefix.strip('/')}/{topic.lstrip('/')}"
 
 
