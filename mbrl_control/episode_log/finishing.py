@@ -17,14 +17,8 @@ from typing import BinaryIO
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.records import CHANNEL, CHUNK, FOOTER, MAGIC, MESSAGE, SCHEMA, Tail, read_records
 
-_HEADER_RECORD, _MESSAGE_INDEX, _CHUNK_INDEX, _STATISTICS, _SUMMARY_OFFSET, _DATA_END = (
-    0x01,
-    0x07,
-    0x08,
-    0x0B,
-    0x0E,
-    0x0F,
-)
+_HEADER_RECORD, _MESSAGE_INDEX, _DATA_END = 0x01, 0x07, 0x0F
+_CHUNK_INDEX, _STATISTICS, _SUMMARY_OFFSET = 0x08, 0x0B, 0x0E
 _HEAD = struct.Struct("<BQ")
 _CHUNK_BEGIN = struct.Struct("<QQQII")
 """First and last log time, size, CRC, length of the name of the compression."""

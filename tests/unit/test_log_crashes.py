@@ -32,8 +32,8 @@ ONE_FILE = Limits(file_bytes=10**7, quota_bytes=10**9, free_bytes=0, ring_bytes=
 def kill(writer: FolderWriter) -> None:
     """As SIGKILL does: what was not flushed is gone, nothing is finished, the locks are free."""
     for each in (writer._writer, writer._ring._writer):
-        assert each is not None
-        each.abandon()
+        if each is not None:
+            each.abandon()
 
 
 def torn(log: Path, count: int = 90) -> bytearray:
@@ -75,9 +75,9 @@ def test_loggers_that_are_killed_again_and_again_take_no_event_away(tmp_path: Pa
     said: list[int] = []
     for _ in range(6):
         writer = FolderWriter(tmp_path, ONE_FILE)
-        writer.add_topic(EVENT, PHASE.type, event=True)
+        writer.add_topic(BULK, PHASE.type, event=True)
         for _ in range(3):
-            writer.write(EVENT, message(PHASE, data=f"{len(said)} "), len(said) * 10 * MS)
+            writer.write(BULK, message(PHASE, data=f"{len(said)} "), len(said) * 10 * MS)
             said.append(len(said))
         writer.flush_if_due(10**6 * MS)
         kill(writer)
@@ -102,17 +102,17 @@ def test_a_disk_that_takes_not_even_events_ends_nothing_and_what_it_costs_is_cou
 
     monkeypatch.setattr(writer_module.os, "write", write)
     writer = FolderWriter(tmp_path, ONE_FILE)
-    writer.add_topic(EVENT, PHASE.type, event=True)
+    writer.add_topic(BULK, PHASE.type, event=True)
     for number in range(700):
         failing[0] = 150 <= number < 400  # two tries fail meanwhile
-        writer.write(EVENT, message(PHASE, data=f"{number} "), number * 10 * MS)
+        writer.write(BULK, message(PHASE, data=f"{number} "), number * 10 * MS)
         writer.flush_if_due(number * 10 * MS)
         assert not (number == 300 and "not even events" not in writer.fault)
     writer.close()
     assert not writer.fault
     bulk = numbers_in(tmp_path)
     assert bulk == sorted(set(bulk))
-    assert len(bulk) + writer.dropped[EVENT] == 700
+    assert len(bulk) + writer.dropped[BULK] == 700
     events = [number for _, path in event_files(tmp_path) for number in numbers_in(path)]
     assert events == sorted(set(events))
     assert len(events) + writer.dropped_events >= 700, "each is there or counted"
@@ -312,7 +312,7 @@ def test_a_type_that_changed_its_fields_is_not_mixed_up(tmp_path: Path) -> None:
     done = recover(tmp_path, tmp_path / "one.mcap")
     assert done.messages == 1
     assert "another std_msgs/msg/String" in done.stopped
-    with pytest.raises(LogError, match="phase: .*defined in two ways"):
+    with pytest.raises(LogError, match=r"phase: .*defined in two ways"):
         list(LogReader(tmp_path).messages((PHASE,)))
 
 

@@ -15,7 +15,7 @@ from mbrl_control.episode_log.export import export
 from mbrl_control.episode_log.folder import log_file, log_files
 from mbrl_control.episode_log.prune import prune
 from mbrl_control.episode_log.rotation import FolderWriter
-from mbrl_control.episode_log.schema import ESTOP, JOINT_STATES
+from mbrl_control.episode_log.schema import BELIEF, ESTOP
 from mbrl_control.episode_log.writer import LogWriter
 from tests.unit.synthetic_log import NAMES, Arm, arm_streams, message, write_streams
 
@@ -75,10 +75,10 @@ def test_the_oldest_logs_of_all_runs_go_first_and_the_bags_stay_whole(tmp_path: 
 
 def test_joints_in_another_order_keep_their_columns(tmp_path: Path) -> None:
     with LogWriter(tmp_path / "log.mcap") as writer:
-        writer.add_topic("joint_states", JOINT_STATES.type)
+        writer.add_topic("belief", BELIEF.type)
         for number, order in enumerate((("a", "b"), ("b", "a"))):
             position = np.array([10.0 if name == "a" else 20.0 for name in order])
-            writer.write("joint_states", message(JOINT_STATES, name=list(order), position=position), number)
+            writer.write("belief", message(BELIEF, joint_names=list(order), position=position), number)
     (table,) = export(tmp_path / "log.mcap", tmp_path / "tables")
     with table.path.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -103,9 +103,9 @@ def test_topics_whose_names_become_alike_have_a_table_each(tmp_path: Path, kind:
 
 def test_an_export_that_fails_leaves_no_table_that_looks_whole(tmp_path: Path) -> None:
     with LogWriter(tmp_path / "log.mcap") as writer:
-        writer.add_topic("joint_states", JOINT_STATES.type)
+        writer.add_topic("belief", BELIEF.type)
         for number, names in enumerate((["a"], ["a"], ["b"])):
-            writer.write("joint_states", message(JOINT_STATES, name=names, position=np.zeros(1)), number)
+            writer.write("belief", message(BELIEF, joint_names=names, position=np.zeros(1)), number)
     with pytest.raises(LogError, match="message 2 has other columns"):
         export(tmp_path / "log.mcap", tmp_path / "tables")
     assert [path.name for path in tmp_path.iterdir()] == ["log.mcap"]

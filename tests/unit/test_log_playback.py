@@ -128,7 +128,7 @@ def test_messages_that_are_laid_out_otherwise_today_are_not_played() -> None:
 @pytest.mark.parametrize("prefix", ["", "/", "arm", "replayed", "arm/played", "played//arm", "played arm", "played/.."])
 def test_a_prefix_under_which_an_arm_may_listen_is_refused(tmp_path: Path, prefix: str) -> None:
     """A log without a namespace, played under that of an arm, would command it."""
-    with pytest.raises(LogError, match="--prefix: .* does not begin with `played`"):
+    with pytest.raises(LogError, match=r"--prefix: .* does not begin with `played`"):
         under(prefix, "/forward_velocity_controller/commands")
     (tmp_path / "log_0.mcap").touch()
     with pytest.raises(LogError, match="--prefix"):

@@ -89,7 +89,7 @@ def _displacements(series: Series, bound_ns: int) -> tuple[Array, Array, Array]:
 
 
 def speed_within_limits(state: Resampled, arm: Arm, source: str) -> None:
-    """LogError where positions change faster than the arm can move: what says the time unit, with velocities or without.
+    """LogError where positions change faster than the arm can move: a wrong time unit shows, also without velocities.
 
     Judged over 0.1 s, or a quarter of a shorter stretch, where noise of positions does not matter.
     """
