@@ -14,7 +14,7 @@ import typer
 from mbrl_control.cli.errors import Refused
 from mbrl_control.cli.progress import StageTimes, progress_bar
 from mbrl_control.cli.provenance import collected_by, own_or_shipped, repeatable, source_commit
-from mbrl_control.cli.retrain_search import SearchOptions, searching
+from mbrl_control.cli.retrain_search import Ray, SearchOptions, Seeds, Sweep, Table, searching
 from mbrl_control.command_interface import CommandInterface
 
 if TYPE_CHECKING:
@@ -54,12 +54,10 @@ def retrain(
     shadow: Annotated[
         bool, typer.Option("--shadow", help="Do not activate it: let a running graph compare it on live motion first.")
     ] = False,
-    seeds: Annotated[int, typer.Option("--seeds", help="Fit so many ensembles, keep the best.", min=1, max=100)] = 1,
-    sweep: Annotated[Path | None, typer.Option("--sweep", help="YAML: fields of the fit, values to try.")] = None,
-    table: Annotated[Path | None, typer.Option("--table", help="All that was tried, as .csv or .json.")] = None,
-    ray: Annotated[
-        str | None, typer.Option("--ray", help="Fit on this Ray cluster, which is trusted: HOST:PORT, auto or local.")
-    ] = None,
+    seeds: Seeds = 1,
+    sweep: Sweep = None,
+    table: Table = None,
+    ray: Ray = None,
 ) -> None:
     """Learn from logs; the new bundle is activated only when it passes the gate on held-out motion.
 

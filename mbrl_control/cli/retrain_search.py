@@ -6,12 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from mbrl_control.cli.errors import UserError
 
 if TYPE_CHECKING:
     from mbrl_control.learning.search import FitAll, Search
+
+Seeds = Annotated[int, typer.Option("--seeds", help="Fit so many ensembles, keep the best.", min=1, max=100)]
+Sweep = Annotated[Path | None, typer.Option("--sweep", help="YAML: fields of the fit, values to try.")]
+Table = Annotated[Path | None, typer.Option("--table", help="All that was tried, as .csv or .json.")]
+Ray = Annotated[
+    str | None, typer.Option("--ray", help="Fit on this Ray cluster, which is trusted: HOST:PORT, auto or local.")
+]
 
 
 @dataclass(frozen=True, slots=True)

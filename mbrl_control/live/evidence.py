@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm, t
 
 from mbrl_control.signals import Array
 
@@ -85,11 +86,11 @@ class Look:
 def looked(candidate: Array, active: Array, generator: np.random.Generator) -> Look:
     """Losses [n] of the same windows, n at least `registry.LEAST_WINDOWS` -> the bound, by resampling their blocks.
 
-    Percentile bootstrap of the block means, widened by sqrt(n / (n - 1)): resampled means scatter that much too little.
+    Expanded percentile bootstrap of the block means, as the gate's (`learning.bootstrap`).
     """
     blocks = len(candidate) // BLOCK
     difference = (candidate - active)[: blocks * BLOCK].reshape(blocks, BLOCK).mean(axis=1)
     means = difference[generator.integers(blocks, size=(_RESAMPLES, blocks))].mean(axis=1)
-    middle = float(difference.mean())
-    upper = middle + (float(np.quantile(means, CONFIDENCE)) - middle) * (blocks / (blocks - 1)) ** 0.5
+    level = norm.cdf((blocks / (blocks - 1)) ** 0.5 * t.ppf(CONFIDENCE, blocks - 1))
+    upper = float(np.quantile(means, level))
     return Look(len(candidate), float(candidate.mean()), float(active.mean()), upper)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import math
 import subprocess
 import sys
@@ -114,12 +115,13 @@ def test_our_contestant_takes_its_turns_and_learns(rows: Transitions, tmp_path: 
 def test_a_fit_of_mapped_rows_takes_less_than_the_rows(tmp_path: Path) -> None:
     """Of few rows the first pages of everything count too, and torch's own: so of two numbers the difference."""
     command = [sys.executable, "-P", "-m", "benchmarks.fit_memory_child"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     taken = []
     for rows in (100_000, 300_000):
         home = tmp_path / str(rows)
         home.mkdir()
         done = subprocess.run(
-            [*command, str(rows), "0", str(home)], capture_output=True, text=True, check=True, cwd=ROOT
+            [*command, str(rows), "0", str(home)], capture_output=True, text=True, check=True, env=environment
         )
         taken.append(json.loads(done.stdout)["anonymous_bytes"])
     assert 0 < taken[1] - taken[0] < 0.8 * 200_000 * RAW_ROW_BYTES

@@ -118,14 +118,14 @@ def test_drift_is_of_the_active_model_and_read_from_the_ring_of_events_too(
 ) -> None:
     log = run_of(tmp_path / "log", moving)
     rows = [residual(2.0, "planar/1"), residual(3.0, "planar/1", exceeded=False), residual(4.0, "planar/2", role=2)]
-    write_rows(log / "events_a.mcap", rows)  # type: ignore[arg-type]
+    write_rows(log / "events_1.mcap", rows)  # type: ignore[arg-type]
     watch, _ = watch_of(tmp_path, arm)
     watch.look(0)
     assert watch.seen(0, "planar/1").drift_ns == T0_NS + 2 * SECOND
     assert watch.seen(0, "planar/2").drift_ns == 0
-    # The ring begins a file anew under the same name.
-    (log / "events_a.mcap").unlink()
-    write_rows(log / "events_a.mcap", [residual(9.0, "planar/1")])  # type: ignore[list-item]
+    # The ring drops its oldest file and begins another.
+    (log / "events_1.mcap").unlink()
+    write_rows(log / "events_3.mcap", [residual(9.0, "planar/1")])  # type: ignore[list-item]
     watch.look(0)
     assert watch.seen(0, "planar/1").drift_ns == T0_NS + 9 * SECOND
 
@@ -189,7 +189,7 @@ def test_logs_of_another_interface_are_refused(moving: Path) -> None:
 
 def test_every_mcap_file_is_somebodys(moving: Path, tmp_path: Path) -> None:
     log = run_of(tmp_path / "run" / "log", moving, moving)
-    for name in ("events_a.mcap", "copy.mcap"):
+    for name in ("events_1.mcap", "copy.mcap"):
         shutil.copy(moving, log / name)
     (tmp_path / "link.mcap").symlink_to(moving)
     assert logs_below(tmp_path) == [log, log / "copy.mcap"]
