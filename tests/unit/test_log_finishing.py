@@ -15,7 +15,7 @@ from mbrl_control.episode_log.finishing import finish_copy
 from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.episode_log.recovery import _written_anew
 from tests.unit.synthetic_log import Arm, arm_streams, write_streams
-from tests.unit.test_log_crashes import top_records
+from tests.unit.test_log_damage import top_records
 
 
 @pytest.fixture(scope="module")

@@ -77,15 +77,14 @@ def _displacements(series: Series, bound_ns: int) -> tuple[Array, Array, Array]:
     joined = (interval <= bound_ns) & (np.diff(series.part) == 0)
     area = 0.5 * (velocity[1:] + velocity[:-1]) * (interval * 1e-9)[:, None]
     area[~joined] = 0.0
-    integral = np.vstack([np.zeros((1, position.shape[1])), np.cumsum(area, axis=0)])
+    integral: Array = np.vstack([np.zeros((1, position.shape[1])), np.cumsum(area, axis=0)])
     stretch = np.concatenate([[0], np.cumsum(~joined)])
     last = np.searchsorted(stretch, stretch, side="right") - 1
     later = np.minimum(np.searchsorted(stamp, stamp + round(_SPEED_OVER_S * 1e9)), last)
     first = np.flatnonzero(later > np.arange(len(stamp)))
     later = later[first]
-    seconds = ((stamp[later] - stamp[first]) * 1e-9)[:, None]
-    moved, area = (np.asarray(each[later] - each[first], dtype=np.float64) for each in (position, integral))
-    return moved, area, np.asarray(seconds, dtype=np.float64)
+    seconds = np.asarray((stamp[later] - stamp[first])[:, None] * 1e-9, dtype=np.float64)
+    return position[later] - position[first], integral[later] - integral[first], seconds
 
 
 def speed_within_limits(state: Resampled, arm: Arm, source: str) -> None:
