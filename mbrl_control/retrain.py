@@ -26,7 +26,7 @@ from mbrl_control.learning.further_gates import Yardstick, judge_golden, require
 from mbrl_control.learning.judge import Score, Verdict, gate
 from mbrl_control.learning.learn import Learned, Parent, Progress, learn
 from mbrl_control.learning.regimes import other_payloads
-from mbrl_control.learning.stability import Loops
+from mbrl_control.learning.stability import Loops, OtherPayloads
 from mbrl_control.replay.dataset_text import dataset_text
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.streams import read_streams
@@ -65,6 +65,8 @@ class RetrainConfig:
     """Commands that repeat it, for the bundle's card."""
     closed_loop: ClosedLoop | None = None
     """Asked of a candidate with the payloads of other regimes; None: nothing is asked, and its bundle says so."""
+    other_payloads: OtherPayloads = OtherPayloads.BOUND
+    """What that counts for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +175,12 @@ def _further_gates(
         loops = Loops(not_simulated="no simulation of the arm was given")
     elif payloads and config.closed_loop is not None:
         progress("simulating", 0.0)
-        loops = require_stable(config.closed_loop(candidate, parent, payloads))
-    return replace(verdict, golden=scores, loops=loops.scores, not_simulated=loops.not_simulated)
+        loops = config.closed_loop(candidate, parent, payloads)
+    decide = config.other_payloads is OtherPayloads.BOUND
+    if decide:
+        require_stable(loops)
+    told = loops.not_simulated
+    return replace(verdict, golden=scores, loops=loops.scores, loops_decide=decide, not_simulated=told)
 
 
 def _active(registry: Registry, arm: Arm) -> Manifest | None:

@@ -15,9 +15,15 @@ from mbrl_control.cli.errors import Refused
 from mbrl_control.cli.progress import progress_bar
 from mbrl_control.cli.provenance import collected_by, own_or_shipped, repeatable, source_commit
 from mbrl_control.command_interface import CommandInterface
+from mbrl_control.learning.stability import OtherPayloads
 
 if TYPE_CHECKING:
     from mbrl_control.retrain import RetrainConfig
+
+OtherPayloadsOption = Annotated[
+    OtherPayloads,
+    typer.Option("--other-payloads", help="A candidate that is not stable with them: refuse, or only report."),
+]
 
 
 def retrain(
@@ -43,6 +49,7 @@ def retrain(
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", help="Folder of an event file with the learning curves.")
     ] = None,
+    other_payloads: OtherPayloadsOption = OtherPayloads.BOUND,
     checkpoints: Annotated[
         Path | None,
         typer.Option(
@@ -65,10 +72,11 @@ def retrain(
     from mbrl_control.retrain import run_in_background
 
     said = {"robot": own_or_shipped(robot), "command": command.value, "phase": phase, "minutes": minutes, "seed": seed}
+    said["other-payloads"] = None if other_payloads is OtherPayloads.BOUND else other_payloads.value
     made_by = (*filter(None, map(collected_by, log)), repeatable("retrain", {"log": log[0], **said}))
     config = _config(log, registry, robot, command, seed, checkpoints)
     newest_s = None if minutes is None else 60.0 * minutes
-    config = replace(config, phase=phase, newest_s=newest_s, made_by=made_by)
+    config = replace(config, phase=phase, newest_s=newest_s, made_by=made_by, other_payloads=other_payloads)
     run_in_background()
     writer = nullcontext() if tensorboard is None else tensorboard_curves(tensorboard)
     with progress_bar() as progress, writer as curves:
