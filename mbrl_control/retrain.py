@@ -29,7 +29,7 @@ from mbrl_control.learning.further_gates import Yardstick, judge_golden, require
 from mbrl_control.learning.judge import RetrainRefused, Score, Verdict, gate
 from mbrl_control.learning.learn import Fitter, Learned, Parent, Progress, learn
 from mbrl_control.learning.regimes import other_payloads
-from mbrl_control.learning.stability import Loops
+from mbrl_control.learning.stability import Loops, OtherPayloads
 from mbrl_control.live.watch import WINDOWS
 from mbrl_control.replay.dataset_text import dataset_text
 from mbrl_control.replay.errors import TooLittleData
@@ -71,6 +71,8 @@ class RetrainConfig:
     """What passes becomes the candidate, to be compared on live motion before it may run."""
     closed_loop: ClosedLoop | None = None
     """Asked of a candidate with the payloads of other regimes; None: nothing is asked, and its bundle says so."""
+    other_payloads: OtherPayloads = OtherPayloads.BOUND
+    """What that counts for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +211,12 @@ def _further_gates(
         loops = Loops(not_simulated="no simulation of the arm was given")
     elif payloads and config.closed_loop is not None:
         progress("simulating", 0.0)
-        loops = require_stable(config.closed_loop(candidate, parent, payloads))
-    return replace(verdict, golden=scores, loops=loops.scores, not_simulated=loops.not_simulated)
+        loops = config.closed_loop(candidate, parent, payloads)
+    decide = config.other_payloads is OtherPayloads.BOUND
+    if decide:
+        require_stable(loops)
+    told = loops.not_simulated
+    return replace(verdict, golden=scores, loops=loops.scores, loops_decide=decide, not_simulated=told)
 
 
 def _activate(registry: Registry, manifest: Manifest, predecessor: int | None, arm: Arm) -> None:

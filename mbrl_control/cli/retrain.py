@@ -16,9 +16,15 @@ from mbrl_control.cli.progress import StageTimes, progress_bar
 from mbrl_control.cli.provenance import collected_by, own_or_shipped, repeatable, source_commit
 from mbrl_control.cli.retrain_search import Ray, SearchOptions, Seeds, Sweep, Table, searching
 from mbrl_control.command_interface import CommandInterface
+from mbrl_control.learning.stability import OtherPayloads
 
 if TYPE_CHECKING:
     from mbrl_control.retrain import RetrainConfig
+
+OtherPayloadsOption = Annotated[
+    OtherPayloads,
+    typer.Option("--other-payloads", help="A candidate that is not stable with them: refuse, or only report."),
+]
 
 
 def retrain(
@@ -44,6 +50,7 @@ def retrain(
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", help="Folder of an event file with the learning curves.")
     ] = None,
+    other_payloads: OtherPayloadsOption = OtherPayloads.BOUND,
     checkpoints: Annotated[
         Path | None,
         typer.Option(
@@ -73,6 +80,7 @@ def retrain(
     search = SearchOptions(seeds, sweep, table, ray)
     search.check(checkpoints, tensorboard)
     said = {"robot": own_or_shipped(robot), "command": command.value, "phase": phase, "minutes": minutes, "seed": seed}
+    said["other-payloads"] = None if other_payloads is OtherPayloads.BOUND else other_payloads.value
     made_by = (
         *filter(None, map(collected_by, log)),
         repeatable("retrain", {"log": log[0], **said, "seeds": seeds if seeds > 1 else None, "sweep": sweep}),
@@ -80,6 +88,7 @@ def retrain(
     config = _config(log, registry, robot, command, seed, checkpoints)
     newest_s = None if minutes is None else 60.0 * minutes
     config = replace(config, phase=phase, newest_s=newest_s, made_by=made_by, shadow=shadow)
+    config = replace(config, other_payloads=other_payloads)
     typer.echo(_run(config, search, tensorboard))
 
 

@@ -271,10 +271,11 @@ def _golden_lines(gate: GateRecord) -> list[str]:
 def _loop_lines(gate: GateRecord) -> list[str]:
     if gate.not_simulated:
         return [f"- closed loop with the payloads of other regimes: not simulated: {gate.not_simulated}"]
+    counts = "" if gate.loops_decide else "; reported, not decisive: swinging, it is not for this payload"
     return [
         f"- closed loop in simulation with {each.payload_kg:g} kg: ends {1e3 * each.candidate.distance:.1f} mm from "
         f"its targets ({gate.reference_id}: {1e3 * each.reference.distance:.1f}) at {each.candidate.speed:.3f} rad/s "
-        f"({each.reference.speed:.3f}), no limit violated"
+        f"({each.reference.speed:.3f}), {each.candidate.violations} steps beyond a limit{counts}"
         for each in gate.loops
     ]
 

@@ -153,6 +153,8 @@ class GateRecord(_Frozen):
     others: tuple[RegimeLosses, ...]
     golden: tuple[GoldenLosses, ...] = ()
     loops: tuple[LoopRecord, ...] = ()
+    loops_decide: bool = True
+    """False: they were asked for as a report, and do not have to be stable."""
     not_simulated: str = ""
     """Why there are no closed loops, where there were other payloads."""
 

@@ -70,8 +70,8 @@ def judge_golden(
     return tuple(scores)
 
 
-def require_stable(loops: Loops) -> Loops:
-    """The closed loops with which a candidate passes; RetrainRefused with the numbers where one of them does not."""
+def require_stable(loops: Loops) -> None:
+    """RetrainRefused, with the numbers, where a closed loop of the candidate is not stable."""
     told = [f"{score.payload_kg:g} kg: {', '.join(found)}" for score in loops.scores if (found := faults(score))]
     if told:
         raise RetrainRefused(
@@ -79,7 +79,6 @@ def require_stable(loops: Loops) -> Loops:
             f"active model's (or the prior's): {'; '.join(told)}; log more motion, with those payloads too, or leave "
             "out logs of a payload that the arm cannot carry"
         )
-    return loops
 
 
 def _losses(

@@ -133,6 +133,8 @@ class Verdict:
     golden: tuple[GoldenScore, ...] = ()
     loops: tuple[LoopScore, ...] = ()
     """Closed loops in simulation, one per payload of another regime."""
+    loops_decide: bool = True
+    """False: a loop that is not stable was accepted (`stability.OtherPayloads`)."""
     not_simulated: str = ""
     """Why there are none, where there are other regimes."""
 

@@ -7,12 +7,23 @@ that it does come to rest, within the arm's limits, and not much farther from th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 REST_RAD_S = 0.1
 """Of the fastest joint, RMS over the last quarter second of a target's window."""
 DISTANCE_FACTOR, DISTANCE_FLOOR_M = 2.0, 0.05
 """A loop may end so many times as far from its goal as the active model's, and the floor more: an arm that bends under
 a load its model does not know ends centimetres away."""
+
+
+class OtherPayloads(StrEnum):
+    """What the closed loops with the payloads of other regimes count for."""
+
+    BOUND = "bound"
+    """A candidate whose loop is not stable with one of them is refused."""
+    REPORT = "report"
+    """Nothing: their figures are kept. Torques planned for a load are too large for the empty arm, which swings under
+    them whatever was learned besides: who relearns torques under a load has to accept that, and keep the load on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from mbrl_control.golden_logs import FOLDER, LOG, GoldenError, add_golden, remov
 from mbrl_control.learning.fit_ensemble import FitSettings
 from mbrl_control.learning.judge import RetrainRefused
 from mbrl_control.learning.learn import Parent
-from mbrl_control.learning.stability import LoopFigures, Loops, LoopScore
+from mbrl_control.learning.stability import LoopFigures, Loops, LoopScore, OtherPayloads
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.retrain import RetrainConfig, RetrainResult, retrain
 from mbrl_control.robot import load_arm
@@ -174,6 +174,18 @@ def test_an_unstable_loop_with_another_payload_refuses_and_writes_nothing(
     with pytest.raises(RetrainRefused, match=r"with other payloads, .* 0 kg: 7 steps .* 1\.5 rad/s .*; 3 kg: "):
         retrain(replace(config, models=registry.models, closed_loop=Loop(SWINGING)))
     assert (registry.versions(), registry.active()) == before
+
+
+@pytest.mark.timeout(SLOW_S)
+def test_an_unstable_loop_may_be_accepted_and_then_the_bundle_says_so(config: RetrainConfig, tmp_path: Path) -> None:
+    accepted = replace(config, closed_loop=Loop(SWINGING), other_payloads=OtherPayloads.REPORT)
+    result = retrain(replace(accepted, models=fresh(config, tmp_path).models))
+    training = verify_bundle(result.path, config.arm).training
+    assert training is not None
+    assert training.gate is not None
+    assert not training.gate.loops_decide
+    assert [each.candidate.speed for each in training.gate.loops] == [1.5, 1.5]
+    assert "1.500 rad/s (0.010), 7 steps beyond a limit; reported, not decisive" in (result.path / CARD).read_text()
 
 
 @pytest.mark.timeout(SLOW_S)
