@@ -1,4 +1,4 @@
-"""The table of `bench calibration`: all kinds of models, fitted to one session, scaled on a second, judged on a third."""
+"""The table of `bench calibration`: all kinds of models, fitted to one session, scaled on a second, judged on another."""
 
 from __future__ import annotations
 
