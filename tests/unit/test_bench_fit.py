@@ -115,11 +115,11 @@ def test_a_fit_of_mapped_rows_takes_less_than_the_rows(tmp_path: Path) -> None:
     """Of few rows the first pages of everything count too, and torch's own: so of two numbers the difference."""
     command = [sys.executable, "-P", "-m", "benchmarks.fit_memory_child"]
     taken = []
-    for rows in (100_000, 300_000):
+    for rows in (100_000, 700_000):
         home = tmp_path / str(rows)
         home.mkdir()
         done = subprocess.run(
             [*command, str(rows), "0", str(home)], capture_output=True, text=True, check=True, cwd=ROOT
         )
         taken.append(json.loads(done.stdout)["anonymous_bytes"])
-    assert 0 < taken[1] - taken[0] < 0.8 * 200_000 * RAW_ROW_BYTES
+    assert 0 < taken[1] - taken[0] < 1.0 * 600_000 * RAW_ROW_BYTES
