@@ -28,6 +28,7 @@ def compete() -> None:
         depth=told["depth"],
         epochs=told["our_epochs"],
         batch_size=told["batch"],
+        learning_rate=told["our_rate"],
         threads=threads,
         onednn=None if kind == "ours" else False,
     )

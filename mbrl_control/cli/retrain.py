@@ -26,6 +26,17 @@ OtherPayloadsOption = Annotated[
     typer.Option("--other-payloads", help="A candidate that is not stable with them: refuse, or only report."),
 ]
 
+Checkpoints = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoints",
+        help="Folder that keeps the state of the fit; the same command again resumes it. Emptied once judged.",
+    ),
+]
+Shadow = Annotated[
+    bool, typer.Option("--shadow", help="Do not activate it: let a running graph compare it on live motion first.")
+]
+
 
 def retrain(
     log: Annotated[
@@ -51,16 +62,8 @@ def retrain(
         Path | None, typer.Option("--tensorboard", help="Folder of an event file with the learning curves.")
     ] = None,
     other_payloads: OtherPayloadsOption = OtherPayloads.BOUND,
-    checkpoints: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoints",
-            help="Folder that keeps the state of the fit; the same command again resumes it. Emptied once judged.",
-        ),
-    ] = None,
-    shadow: Annotated[
-        bool, typer.Option("--shadow", help="Do not activate it: let a running graph compare it on live motion first.")
-    ] = False,
+    checkpoints: Checkpoints = None,
+    shadow: Shadow = False,
     seeds: Seeds = 1,
     sweep: Sweep = None,
     table: Table = None,

@@ -102,7 +102,16 @@ def test_the_swept_arm_follows_its_commands_within_its_limits(rows: Transitions)
 def test_our_contestant_takes_its_turns_and_learns(rows: Transitions, tmp_path: Path) -> None:
     arm = load_arm(arm_file("panda"))
     rows_of(rows, arm, FitSettings(), 0).save(tmp_path / "rows.npz")
-    told = {"members": 2, "width": 16, "depth": 2, "batch": 64, "our_epochs": 4, "seed": 0, "share": 1.0}
+    told = {
+        "members": 2,
+        "width": 16,
+        "depth": 2,
+        "batch": 64,
+        "our_epochs": 4,
+        "our_rate": 2e-3,
+        "seed": 0,
+        "share": 1.0,
+    }
     command = [sys.executable, "-m", "benchmarks.fit_ours", "ours", "1", str(tmp_path / "rows.npz"), json.dumps(told)]
     with started(command) as child:
         taken = [one_epoch(child) for _ in range(4)]
@@ -117,11 +126,11 @@ def test_a_fit_of_mapped_rows_takes_less_than_the_rows(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "benchmarks.fit_memory_child"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     taken = []
-    for rows in (100_000, 300_000):
+    for rows in (100_000, 700_000):
         home = tmp_path / str(rows)
         home.mkdir()
         done = subprocess.run(
             [*command, str(rows), "0", str(home)], capture_output=True, text=True, check=True, env=environment
         )
         taken.append(json.loads(done.stdout)["anonymous_bytes"])
-    assert 0 < taken[1] - taken[0] < 0.8 * 200_000 * RAW_ROW_BYTES
+    assert 0 < taken[1] - taken[0] < 1.0 * 600_000 * RAW_ROW_BYTES
