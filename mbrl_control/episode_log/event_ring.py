@@ -18,7 +18,7 @@ from mbrl_control.episode_log.recovery import cut_reserve, is_torn
 from mbrl_control.episode_log.writer import FLUSH_PERIOD_NS, LogWriter, is_due
 
 RING_BYTES = 16 * 1024 * 1024
-"""Of each file: two hours and more of a graph with two states at 20 Hz."""
+"""Of each file: an hour and three quarters of a graph with two states at 20 Hz and the diagnostics of eight nodes."""
 _LEAST_BYTES = 768 * 1024
 """Of a file: it has to hold some chunks and what a file ends with, too."""
 PERIOD_NS = 1_000_000_000
