@@ -163,7 +163,7 @@ def _end(child: subprocess.Popen[str]) -> None:
 def learner_command(folder: Path, model_options: Sequence[str]) -> list[str]:
     """Once, as soon as there is what its gate needs."""
     verb = [sys.executable, "-m", "mbrl_control.cli.main", "learner"]
-    return [*verb, "--logs", str(folder / "log"), *model_options, "--once", "--new-minutes", "1.5"]
+    return [*verb, "--logs", str(folder / "log"), *model_options, "--once", "--new-minutes", "1.2"]
 
 
 def learned_of(output: str, wall_s: float) -> Learned:

@@ -23,7 +23,7 @@ class Policy:
     """New motion since the active bundle's newest row."""
     retry_minutes: float = 10.0
     """New motion after an attempt that made no model that stayed; doubled with every further one, up to 8 times."""
-    least_minutes: float = 1.5
+    least_minutes: float = 1.2
     """In the newest regime (one run, one payload) before anything is tried: the gate needs 64 s of it, see
     `replay.blocks`. And how much of it has to be new after drift or another payload."""
 
