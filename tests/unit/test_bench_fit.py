@@ -101,7 +101,16 @@ def test_the_swept_arm_follows_its_commands_within_its_limits(rows: Transitions)
 def test_our_contestant_takes_its_turns_and_learns(rows: Transitions, tmp_path: Path) -> None:
     arm = load_arm(arm_file("panda"))
     rows_of(rows, arm, FitSettings(), 0).save(tmp_path / "rows.npz")
-    told = {"members": 2, "width": 16, "depth": 2, "batch": 64, "our_epochs": 4, "our_rate": 2e-3, "seed": 0, "share": 1.0}
+    told = {
+        "members": 2,
+        "width": 16,
+        "depth": 2,
+        "batch": 64,
+        "our_epochs": 4,
+        "our_rate": 2e-3,
+        "seed": 0,
+        "share": 1.0,
+    }
     command = [sys.executable, "-m", "benchmarks.fit_ours", "ours", "1", str(tmp_path / "rows.npz"), json.dumps(told)]
     with started(command) as child:
         taken = [one_epoch(child) for _ in range(4)]
