@@ -12,7 +12,6 @@ import torch
 
 from mbrl_control.deployment.bundle import Origin, load_weights, write_bundle
 from mbrl_control.deployment.check import verify_bundle
-from mbrl_control.deployment.errors import ActiveChanged
 from mbrl_control.deployment.keys import Keys
 from mbrl_control.deployment.lifecycle import promote
 from mbrl_control.deployment.manifest import Calibration, GateRecord, KStep, Manifest, Training
@@ -78,15 +77,15 @@ def retrain(
     """Learn a new bundle from the logs and activate it; ``progress(stage, share done)``, ``curves`` of every epoch.
 
     Raises LogError for an unusable log, TooLittleData, DataError, RetrainRefused with the numbers,
-    BundleError or ParityError when the bundle cannot be written, signed or opened, or another was activated meanwhile.
+    BundleError or ParityError when the bundle cannot be written, signed or opened, or another became active meanwhile.
     """
     signing_key(Keys(), config.models)  # one that cannot sign is said now, not after minutes of learning
     progress("reading", 0.0)
     streams = _read(config)
     extents = _extents(config)
     registry = Registry(config.models, config.arm.model_name)
-    predecessor = registry.active()
-    active = _active(registry, predecessor, config.arm)
+    before = registry.active()
+    active = _active(registry, config.arm)
     settings = config.fit or FitSettings.deployed(config.arm.interface)
     parent = _parent(registry, active, config.arm)
     learned = learn(streams, config.arm, config.seed, parent, settings, config.dt_ns, progress, curves)
@@ -95,7 +94,7 @@ def retrain(
     progress("exporting", 0.0)
     manifest = _store(config, registry, learned, verdict, streams[-1].payload_kg, active, extents)
     progress("trying", 0.0)
-    _activate(registry, manifest, predecessor, config.arm)
+    promote(registry, manifest.version, config.arm, instead_of=before)  # it was compared with no other
     return _result(manifest, registry, learned, verdict)
 
 
@@ -129,19 +128,9 @@ def _extents(config: RetrainConfig) -> tuple[tuple[Path, int], ...]:
     return tuple((path, path.stat().st_size) for reader in readers for path in reader.files()[0])
 
 
-def _activate(registry: Registry, manifest: Manifest, predecessor: int | None, arm: Arm) -> None:
-    """In the place of the very one it was compared with: its gate says nothing about another."""
-    try:
-        promote(registry, manifest.version, arm, instead_of=predecessor)
-    except ActiveChanged as error:
-        raise ActiveChanged(
-            f"{error}; {manifest.model_id} was compared with that and is kept: retrain again, or overrule: "
-            f"mbrl-control models promote {manifest.version}"
-        ) from error
-
-
-def _active(registry: Registry, version: int | None, arm: Arm) -> Manifest | None:
-    """Manifest of the active ``version``; None when there is none or it has learned nothing."""
+def _active(registry: Registry, arm: Arm) -> Manifest | None:
+    """Manifest of the active bundle; None when none is active or the active one has learned nothing."""
+    version = registry.active()
     if version is None:
         return None
     manifest = verify_bundle(registry.path(version), arm)

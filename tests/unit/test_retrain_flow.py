@@ -142,9 +142,7 @@ def test_what_an_operator_activated_meanwhile_stays(config: RetrainConfig, tmp_p
         if stage == "exporting":
             registry.activate(2)
 
-    with pytest.raises(
-        ActiveChanged, match=r"is 2 by now, no more 1; .*planar/3 was compared with that.*models promote 3"
-    ):
+    with pytest.raises(ActiveChanged, match="is 2 by now, no more 1"):
         retrain(own, operator)
     assert (registry.active(), registry.versions()) == (2, (1, 2, 3))
 
