@@ -1,4 +1,4 @@
-"""The table of `bench calibration`: each kind of model fitted to one session, scaled on a second, judged on a third."""
+"""The table of `bench calibration`: kinds of models, fitted to one session, scaled on a second, judged on a third."""
 
 from __future__ import annotations
 

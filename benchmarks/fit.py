@@ -56,8 +56,8 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=4, help="hidden layers")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=30, help="of mbrl-lib")
-    parser.add_argument("--our-epochs", type=int, default=16, help="of ours: its learning rate falls to zero over them")
-    parser.add_argument("--our-rate", type=float, default=3e-3, help="learning rate that ours begins with")
+    parser.add_argument("--our-epochs", type=int, default=17, help="of ours: its learning rate falls to zero over them")
+    parser.add_argument("--our-rate", type=float, default=2e-3, help="learning rate that ours begins with")
     parser.add_argument("--peer-rate", type=float, default=1e-3, help="learning rate of mbrl-lib")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument(

@@ -54,7 +54,7 @@ def test_a_played_log_arrives_whole_under_the_prefix(log: Path, monkeypatch: pyt
         JointState, "/played/arm/joint_states", lambda m: heard.append(m.position[0]), EVERY_MESSAGE_QOS
     )
     node.create_subscription(String, "/played/arm/phase", lambda m: phases.append(m.data), LATCHED_QOS)
-    command = [sys.executable, "-m", "mbrl_control.cli.main", "log", "play", str(log), "--rate", "2"]
+    command = [sys.executable, "-m", "mbrl_control.cli.main", "log", "play", str(log), "--rate", "0.2"]
     process = subprocess.Popen(command, env=os.environ | {"ROS_DOMAIN_ID": str(domain)})
     try:
         deadline = time.monotonic() + HUNG_S

@@ -28,7 +28,8 @@ from mbrl_control.episode_log.schema import QosClass
 from mbrl_nodes.runtime import GraphNode, run
 
 DISCOVERY_S = 1.0
-"""Whoever waits for the topics finds them in this time; what is sent before is lost to best-effort readers."""
+"""Whoever waits for the topics finds them in this time; what is sent before is lost to best-effort readers. Once more
+at the end: latched messages reach those who come as late."""
 LATE_S = 0.1
 
 
@@ -85,6 +86,7 @@ class LogPlayer(GraphNode):
                     return
                 self._counts["late"] += wait < -LATE_S
                 self._send(due)
+            self._ending.wait(DISCOVERY_S)
             self.get_logger().info(f"the log has ended: {self._counts}")
         except Exception:
             self._failed = True
