@@ -98,7 +98,7 @@ class GoldenLosses(_Frozen):
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     payload_kg: Annotated[FiniteFloat, Field(ge=0.0)]
-    blocks: Positive
+    blocks: Count
     candidate: FiniteFloat
     reference: FiniteFloat
     difference: FiniteFloat
