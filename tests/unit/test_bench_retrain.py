@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.rate_window import Window
 from benchmarks.retrain import (
     Learned,
     Taken,
@@ -28,6 +26,7 @@ from mbrl_control.cli.processes import GraphFailed
 from mbrl_control.cli.progress import StageTimes
 from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.report.run_data import Cycles, GoalEvent, Plans
+from tests.unit.bench_windows import window
 from tests.unit.synthetic_log import T0_NS, arm_streams, write_streams
 from tests.unit.synthetic_log import Arm as Simulated
 
@@ -41,25 +40,6 @@ LEARNED = Learned(
     result={"model_id": "panda/2", "rows": 9000, "epochs": 30, "stage_seconds": STAGES},
 )
 TAKEN = Taken(T0_NS, T0_NS + 9 * SECOND, T0_NS + 46 * SECOND)
-
-
-def window(late: int = 0) -> Window:
-    reference = {"late": 0, "cycles": 3000, "jitter_ms": {"p99": 0.1, "max": 0.2}}
-    one = np.ones(10)
-    return Window(
-        scheduling={},
-        rates=(50.0, 200.0),
-        planner=(late, 3000),
-        guard=(0, 12000),
-        references={"planner": reference, "guard": {**reference, "cycles": 12000}},
-        jitter_ms={"planner": one, "guard": one},
-        latency_ms=one,
-        cycle_ms=one,
-        iterations=Counter({3: 3000}),
-        outcomes=Counter({"OPTIMIZED": 3000}),
-        stops=0,
-        stolen=0.0,
-    )
 
 
 def test_the_data_end_where_the_excitation_gives_way_to_the_next_phase(tmp_path: Path) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from dataclasses import replace
 
-import numpy as np
-
-from benchmarks.rate_window import Window
 from benchmarks.swap import Swapped, activate_by_turns, figures
+from tests.unit.bench_windows import window
 
 NONE = {"position": 0, "velocity": 0, "acceleration": 0, "jerk": 0}
 
@@ -42,25 +39,6 @@ def test_the_end_of_the_motion_ends_the_activations() -> None:
     done: list[int] = []
     activate_by_turns(Activations(), 5, 3600.0, ended, done)
     assert done == []
-
-
-def window(late: int = 0) -> Window:
-    reference = {"late": 0, "cycles": 3000, "jitter_ms": {"p99": 0.1, "max": 0.2}}
-    one = np.ones(10)
-    return Window(
-        scheduling={},
-        rates=(50.0, 200.0),
-        planner=(late, 3000),
-        guard=(0, 12000),
-        references={"planner": reference, "guard": {**reference, "cycles": 12000}},
-        jitter_ms={"planner": one, "guard": one},
-        latency_ms=one,
-        cycle_ms=one,
-        iterations=Counter({3: 3000}),
-        outcomes=Counter({"OPTIMIZED": 3000}),
-        stops=0,
-        stolen=0.0,
-    )
 
 
 def test_a_clean_run_has_no_miss_and_every_fault_is_one() -> None:
