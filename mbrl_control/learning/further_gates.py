@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mbrl_control.learning.bootstrap import paired_difference
+from mbrl_control.block_bootstrap import paired_difference
 from mbrl_control.learning.judge import MARGIN, GoldenScore, RetrainRefused
 from mbrl_control.learning.learn import Parent
 from mbrl_control.learning.losses import BlockLosses, losses_of, paired, prior_losses

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mbrl_control.block_bootstrap import Difference, paired_difference
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
-from mbrl_control.learning.bootstrap import Difference, paired_difference
 from mbrl_control.learning.calibration import Calibrated, calibrate
 from mbrl_control.learning.losses import LOSS_STEPS, BlockLosses, losses_of, paired, prior_losses
 from mbrl_control.learning.promise import Promised, promise

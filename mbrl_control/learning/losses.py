@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_control.block_bootstrap import block_means
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import Prior
-from mbrl_control.learning.bootstrap import block_means
 from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.open_loop import predictions, whole_windows
 from mbrl_control.learning.score import prior_alone

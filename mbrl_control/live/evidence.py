@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
 
+from mbrl_control.block_bootstrap import paired_difference
 from mbrl_control.signals import Array
 
 MARGIN = 0.02
@@ -28,7 +28,6 @@ LOOKS = 3
 """At N, 2 N and 4 N windows."""
 CONFIDENCE = 1.0 - 0.05 / LOOKS
 """Of each look's bound: all of them together are right with 95 %."""
-_RESAMPLES = 10_000
 _STAKE = 0.8
 _ENOUGH = 1000.0
 
@@ -86,11 +85,9 @@ class Look:
 def looked(candidate: Array, active: Array, generator: np.random.Generator) -> Look:
     """Losses [n] of the same windows, n at least `registry.LEAST_WINDOWS` -> the bound, by resampling their blocks.
 
-    Expanded percentile bootstrap of the block means, as the gate's (`learning.bootstrap`).
+    The expanded percentile of `block_bootstrap`, of blocks of windows; LossesError where one is not finite.
     """
     blocks = len(candidate) // BLOCK
-    difference = (candidate - active)[: blocks * BLOCK].reshape(blocks, BLOCK).mean(axis=1)
-    means = difference[generator.integers(blocks, size=(_RESAMPLES, blocks))].mean(axis=1)
-    level = norm.cdf((blocks / (blocks - 1)) ** 0.5 * t.ppf(CONFIDENCE, blocks - 1))
-    upper = float(np.quantile(means, level))
+    ours, theirs = (each[: blocks * BLOCK].reshape(blocks, BLOCK).mean(axis=1) for each in (candidate, active))
+    upper = paired_difference(ours, theirs, generator, confidence=CONFIDENCE).percentile.upper
     return Look(len(candidate), float(candidate.mean()), float(active.mean()), upper)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
-from mbrl_control.learning.bootstrap import Difference, block_means, paired_difference
+from mbrl_control.block_bootstrap import Difference, LossesError, block_means, paired_difference
 from mbrl_control.learning.detection import auroc
 from mbrl_control.learning.errors import DataError
 from mbrl_control.signals import Array
@@ -105,9 +105,9 @@ def test_the_same_generator_gives_the_same_bounds() -> None:
 def test_losses_that_say_nothing_are_refused() -> None:
     generator, good = np.random.default_rng(8), np.ones(5)
     for bad, words in ((np.full(5, np.nan), "non-finite"), (np.ones(4), "do not pair")):
-        with pytest.raises(DataError, match=words):
+        with pytest.raises(LossesError, match=words):
             paired_difference(bad, good, generator)
-    with pytest.raises(DataError, match="2 blocks"):
+    with pytest.raises(LossesError, match="2 blocks"):
         paired_difference(good[:2], good[:2], generator)
 
 

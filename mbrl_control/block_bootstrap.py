@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from mbrl_control.learning.errors import DataError
 from mbrl_control.signals import Array
 
 _DRAWN_AT_ONCE = 1 << 22
 """Numbers; bounds the memory where there are thousands of blocks."""
 _LEAST_BLOCKS = 3
+
+
+class LossesError(ValueError):
+    """Losses of which no difference can be told; the message names the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +68,15 @@ def paired_difference(
 ) -> Difference:
     """Losses [n] of the same n blocks -> bounds of the mean difference.
 
-    Raises DataError for fewer than 3 blocks, blocks that do not pair, or losses that are not finite.
+    Raises LossesError for fewer than 3 blocks, blocks that do not pair, or losses that are not finite.
     """
     if candidate.shape != reference.shape or candidate.ndim != 1:
-        raise DataError(f"losses: {candidate.shape} and {reference.shape} do not pair; judge both on the same blocks")
+        raise LossesError(f"losses: {candidate.shape} and {reference.shape} do not pair; judge both on the same blocks")
     if len(candidate) < _LEAST_BLOCKS:
-        raise DataError(f"losses: {len(candidate)} blocks, at least {_LEAST_BLOCKS} are needed; log more motion")
+        raise LossesError(f"losses: {len(candidate)} blocks, at least {_LEAST_BLOCKS} are needed; log more motion")
     difference = candidate - reference
     if not np.isfinite(difference).all():
-        raise DataError("losses: hold non-finite numbers; such a model has no loss")
+        raise LossesError("losses: hold non-finite numbers; such a model has no loss")
     mean, means = float(difference.mean()), _resampled_means(difference, generator, resamples)
     tails = np.array([1.0 - confidence, confidence])
     percentile = Interval(*np.quantile(means, _expanded(tails, len(difference))).tolist())
