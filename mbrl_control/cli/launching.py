@@ -26,6 +26,7 @@ from mbrl_control.cli.shipped import prepare
 from mbrl_control.cli.simulation import Simulator
 from mbrl_control.cli.spawn import STACK_BYTES
 from mbrl_control.cli.task_client import operator_command
+from mbrl_control.cli.transports import transports
 from mbrl_control.graph import NodeStart, load_graph, shared_environment
 from mbrl_control.robot import load_arm
 from mbrl_control.safety.controllers import ControllerInterface
@@ -79,7 +80,7 @@ def begin(session: Session) -> Launch:
     session.write_settings()
     session.nodes.mkdir()
     starts = session.starts(specs)
-    shared = shared_environment(session.real_time_factor)
+    shared = shared_environment(session.real_time_factor) | transports(os.environ, at_home=False)
     nodes = [node_keywords(start, session.nodes, shared) for start in starts]
     operator = operator_command(starts, os.environ | shared, session.arm, ("ros2", "run", "mbrl_nodes", "demo_task"))
     return Launch(nodes, _message(session, model, shlex.join(operator)))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from mbrl_control.cli.errors import Refused
+from mbrl_control.cli.transports import transports
 from mbrl_control.episode_log.folder import log_files
 from mbrl_control.episode_log.playback import Playback, under
 
@@ -19,7 +20,7 @@ def play(log: Path, wanted: Playback, rate: float, prefix: str) -> None:
     """Ctrl-C reaches the player, which ends in order; Refused when it fails, LogError for no log and a bad prefix."""
     log_files(log)
     under(prefix, "joint_states")
-    environment = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"} | os.environ
+    environment = os.environ | transports(os.environ, at_home=True)
     player = subprocess.Popen([sys.executable, "-m", PLAYER, *arguments(log, wanted, rate, prefix)], env=environment)
     try:
         status = player.wait()

@@ -26,6 +26,7 @@ from mbrl_control.cadence import FACTOR_VARIABLE
 from mbrl_control.cli.awake import halts_are_dear, keep_awake, let_sleep
 from mbrl_control.cli.errors import Refused
 from mbrl_control.cli.spawn import spawn
+from mbrl_control.cli.transports import transports
 from mbrl_control.graph import GraphError, NodeSpec, NodeStart, shared_environment
 
 RESTARTS = 5
@@ -50,11 +51,14 @@ class NodeProcess:
 
 
 def free_domain() -> int:
-    """A ROS domain whose first discovery port nobody has bound on this machine."""
+    """A ROS domain whose discovery ports nobody has bound on this machine: the one for all, and that of a first process
+    which listens on the loopback only."""
     generator = random.SystemRandom()
     for domain in generator.sample(range(1, 101), 100):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-            probe.bind(("0.0.0.0", 7400 + 250 * domain))
+        ports = (7400 + 250 * domain, 7410 + 250 * domain)
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for port in ports:
+                probes.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind(("0.0.0.0", port))
             return domain
     raise GraphError("no free ROS domain between 1 and 100: end some ROS graphs of this machine")
 
@@ -64,8 +68,7 @@ def graph_environment(
 ) -> dict[str, str]:
     """Environment of all processes of one graph; a simulated one stays on this machine unless told otherwise."""
     environment = os.environ | shared_environment(real_time_factor) | {"ROS_LOG_DIR": str(folder)}
-    if simulated:
-        environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    environment |= transports(environment, at_home=simulated)
     if domain is not None:
         environment["ROS_DOMAIN_ID"] = str(domain)
     return environment

@@ -15,6 +15,7 @@ from mbrl_control.cadence import ANCHOR_VARIABLE, FACTOR_VARIABLE
 from mbrl_control.cli.errors import Refused
 from mbrl_control.cli.processes import Graph, GraphFailed
 from mbrl_control.cli.spawn import spawn
+from mbrl_control.cli.transports import DISCOVERY_VARIABLES
 from mbrl_control.graph import NodeStart
 
 Event = dict[str, Any]
@@ -86,7 +87,7 @@ def operator_command(
     starts: Sequence[NodeStart], environment: Mapping[str, str], arm_file: Path, program: Sequence[str]
 ) -> list[str]:
     """What to run in another terminal to operate the graph by hand: the same process, fed from the keyboard."""
-    names = (ANCHOR_VARIABLE, FACTOR_VARIABLE, "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")
+    names = (ANCHOR_VARIABLE, FACTOR_VARIABLE, "ROS_DOMAIN_ID", *DISCOVERY_VARIABLES)
     settings = [f"{name}={environment[name]}" for name in names if name in environment]
     return ["env", *settings, *program, *_node_arguments(starts, arm_file)]
 

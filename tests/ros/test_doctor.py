@@ -13,6 +13,7 @@ import pytest
 
 from mbrl_control.cli.doctor_checks import round_trip, shared_memory
 from mbrl_control.cli.processes import free_domain, graph_environment
+from mbrl_control.cli.transports import DISCOVERY_VARIABLES, RANGE_VARIABLE
 from tests.patience import HUNG_S, SLOW_S
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(SLOW_S)]
@@ -34,9 +35,10 @@ def documented_names() -> list[str]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
+    """As other ROS 2 programs have it within one machine: shared memory and UDP."""
     env = graph_environment(tmp_path, free_domain())
-    return {name: value for name, value in env.items() if not name.startswith("FASTDDS_")} | {
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"
+    return {name: value for name, value in env.items() if name not in DISCOVERY_VARIABLES} | {
+        RANGE_VARIABLE: "LOCALHOST"
     }
 
 

@@ -113,7 +113,7 @@ def _discovery(env: Mapping[str, str]) -> Check:
     name = "discovery"
     given = {variable: env[variable] for variable in _DISCOVERY if env.get(variable)}
     if not given:
-        return Check(name, "ok", "nodes look for each other on this machine only")
+        return Check(name, "ok", "nodes look for each other on this machine only, by UDP")
     found = ", ".join(f"{variable}={value}" for variable, value in given.items())
     reach = given.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST").upper()
     if reach == "OFF":
@@ -122,7 +122,10 @@ def _discovery(env: Mapping[str, str]) -> Check:
     if "FASTDDS_BUILTIN_TRANSPORTS" in given and (reach == "LOCALHOST" or only_here):
         also = "unset ROS_LOCALHOST_ONLY; " * only_here
         return Check(name, "warn", found, f"the transports are ignored within this machine: `{also}{UDP}`")
-    return Check(name, "info", found, "" if reach == "LOCALHOST" else "nodes of other machines may see this graph")
+    told = [] if reach == "LOCALHOST" else ["nodes of other machines may see this graph"]
+    if given.keys() - {"ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_DISCOVERY_SERVER", "CYCLONEDDS_URI"}:
+        told.append("own transports are kept: with shared memory a node may hear nothing for 0.3 s when another joins")
+    return Check(name, "info", found, "; ".join(told))
 
 
 def _middleware(env: Mapping[str, str]) -> Check:

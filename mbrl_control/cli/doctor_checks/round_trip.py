@@ -13,6 +13,7 @@ from pathlib import Path
 from mbrl_control.cli.doctor_checks.check import Check
 from mbrl_control.cli.doctor_checks.children import Ended, run_module
 from mbrl_control.cli.doctor_checks.ros import UDP
+from mbrl_control.cli.transports import DISCOVERY_VARIABLES
 
 PROBE = "mbrl_nodes.dds_probe"
 LIMIT_S = 4.0
@@ -57,7 +58,8 @@ def read_round_trip() -> tuple[Exchange, Exchange | None]:
 
 def over_udp(environment: Mapping[str, str]) -> dict[str, str]:
     """What `ros.UDP` sets."""
-    other = {name: value for name, value in environment.items() if name != "ROS_LOCALHOST_ONLY"}
+    replaced = ("ROS_LOCALHOST_ONLY", *DISCOVERY_VARIABLES)
+    other = {name: value for name, value in environment.items() if name not in replaced}
     return other | dict(pair.split("=") for pair in UDP.split()[1:])
 
 
