@@ -35,7 +35,7 @@ EXTRAS = {
     "cpu": ["onnxruntime"],
     "gpu": ["onnxruntime-gpu"],  # instead of `cpu`, never beside it: both fill the same folder
     "data": ["h5py", "pyarrow"],  # recordings from elsewhere; tables of logs
-    "ray": ["pyarrow", "ray"],
+    "ray": ["fsspec", "pandas", "pyarrow", "ray"],  # all but ray: of Ray Data
     "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],
     "build": [
         "cmake",

@@ -16,9 +16,11 @@ from mbrl_control.cli.progress import StageTimes, progress_bar
 from mbrl_control.cli.provenance import collected_by, own_or_shipped, repeatable, source_commit
 from mbrl_control.cli.retrain_search import Ray, SearchOptions, Seeds, Sweep, Table, searching
 from mbrl_control.command_interface import CommandInterface
+from mbrl_control.learning.method import Method
 from mbrl_control.learning.stability import OtherPayloads
 
 if TYPE_CHECKING:
+    from mbrl_control.learning.fit_settings import FitSettings
     from mbrl_control.retrain import RetrainConfig
 
 OtherPayloadsOption = Annotated[
@@ -32,6 +34,13 @@ Checkpoints = Annotated[
         "--checkpoints",
         help="Folder that keeps the state of the fit; the same command again resumes it. Emptied once judged.",
     ),
+]
+FitMethod = Annotated[
+    Method, typer.Option("--method", help="Networks: an ensemble, or one with dropout or a Laplace posterior.")
+]
+RolloutSteps = Annotated[
+    int | None,
+    typer.Option("--rollout-steps", help="Learn open-loop motion over so many steps, too; takes longer.", min=2),
 ]
 Shadow = Annotated[
     bool, typer.Option("--shadow", help="Do not activate it: let a running graph compare it on live motion first.")
@@ -64,6 +73,8 @@ def retrain(
     other_payloads: OtherPayloadsOption = OtherPayloads.BOUND,
     checkpoints: Checkpoints = None,
     shadow: Shadow = False,
+    method: FitMethod = Method.ENSEMBLE,
+    rollout_steps: RolloutSteps = None,
     seeds: Seeds = 1,
     sweep: Sweep = None,
     table: Table = None,
@@ -81,14 +92,16 @@ def retrain(
     Example: mbrl-control retrain --log out/demo/log --registry out/demo/registry --robot panda
     """
     search = SearchOptions(seeds, sweep, table, ray)
-    search.check(checkpoints, tensorboard)
+    search.check(checkpoints, tensorboard, method)
     said = {"robot": own_or_shipped(robot), "command": command.value, "phase": phase, "minutes": minutes, "seed": seed}
     said["other-payloads"] = None if other_payloads is OtherPayloads.BOUND else other_payloads.value
+    said |= {"method": None if method is Method.ENSEMBLE else method.value, "rollout-steps": rollout_steps}
     made_by = (
         *filter(None, map(collected_by, log)),
         repeatable("retrain", {"log": log[0], **said, "seeds": seeds if seeds > 1 else None, "sweep": sweep}),
     )
-    config = _config(log, registry, robot, command, seed, checkpoints)
+    fit = _fit(command, checkpoints, method, rollout_steps)
+    config = _config(log, registry, robot, command, seed, fit)
     newest_s = None if minutes is None else 60.0 * minutes
     config = replace(config, phase=phase, newest_s=newest_s, made_by=made_by, shadow=shadow)
     config = replace(config, other_payloads=other_payloads)
@@ -117,17 +130,24 @@ def _run(config: RetrainConfig, search: SearchOptions, tensorboard: Path | None)
     return json.dumps(facts, default=str)
 
 
+def _fit(
+    command: CommandInterface, checkpoints: Path | None, method: Method, rollout_steps: int | None
+) -> FitSettings:
+    from mbrl_control.learning.fit_settings import Checkpointing, FitSettings, RolloutLoss
+
+    checkpoint = None if checkpoints is None else Checkpointing(checkpoints)
+    rollout = None if rollout_steps is None else RolloutLoss(rollout_steps)
+    return replace(FitSettings.deployed(command), checkpoint=checkpoint, method=method, rollout=rollout)
+
+
 def _config(
-    log: list[Path], registry: Path, robot: str, command: CommandInterface, seed: int, checkpoints: Path | None
+    log: list[Path], registry: Path, robot: str, command: CommandInterface, seed: int, fit: FitSettings
 ) -> RetrainConfig:
     from mbrl_control.cli.closed_loop import SimulatedLoops
     from mbrl_control.cli.locations import arm_file
-    from mbrl_control.learning.fit_settings import Checkpointing, FitSettings
     from mbrl_control.retrain import RetrainConfig
     from mbrl_control.robot import load_arm
 
-    checkpoint = None if checkpoints is None else Checkpointing(checkpoints)
-    fit = replace(FitSettings.deployed(command), checkpoint=checkpoint)
     place, now_ns = arm_file(robot), time.time_ns()
     arm, loops = load_arm(place, command), SimulatedLoops(place, command, seed)
     return RetrainConfig(

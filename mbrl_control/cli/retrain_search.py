@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbrl_control.cli.errors import UserError
+from mbrl_control.learning.method import Method
 
 if TYPE_CHECKING:
     from mbrl_control.learning.search import FitAll, Search
@@ -36,11 +37,13 @@ class SearchOptions:
     def asked(self) -> bool:
         return self.seeds > 1 or self.sweep is not None or self.ray is not None
 
-    def check(self, checkpoints: Path | None, tensorboard: Path | None) -> None:
+    def check(self, checkpoints: Path | None, tensorboard: Path | None, method: Method = Method.ENSEMBLE) -> None:
         """UserError for what does not go together."""
         if self.asked and (checkpoints is not None or tensorboard is not None):
             option = "--checkpoints" if checkpoints is not None else "--tensorboard"
             raise UserError(f"{option}: is of one ensemble, fitted here at once; drop it, or --seeds, --sweep, --ray")
+        if self.asked and method is not Method.ENSEMBLE:
+            raise UserError(f"--method {method}: is one network, fitted here; drop it, or --seeds, --sweep, --ray")
         if self.table is None:
             return
         if self.table.suffix not in (".csv", ".json"):

@@ -49,6 +49,10 @@ class Keys:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = default_folder() if folder is None else folder
 
+    def folders(self) -> tuple[Path, ...]:
+        """What changes when a key is made, trusted, revoked or forgotten."""
+        return (self.folder, self.folder / _TRUSTED, self.folder / _REVOKED)
+
     def own(self) -> Ed25519PrivateKey:
         """What this user signs with, made on first use; its public half is trusted."""
         self._make_folders()

@@ -13,7 +13,8 @@ from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import Prior
 from mbrl_control.learning.calibration import CALIBRATED_STEPS, Errors, judged
 from mbrl_control.learning.fit_ensemble import fit
-from mbrl_control.learning.fit_settings import FitSettings, Method
+from mbrl_control.learning.fit_settings import FitSettings
+from mbrl_control.learning.method import Method
 from mbrl_control.learning.model_rows import rows_beside
 from mbrl_control.learning.open_loop import predictions
 from mbrl_control.signals import Array, Transitions

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
 import torch
 
 from mbrl_control.command_interface import CommandInterface
+from mbrl_control.learning.method import Method
 
 _ROUNDING = 1e-5
 """Of a sum of 200 products in float32 at most some 1e-6; operands rounded to bfloat16 err by 4e-3 each."""
@@ -30,17 +30,6 @@ def exact_onednn() -> bool:
         torch.set_float32_matmul_precision(precision)
     truth = torch.bmm(left.double(), right.double())
     return bool((found - truth).abs().max() < _ROUNDING * truth.abs().max())
-
-
-class Method(StrEnum):
-    """Where the members come from."""
-
-    ENSEMBLE = "ensemble"
-    """Networks trained side by side (Lakshminarayanan et al. 2017); the best of them."""
-    DROPOUT = "dropout"
-    """One network trained with dropout; members are fixed masks (Gal and Ghahramani 2016, arXiv:1506.02142)."""
-    LAPLACE = "laplace"
-    """One network; members are draws from the Gaussian posterior of its last layer (Daxberger et al. 2021)."""
 
 
 @dataclass(frozen=True, slots=True)

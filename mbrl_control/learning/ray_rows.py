@@ -31,11 +31,11 @@ class RowBlocks:
     references: tuple[Any, ...]
 
     def dataset(self) -> Any:
-        """The same blocks as a `ray.data.Dataset`, to look at, filter or write; ScaleOutError without pandas."""
+        """The same blocks as a `ray.data.Dataset`, to look at, filter or write; ScaleOutError without its packages."""
         try:
             data = import_module("ray.data")
         except ImportError as error:
-            raise ScaleOutError(f"Ray Data needs {error.name}; pip install {error.name}") from error
+            raise ScaleOutError(f"Ray Data: {error}; {EXTRA}") from error
         return data.from_arrow_refs(list(self.references))
 
 

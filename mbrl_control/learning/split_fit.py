@@ -23,7 +23,8 @@ from mbrl_control.learning.beginning import begin
 from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.fit_ensemble import FitResult, problem_of
 from mbrl_control.learning.fit_rows import check_rows, holdout_rows
-from mbrl_control.learning.fit_settings import FitSettings, Method
+from mbrl_control.learning.fit_settings import FitSettings
+from mbrl_control.learning.method import Method
 from mbrl_control.learning.train import member_nll, member_scores, train, training_of
 from mbrl_control.signals import Array, Transitions
 

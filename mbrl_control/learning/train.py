@@ -18,7 +18,8 @@ from mbrl_control.learning.curves import Curves
 from mbrl_control.learning.dropout import masked_heads
 from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.fit_rows import ScaledRows
-from mbrl_control.learning.fit_settings import FitSettings, Method
+from mbrl_control.learning.fit_settings import FitSettings
+from mbrl_control.learning.method import Method
 from mbrl_control.learning.rollout_loss import Windows, rollout_error
 
 _BETA = 0.5

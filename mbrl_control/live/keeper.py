@@ -7,22 +7,28 @@ rejected before anything is read from disk, so that the guard holds the arm firs
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 import numpy as np
 
-from mbrl_control.deployment.check import read_bundle
-from mbrl_control.deployment.errors import ActiveChanged, BundleError
+from mbrl_control.deployment.check import MANIFEST, read_bundle
+from mbrl_control.deployment.errors import ActiveChanged, BundleError, KeysError
 from mbrl_control.deployment.evaluator import OnnxStepModel, load_model
+from mbrl_control.deployment.keys import Keys
 from mbrl_control.deployment.lifecycle import promote, roll_back
 from mbrl_control.deployment.manifest import Manifest
 from mbrl_control.deployment.registry import Candidate, Registry
+from mbrl_control.deployment.signing import SIGNATURE
 from mbrl_control.live.score import Scorer
 from mbrl_control.live.tape import Tape
 from mbrl_control.live.watch import Decision, LiveWatch, Scored, Verdict
 from mbrl_control.robot import Arm
+
+Changes = tuple[tuple[str, int], ...]
+"""Path -> time of its last change, ns."""
 
 
 class Status(Enum):
@@ -56,6 +62,8 @@ class ModelKeeper:
         self._registry, self._arm, self._announce, self._generator = registry, arm, announce, generator
         self._seen: tuple[int | None, str] | None = None
         """What active.json said last."""
+        self._refused: tuple[Path, Changes] | None = None
+        """An active bundle that could not be used, and as of when."""
         self._compared: tuple[Candidate | None, str, LiveWatch] | None = None
         """What candidate.json said last, and beside what."""
         self._watch: LiveWatch | None = None
@@ -99,26 +107,32 @@ class ModelKeeper:
         return facts
 
     def _follow_active(self) -> None:
-        """Announce on every change of what `active.json` says, once."""
+        """Announce on every change of what `active.json` says, once; a refused one anew when its remedy was tried."""
         try:
             version, fault = self._registry.active(), ""
         except BundleError as error:
             version, fault = None, str(error)
-        if (version, fault) == self._seen:
+        if (version, fault) == self._seen and not self._remedied():
             return
-        self._seen = (version, fault)
+        self._seen, self._refused = (version, fault), None
         if fault:
             self._announce(Announcement(Status.REJECTED, "", self._registry.folder, fault))
         elif version is not None:
             self._begin(version)
 
+    def _remedied(self) -> bool:
+        """Whether a refused bundle was signed or mended since, or a key trusted."""
+        return self._refused is not None and last_changes(self._refused[0]) != self._refused[1]
+
     def _begin(self, version: int) -> None:
         because, self._because = self._because, ""
         path = self._registry.path(version)
+        changes = last_changes(path)
         try:
             model = load_model(path, self._arm)
             scorer = Scorer(model.manifest, model.step_model, self._arm)
         except ValueError as error:  # BundleError is one; a signed manifest may still hold nonsense
+            self._refused = (path, changes)
             self._announce(Announcement(Status.REJECTED, self._id(version), path, str(error)))
             return
         self._announce(
@@ -213,6 +227,18 @@ class ModelKeeper:
 
     def _id(self, version: int) -> str:
         return f"{self._registry.robot}/{version}"
+
+
+def last_changes(bundle: Path) -> Changes:
+    """When what decides whether a bundle may be used was last changed: its files, and whom this user trusts."""
+    keys: tuple[Path, ...] = ()
+    with suppress(KeysError):  # no place for keys: the bundle will be refused for it
+        keys = Keys().folders()
+    found = []
+    for path in (bundle, bundle / MANIFEST, bundle / SIGNATURE, *keys):
+        with suppress(OSError):  # what is not there has not changed
+            found.append((str(path), path.lstat().st_mtime_ns))
+    return tuple(found)
 
 
 def load_scorer(path: Path, arm: Arm, beside: Scorer) -> Scorer:

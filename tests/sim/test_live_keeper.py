@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from mbrl_control.deployment.bundle import prior_bundle
-from mbrl_control.deployment.lifecycle import promote, shadow
+from mbrl_control.deployment.keys import FOLDER_VARIABLE, Keys
+from mbrl_control.deployment.lifecycle import promote, shadow, sign_bundle
 from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.signing import SIGNATURE
 from mbrl_control.live import score
 from mbrl_control.live.keeper import Announcement, ModelKeeper, Status
 from mbrl_control.live.open_loop import Ahead
@@ -219,3 +221,25 @@ def test_an_operator_who_activates_another_begins_the_comparison_anew(graph: Gra
     assert graph.statuses()[2:] == [(Status.ACTIVE, "planar/5"), (Status.CANDIDATE, "planar/2")]
     windows = int(graph.keeper.facts()["candidate"].split(", ")[1].split()[0])
     assert windows <= 1, "what was just before the activation counts"
+
+
+def test_an_active_bundle_without_a_signature_is_used_once_it_is_signed(graph: Graph, lesson: Taught) -> None:
+    signature = graph.registry.path(GOOD) / SIGNATURE
+    signature.unlink()
+    graph.go(2.0)
+    assert graph.statuses() == [(Status.REJECTED, "planar/1")], "said once, not at every look"
+    sign_bundle(graph.registry, GOOD, lesson.arm)
+    graph.go(2.0)
+    assert graph.statuses()[1:] == [(Status.ACTIVE, "planar/1")]
+
+
+def test_an_active_bundle_of_a_stranger_is_used_once_its_key_is_trusted(
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = tmp_path / "maker.pem"
+    public.write_bytes(next(iter(Keys().trusted().values())).read_bytes())
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "another user"))
+    graph.go(2.0)
+    Keys().trust(public)
+    graph.go(2.0)
+    assert graph.statuses() == [(Status.REJECTED, "planar/1"), (Status.ACTIVE, "planar/1")]

@@ -24,7 +24,8 @@ import mbrl_control.learning.fit_ensemble as fit_module
 from mbrl_control.learning.checkpoint import FILE, CheckpointRefused
 from mbrl_control.learning.curves import tensorboard_curves
 from mbrl_control.learning.fit_ensemble import FitResult, FitSettings, fit
-from mbrl_control.learning.fit_settings import Checkpointing, Method, RolloutLoss
+from mbrl_control.learning.fit_settings import Checkpointing, RolloutLoss
+from mbrl_control.learning.method import Method
 from tests.oracle.servo_rows import PRIOR, servo_rows
 from tests.patience import UNCUT_S
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -108,20 +109,15 @@ def test_rows_lie_in_the_cluster_once_in_blocks_with_where_they_come_from(ray: A
 
 
 def test_the_blocks_are_a_dataset_of_ray_data(ray: Any) -> None:
-    pytest.importorskip("pandas", reason="Ray Data needs pandas, which is not installed")
     dataset = store(ray, TASK.transitions, None, per_block=700).dataset()
     assert dataset.count() == 3000
     assert {"position", "stamp_ns", "session", "segment"} <= set(dataset.schema().names)
 
 
-def test_without_pandas_a_dataset_says_what_it_lacks(ray: Any) -> None:
-    try:
-        import pandas  # noqa: F401
-    except ImportError:
-        with pytest.raises(ScaleOutError, match="Ray Data needs pandas; pip install pandas"):
-            store(ray, TASK.transitions, None).dataset()
-    else:
-        pytest.skip("pandas is installed")
+def test_without_ray_data_a_dataset_says_what_to_install(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    with pytest.raises(ScaleOutError, match=r"Ray Data: .*; pip install 'mbrl_control\[ray\]'"):
+        store(ray, TASK.transitions, None).dataset()
 
 
 def test_a_worker_that_dies_is_replaced_once(ray: Any, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from mbrl_control.learning.errors import DataError, SweepError
 from mbrl_control.learning.fit_ensemble import FitResult
 from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.learning.judge import gaussian_nll
+from mbrl_control.learning.method import Method
 from mbrl_control.learning.search import Search, Trial, best_of, fit_here, validation_split, write_table
 from mbrl_control.learning.split_fit import FitTask, fit_split
 from mbrl_control.learning.sweep import combinations, read_sweep
@@ -214,6 +215,8 @@ def test_options_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         SearchOptions(seeds=2).check(tmp_path, None)
     with pytest.raises(UserError, match="--tensorboard"):
         SearchOptions(ray="local").check(None, tmp_path)
+    with pytest.raises(UserError, match="--method laplace: is one network"):
+        SearchOptions(seeds=2).check(None, None, Method.LAPLACE)
     with pytest.raises(UserError, match=r"--table .*\.txt"):
         SearchOptions(seeds=2, table=tmp_path / "a.txt").check(None, None)
     with pytest.raises(UserError, match="--table"):
