@@ -11,8 +11,8 @@ from benchmarks.calibration_sessions import Bench
 from benchmarks.step_cost import deployed_step_us
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.learning.compare import RESIDUAL, Compared, Recorded, compare
-from mbrl_control.learning.method import Method
 from mbrl_control.learning.learn import Learned
+from mbrl_control.learning.method import Method
 
 DT_S = 0.02
 _DIGITS = {

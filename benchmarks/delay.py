@@ -16,6 +16,9 @@ targets; of several seeds (start, targets, noise) the median counts, and the lea
 
     error_ratio_40ms = error of `online` at 40 ms over the least error of `online` and `known` at 0 ms, of the same
     seed, the worse of reach and track
+    default_ratio_40ms = the same of `shipped`, which is what runs where `delay_window_s` is not set
+    by_lag = medians where the servos' lag, too, is 0.8 or 1.25 of the described one, which the model has not seen: a
+             lag looks like a delay to who estimates it
     settle_excess_ms_40ms = how much longer `online` takes there at 40 ms: 40 are the actuators' own
 
 Example: `mbrl-control bench delay --robot panda`. Ends with one line of JSON; minutes per seed.
@@ -56,6 +59,9 @@ from sim.randomization import SimParameters
 
 DELAYS_MS = (0, 10, 20, 40, 60, 80)
 WAYS = ("online", "known", "shipped", "none")
+OTHER_LAGS = (0.8, 1.25)
+"""Of the servos over the described one: the ends of the range that the shipped arms' plants are drawn from."""
+LAG_DELAYS_MS, LAG_WAYS = (0, 40), ("online", "shipped")
 MIN_DISTANCE_M, LEARNING_LAPS = 0.25, 2
 MOST_RATIO = 1.2
 """Of errors at 40 ms over those without delay."""
@@ -78,6 +84,8 @@ class Error:
     track_mm: float
     found_ms: float
     """Delay that the planner compensated at the end, from measurement to effect."""
+    lag: float = 1.0
+    """Of the servos over the described one."""
 
 
 def main() -> None:
@@ -108,9 +116,11 @@ def main() -> None:
     picture(errors, options.out / "errors.png")
 
 
-def figures_of(errors: list[Error]) -> dict[str, Any]:
-    """JSON-ready: ratios over the seeds, and every way's medians by delay."""
+def figures_of(everything: list[Error]) -> dict[str, Any]:
+    """JSON-ready: ratios over the seeds, and every way's medians by delay and by lag."""
+    errors = [one for one in everything if one.lag == 1.0]
     ratios = {name: _over_least(errors, name) for name in ("reach_mm", "track_mm")}
+    default = [np.median(_over_least(errors, name, "shipped")) for name in ("reach_mm", "track_mm")]
     late = {one.seed: one for one in errors if (one.way, one.delay_ms) == ("online", 40)}
     prompt = {one.seed: one for one in errors if (one.way, one.delay_ms) == ("online", 0)}
     excess_ms = [1e3 * (late[seed].settle_s - prompt[seed].settle_s) for seed in late]
@@ -118,17 +128,24 @@ def figures_of(errors: list[Error]) -> dict[str, Any]:
     return {
         "error_ratio_40ms": _number(worst),
         "misses": [] if worst <= MOST_RATIO else [f"error_ratio_40ms {worst:.3f} above {MOST_RATIO}"],
+        "default_ratio_40ms": _number(max(default)),
         "ratios_40ms": {name: _spread(found) for name, found in ratios.items()},
         "settle_excess_ms_40ms": _spread(excess_ms),
         "by_delay": {way: {str(ms): _medians(errors, way, ms) for ms in DELAYS_MS} for way in WAYS},
+        "by_lag": {str(lag): _by_way(everything, lag) for lag in (1.0, *OTHER_LAGS)},
     }
 
 
-def _over_least(errors: list[Error], name: str) -> list[float]:
+def _by_way(everything: list[Error], lag: float) -> dict[str, dict[str, dict[str, float | None]]]:
+    own = [one for one in everything if one.lag == lag]
+    return {way: {str(ms): _medians(own, way, ms) for ms in LAG_DELAYS_MS} for way in LAG_WAYS}
+
+
+def _over_least(errors: list[Error], name: str, way: str = "online") -> list[float]:
     found = []
     for seed in dict.fromkeys(one.seed for one in errors):
         own = {(one.way, one.delay_ms): getattr(one, name) for one in errors if one.seed == seed}
-        found.append(own["online", 40] / min(own["online", 0], own["known", 0]))
+        found.append(own[way, 40] / min(own["online", 0], own["known", 0]))
     return found
 
 
@@ -154,7 +171,9 @@ def measure(options: argparse.Namespace) -> Iterator[Error]:
     path = registry.path(version)
     shipped_s, ensemble = verify_bundle(path, arm).delay_s, load_weights(path, arm)
     model = planning_model(ensemble, arm, shipped_s, "shipped")
-    for delay_ms in DELAYS_MS:
+    plants = [(1.0, ms, WAYS) for ms in DELAYS_MS]
+    plants += [(lag, ms, LAG_WAYS) for lag in OTHER_LAGS for ms in LAG_DELAYS_MS]
+    for lag, delay_ms, compared in plants:
         true_s = shipped_s - arm.command_delay_s + delay_ms * 1e-3
         ways = {
             "online": (shipped_s, WINDOW_S),
@@ -162,20 +181,23 @@ def measure(options: argparse.Namespace) -> Iterator[Error]:
             "shipped": (shipped_s, 0.0),
             "none": (0.0, 0.0),
         }
-        for way, (delay_s, window_s) in ways.items():
+        for way in compared:
+            delay_s, window_s = ways[way]
             config = PlannerConfig(delay_window_s=window_s)
             for seed in range(options.seed, options.seed + options.seeds):
-                yield run(options, seed, delay_ms, way, replace(model, delay_s=delay_s), config)
-            print(f"{delay_ms} ms, {way}", file=sys.stderr, flush=True)
+                yield run(options, (delay_ms, way, seed, lag), replace(model, delay_s=delay_s), config)
+            print(f"{delay_ms} ms, lag {lag}, {way}", file=sys.stderr, flush=True)
 
 
 def run(
-    options: argparse.Namespace, seed: int, delay_ms: int, way: str, model: PlanningModel, config: PlannerConfig
+    options: argparse.Namespace, which: tuple[int, str, int, float], model: PlanningModel, config: PlannerConfig
 ) -> Error:
-    """Figure eight, then targets, on one arm."""
+    """Figure eight, then targets, on one arm; ``which``: delay in ms, way, seed and lag."""
+    delay_ms, way, seed, lag = which
     path = arm_file(options.robot)
     described = load_arm(path, options.command)
-    plant = replace(SimParameters.nominal(described), command_delay_s=delay_ms * 1e-3)
+    lags_s = lag * described.servo_lag_s
+    plant = replace(SimParameters.nominal(described), command_delay_s=delay_ms * 1e-3, servo_lag_s=lags_s)
     lockstep = Lockstep(path, seed, Simulator.MUJOCO, options.command, plant)
     planner = Planner(lockstep.arm, config, lockstep.clock, np.random.default_rng(seed))
     planner.use(model)
@@ -191,7 +213,7 @@ def run(
         arrivals.append(arrival(seconds[own] - index * REACH_S, tool[own], target))
     settle_s, overshoot_mm = np.median(arrivals, axis=0)
     found_ms = round(planner.delay_s * 1e3, 2)
-    return Error(delay_ms, way, seed, reach_mm, float(settle_s), float(overshoot_mm), track_mm, found_ms)
+    return Error(delay_ms, way, seed, reach_mm, float(settle_s), float(overshoot_mm), track_mm, found_ms, lag)
 
 
 def arrival(seconds: Array, tool: Array, target: Array) -> tuple[float, float]:
@@ -227,8 +249,9 @@ def track(lockstep: Lockstep, planner: Planner, laps: int) -> float:
     return float(1e3 * np.sqrt(np.mean(np.square(np.array(lockstep.record.tool)[counted] - wanted).sum(axis=1))))
 
 
-def picture(errors: list[Error], path: Path) -> None:
-    """The four measures against the delay, medians and ranges over the seeds."""
+def picture(everything: list[Error], path: Path) -> None:
+    """The four measures against the delay, medians and ranges over the seeds, with the described lag."""
+    errors = [one for one in everything if one.lag == 1.0]
     figure, axes = plt.subplots(1, 4, figsize=(18, 4.2), layout="constrained")
     for axis, name in zip(axes, MEASURES[:4], strict=True):
         for way in WAYS:

@@ -13,12 +13,16 @@ of every planner there the `--episodes` that count, of other seeds (benchmarks/p
                        which is a miss. `at_best`: at the peer's point of least cost alone
     cpu_ratio_blind  = the same for our icem without moves from the kinematics
     cpu_ratio_optimizers = as cpu_ratio, of the optimizers alone: without belief, goal and plan, that peers need as well
+    evaluations_ratio, beside it: of the sequences that are scored per plan, which no library has a part in: the peers'
+                       rollouts are computed by torch, ours by ONNX Runtime (`bench rollout` compares those)
+    at_edge          = what of a peer's best setting is at an end of its sweep; of noise and temperature a miss
     regret_vs_oracle = the deployed planner's episode costs over those with the plant itself as its model; `end`: the
                        same over the last half second, where the way there no longer counts. In virtual time all of the
-                       iterations are done: `bench rate` says how many there is time for
+                       iterations are done, and `bench rate` says how many there is time for; `regret_iterations`: with
+                       one and two of them over the plant's three
 
 Intervals: the middle 95 % over resampled episodes. Example: `mbrl-control bench plan --episodes 20 --out out/plan`.
-Ends with one line of JSON; hours: 246 settings play at most 492 episodes of each task in the screening, about 70 of
+Ends with one line of JSON; hours: 344 settings play at most 688 episodes of each task in the screening, about 80 of
 them 20 more. What was killed goes on with `--resume`: `episodes.csv` and, beside it, the learned weights are all it
 needs, here or on another machine. There only the screening and finished tasks count on, since processor times of two
 machines do not compare; so give a session whole tasks (`--tasks reach`). A finished one is summed up again.
@@ -41,8 +45,8 @@ import numpy as np
 import torch
 
 from benchmarks.peers import peers_python
-from benchmarks.plan_contestants import ORACLE, PEERS, SAMPLES, Contestant, grid
-from benchmarks.plan_figures import cpu_ratio, of_optimizers, picture, points_of, regret, table
+from benchmarks.plan_contestants import FEWER, ORACLE, PEERS, SAMPLES, Contestant, at_edge, grid
+from benchmarks.plan_figures import Point, best_of, cpu_ratio, of_optimizers, picture, points_of, regret, table
 from benchmarks.plan_oracle import Oracle
 from benchmarks.plan_peer_client import Ours, Peer
 from benchmarks.plan_rows import EPISODES, NotToBeResumed, Row, RowFile, machine, read_rows, require_model
@@ -233,10 +237,19 @@ def run(stage: Stage, contestant: Contestant, seeds: list[int], machine_name: st
             cpu_ms = alone_ms if peers else float(np.median(episode.own_cpu_ms))
             row = Row(
                 *(task.name, contestant.planner, str(contestant), seed, round(episode.cost, 5), round(episode.end, 5)),
-                *(round(cpu_ms, 4), round(alone_ms, 4), episode.failed, stage.model, machine_name),
+                *(round(cpu_ms, 4), round(alone_ms, 4), episode.failed, evaluations_of(contestant, config)),
+                *(stage.model, machine_name),
             )
             say(str(row))
             yield row
+
+
+def evaluations_of(contestant: Contestant, config: PlannerConfig) -> int:
+    """Sequences scored per plan; pytorch-mppi scores once."""
+    own = {"samples": config.samples, "iterations": config.iterations}
+    own |= {"iterations": 1} if contestant.planner == "pytorch_mppi" else {}
+    samples, iterations = ((own | contestant.settings)[name] for name in ("samples", "iterations"))
+    return int(samples * iterations)
 
 
 def peer_of(stage: Stage, contestant: Contestant) -> Peer:
@@ -267,12 +280,22 @@ def figures(rows: list[Row], options: argparse.Namespace) -> dict[str, Any]:
         "cpu_ratio_optimizers": {
             peer: {t: cpu_ratio(of_optimizers(p), peer, ours) for t, p in points.items()} for peer in PEERS
         },
+        "at_edge": {peer: {t: edges(p, peer) for t, p in points.items()} for peer in PEERS},
         "regret_vs_oracle": {task: regret(own) for task, own in points.items()},
+        "regret_iterations": {
+            task: {count: regret(own, f"deployed-{count}") for count in FEWER} for task, own in points.items()
+        },
     }
     fronts = {task: table(own) for task, own in points.items()}
     facts = {"episodes": options.episodes, "screened": options.screen}
     facts |= {f"{name}s": _by_task(rows, name) for name in ("machine", "model")}
     return facts | found | {"fronts": fronts, "misses": misses_of(found)}
+
+
+def edges(points: Sequence[Point], peer: str) -> list[str]:
+    """What of its best setting is at an end of the sweep."""
+    best, named = best_of(points, peer), {str(one): one for one in grid()}
+    return [] if best is None else at_edge(named[best.setting])
 
 
 def _by_task(rows: list[Row], name: str) -> dict[str, str]:
@@ -292,6 +315,9 @@ def misses_of(found: dict[str, Any]) -> list[str]:
                 misses.append(f"cpu_ratio {peer} {task} {value['value']} below {TARGETS['cpu_ratio']}")
             unequal = [name for name in ("cost_ratio", "end_ratio") if (value[name] or 0.0) > EQUAL]
             misses += [f"{name} {peer} {task} {value[name]} above {EQUAL}" for name in unequal]
+    for peer, per_task in found["at_edge"].items():
+        for task, names in per_task.items():
+            misses += [f"at_edge {peer} {task} {name}" for name in names if name in ("noise", "temperature")]
     for task, value in found["regret_vs_oracle"].items():
         if value is None:
             misses.append(f"regret_vs_oracle {task} not measured")

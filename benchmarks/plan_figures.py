@@ -31,6 +31,8 @@ class Point:
     """[N]"""
     optimizer_ms: Array
     """[N]"""
+    evaluations: int
+    """Sequences scored per plan."""
 
 
 _MEASURED = ("cost", "end", "cpu_ms", "optimizer_ms")
@@ -42,7 +44,7 @@ def points_of(rows: Sequence[Row], task: str) -> list[Point]:
     for row in sorted((row for row in rows if row.task == task), key=lambda row: row.seed):
         grouped.setdefault((row.planner, row.setting), []).append(row)
     return [
-        Point(*key, *(np.array([getattr(row, name) for row in own]) for name in _MEASURED))
+        Point(*key, *(np.array([getattr(row, name) for row in own]) for name in _MEASURED), own[0].evaluations)
         for key, own in grouped.items()
     ]
 
@@ -64,7 +66,8 @@ def cpu_ratio(points: Sequence[Point], peer: str, planners: Sequence[str]) -> di
 
     Settings are chosen on every second episode and compared on the others, then the other way round: the best of
     many noisy settings is not as good as it looks where it was chosen. A point of the peer's that no planner of
-    ours matches counts as zero, without ratios of costs. ``at_best``: the same at the peer's point of least cost alone;
+    ours matches counts as zero, without ratios of costs. ``evaluations_ratio``: theirs over ours in sequences scored,
+    which no library and no processor has a part in. ``at_best``: the same at the peer's point of least cost alone;
     at the cheap end of its front stand settings that nobody would take. None where somebody did not take part, or
     with fewer than two episodes.
     """
@@ -84,7 +87,7 @@ def cpu_ratio(points: Sequence[Point], peer: str, planners: Sequence[str]) -> di
     compared = [each for each in least if each]
     means = {
         f"{name}_ratio": round(float(np.mean([getattr(each, name) for each in compared])), 3) if compared else None
-        for name in ("cost", "end")
+        for name in ("cost", "end", "evaluations")
     }
     whole = _rounded(_mean_cpu(least), [_mean_cpu([_least(each) for each in ways]) for ways in drawn])
     at_best = _rounded(_mean_cpu([each[-1] for each in found]), [_mean_cpu([w[-1] for w in ways]) for ways in drawn])
@@ -94,11 +97,12 @@ def cpu_ratio(points: Sequence[Point], peer: str, planners: Sequence[str]) -> di
 @dataclass(frozen=True, slots=True, order=True)
 class _Compared:
     """A point of the peer's front with what matches it: theirs over ours in processor time, ours over theirs in cost
-    and at the end."""
+    and at the end, theirs over ours in sequences."""
 
     cpu: float
     cost: float
     end: float
+    evaluations: float
 
 
 def _along(theirs: Sequence[Point], ours: Sequence[Point], choose: Array, compare: Array) -> list[_Compared | None]:
@@ -117,6 +121,7 @@ def _along(theirs: Sequence[Point], ours: Sequence[Point], choose: Array, compar
         ratios = (
             left.cpu_ms[compare].mean() / right.cpu_ms[compare].mean(),
             *(getattr(right, name)[compare].mean() / getattr(left, name)[compare].mean() for name in ("cost", "end")),
+            left.evaluations / right.evaluations,
         )
         found.append(_Compared(*(float(ratio) for ratio in ratios)))
     return found
@@ -163,13 +168,19 @@ def _rounded(value: float, drawn: Sequence[float]) -> dict[str, Any]:
     return {"value": round(value, 3), "interval": [round(float(low), 3), round(float(high), 3)]}
 
 
+def best_of(points: Sequence[Point], planner: str) -> Point | None:
+    """Its point of least cost."""
+    own = [point for point in points if point.planner == planner]
+    return min(own, key=lambda point: float(point.cost.mean()), default=None)
+
+
 def table(points: Sequence[Point]) -> dict[str, list[dict[str, Any]]]:
     """Every planner's front."""
     planners = dict.fromkeys(point.planner for point in points)
     return {
         planner: [
             {name: round(float(getattr(p, name).mean()), 3) for name in ("cpu_ms", "cost", "end")}
-            | {"setting": p.setting}
+            | {"evaluations": p.evaluations, "setting": p.setting}
             for p in front([point for point in points if point.planner == planner])
         ]
         for planner in planners

@@ -3,7 +3,8 @@
 KIND ``mbrl_cem``: mbrl-lib's `TrajectoryOptimizer` with its `CEMOptimizer`, which begins at its last solution moved on
 by one step; ``pytorch_mppi``: `MPPI.command`, the same. Both score the same sequences by the same weights as ours: the
 rollout as torch compiled it from our modules, kinematics and costs after the horizon and all, and commands made
-feasible as ours are; all that is theirs is how they sample, weigh and go on. One thread: less processor time than two.
+feasible as ours are. What is theirs is how they sample, weigh and go on, and torch as what computes the rollouts (ours
+are computed by ONNX Runtime; `evaluations_ratio` leaves that out). One thread: less processor time than two.
 In the first cycle of an episode the answer holds what its plan costs here, so that we can compare.
 """
 
@@ -93,6 +94,7 @@ def mbrl_cem(settings: dict[str, Any], scorer: Scorer) -> Optimize:
             made[:] = [TrajectoryOptimizer(config, *bounds, planning_horizon=settings["horizon"])]
         if settings["noise"] != "own":
             variance = _deviation(settings, cycle).square().expand(settings["horizon"], -1)
+            require(made[0].optimizer, "_init_population_params")
             made[0].optimizer._init_population_params = lambda mean: (mean.clone(), variance.clone())
         best = made[0].optimize(lambda knots: -scorer.cost(knots.float()))
         return torch.as_tensor(np.asarray(best))
@@ -108,16 +110,32 @@ def _deviation(settings: dict[str, Any], cycle: Cycle) -> torch.Tensor:
     return torch.as_tensor(settings["noise"] * largest, dtype=torch.float32)
 
 
+def require(owner: object, *names: str) -> None:
+    """What is replaced has to be there: under another name in another version, ours would silently not count."""
+    missing = [name for name in names if not hasattr(owner, name)]
+    if missing:
+        raise AttributeError(f"{owner}: {', '.join(missing)}: this version has another inside; adapt plan_peers.py")
+
+
 def pytorch_mppi(settings: dict[str, Any], scorer: Scorer) -> Optimize:
     from pytorch_mppi import MPPI
 
     made: list[Any] = []
+    require(MPPI, "_setup_action_cost_fn", "_compute_rollout_costs")
 
     class Batched(MPPI):
-        """Its rollouts as one call instead of one per step."""
+        """Its rollouts as one call instead of one per step; its weights' term in the controls for this cycle's noise,
+        or without that term, as ours; its temperature over the costs' spread, as ours, where that is wanted."""
+
+        def _setup_action_cost_fn(self) -> None:
+            self._compute_action_cost = lambda noise: self.lambda_ * noise * self._noise_sigma_inv_diag
 
         def _compute_rollout_costs(self, perturbed: torch.Tensor) -> tuple[torch.Tensor, None, torch.Tensor]:
-            return scorer.cost(perturbed), None, perturbed
+            cost = scorer.cost(perturbed)
+            if settings["scale"] == "spread":
+                spread = (cost - cost.min()).median().item()
+                self.lambda_ = max(settings["temperature"] * spread, 1e-9)
+            return cost, None, perturbed
 
     def optimize(cycle: Cycle) -> torch.Tensor:
         scorer.begin(cycle)
@@ -137,7 +155,8 @@ def pytorch_mppi(settings: dict[str, Any], scorer: Scorer) -> Optimize:
                     u_max=upper,
                 )
             ]
-        made[0]._noise_sigma_sqrt_diag, made[0]._noise_sigma_inv_diag = deviation, deviation.square().reciprocal()
+        penalty = deviation.square().reciprocal() if settings["control_cost"] == "own" else torch.zeros_like(deviation)
+        made[0]._noise_sigma_sqrt_diag, made[0]._noise_sigma_inv_diag = deviation, penalty
         made[0].command(torch.as_tensor(cycle["state"], dtype=torch.float32))
         return made[0].U
 

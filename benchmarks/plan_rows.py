@@ -32,6 +32,8 @@ class Row:
     optimizer_ms: float
     """Median per plan of the optimizer alone, for everybody."""
     failed: int
+    evaluations: int
+    """Sequences scored per plan: samples of all iterations."""
     model: str
     """Of the weights that all planned with, the beginning of their hash."""
     machine: str
@@ -58,7 +60,7 @@ def read_rows(path: Path) -> list[Row]:
         Row(
             **{name: row[name] for name in ("task", "planner", "setting", "model", "machine")},
             **{name: float(row[name]) for name in _NUMBERS},
-            **{name: int(row[name]) for name in ("seed", "failed")},
+            **{name: int(row[name]) for name in ("seed", "failed", "evaluations")},
         )
         for row in table
     ]

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.plan_contestants import Contestant
+from benchmarks.plan_contestants import PEERS, Contestant
 from benchmarks.plan_figures import Point, front, points_of
 from benchmarks.plan_rows import Row
 
 FINALISTS = 5
 """Of one planner, at most: the cheapest, the best, and what lies evenly between them along its front."""
 LEAST_GAIN = 0.02
-"""By which a finalist has to be better than a cheaper one: two episodes tell no smaller difference. A peer is then
-represented by the cheaper setting, which can only lower our ratios."""
+"""By which a finalist has to be better than a cheaper one: two episodes tell no smaller difference. Of a peer the whole
+front plays on: the least ratio along it is what counts, and fewer points could only raise that."""
 CLEARLY, SAME_CPU = 1.25, 1.05
 """Ratio of costs in one episode beyond which a setting is out, and of processor times that count as equal."""
 _SCREENING = 1_000_000
@@ -71,8 +71,10 @@ def finalists(contestants: Sequence[Contestant], rows: Sequence[Row], task: str,
     points = [point for point in _points(rows, task, screened) if len(point.cost) == len(screened)]
     chosen: set[str] = set()
     for planner in dict.fromkeys(one.planner for one in contestants):
-        line = front([point for point in points if point.planner == planner], LEAST_GAIN)
-        places = np.linspace(0, len(line) - 1, min(FINALISTS, len(line))).round().astype(int)
+        peer = planner in PEERS
+        line = front([point for point in points if point.planner == planner], 0.0 if peer else LEAST_GAIN)
+        most = len(line) if peer else min(FINALISTS, len(line))
+        places = np.linspace(0, len(line) - 1, most).round().astype(int)
         chosen |= {line[place].setting for place in places}
     return [one for one in contestants if str(one) in chosen]
 

@@ -11,6 +11,7 @@ late there is the machine's doing.
     latency_ms = an encoders' sample to the first command that follows the plan made from it; most of it is planned: a
                  plan is due half a period after its tick, at 100 Hz 7 ms, and begins, at either rate, at the next step
                  of 20 ms that the model's grid has from the sample on; up to 5 ms more is the guard's tick
+    sample_age_ms = the same of every command that follows a plan: it grows while no new plan comes
 
 `--highest` measures both rates that a model of 20 ms steps and the guard's 200 Hz allow, and says the higher one that
 holds; one at which no graph ran does not. `--hogs 2` keeps two processes busy beside everything.
@@ -33,6 +34,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.rate_window import Contest, Window, machine, run_window
+from mbrl_control.cadence import plan_budget_ns
 from mbrl_control.cli.interrupt import interruptible
 from mbrl_control.cli.processes import GraphFailed
 from mbrl_control.cli.session import new_folder
@@ -132,6 +134,7 @@ def _timings(windows: list[Window]) -> dict[str, Any]:
         "plan_rate_hz": _mean(plans),
         "guard_rate_hz": _mean(commands),
         "latency_ms": _quantiles(np.concatenate([window.latency_ms for window in windows])),
+        "sample_age_ms": _quantiles(np.concatenate([window.age_ms for window in windows])),
         "cycle_ms": _quantiles(np.concatenate([window.cycle_ms for window in windows])),
         "jitter_ms": {
             kind: _quantiles(np.concatenate([window.jitter_ms[kind] for window in windows]))
@@ -171,11 +174,12 @@ def picture(found: dict[int, list[Window]], path: Path) -> None:
     for (rate, windows), axes in zip(found.items(), rows, strict=True):
         cycle = np.concatenate([window.cycle_ms for window in windows])
         axes[0].hist(cycle, bins=100, log=True)
-        axes[0].axvline(500.0 / rate, color="k", linestyle=":", label="deadline")
+        axes[0].axvline(plan_budget_ns(round(1e9 / rate)) * 1e-6, color="k", linestyle=":", label="deadline")
         axes[0].set(title=f"planner at {rate} Hz: wake-up to plan", xlabel="ms", ylabel="cycles")
         axes[0].legend()
         axes[1].hist(np.concatenate([window.latency_ms for window in windows]), bins=100, log=True)
-        axes[1].set(title="encoders' sample to command", xlabel="ms", ylabel="plans")
+        axes[1].hist(np.concatenate([window.age_ms for window in windows]), bins=100, log=True, histtype="step")
+        axes[1].set(title="encoders' sample to command: first of a plan, every (line)", xlabel="ms", ylabel="count")
         for kind in ("planner", "guard"):
             values = np.concatenate([window.jitter_ms[kind] for window in windows])
             axes[2].hist(values, bins=100, log=True, histtype="step", label=kind)

@@ -71,6 +71,9 @@ class Window:
     """How far the planner's wake-ups and the guard's commands are from a period apart."""
     latency_ms: Array
     """From an encoders' sample to the first safe command that follows the plan made from it."""
+    age_ms: Array
+    """Of every safe command that follows a plan: since the sample that the plan was made from. Where no new plan comes,
+    it grows, and `latency_ms` has no value."""
     cycle_ms: Array
     """Wake-up to plan ready."""
     iterations: Counter[int]
@@ -142,7 +145,7 @@ def _window(contest: Contest, session: Session, arm: Arm, scheduling: dict[str, 
     run = read_run(session.log, arm, period_ns)
     in_motion = goal_windows(run.plans.stamp_ns, run.goals)
     everywhere = np.ones(len(run.ticks.stamp_ns), dtype=np.bool_)
-    jitter, latency, cycle, done = _timings(session.log, run, period_ns)
+    jitter, latency, age, cycle, done = _timings(session.log, run, period_ns)
     return Window(
         scheduling=scheduling,
         rates=(rate_hz(run.plans.stamp_ns, in_motion), rate_hz(run.ticks.stamp_ns, everywhere)),
@@ -151,6 +154,7 @@ def _window(contest: Contest, session: Session, arm: Arm, scheduling: dict[str, 
         references={kind: _reference(session.folder, kind) for kind in ("planner", "guard")},
         jitter_ms=jitter,
         latency_ms=latency,
+        age_ms=age,
         cycle_ms=cycle,
         iterations=Counter(report.iterations for report in done),
         outcomes=Counter(PlanOutcome(report.outcome).name for report in done),
@@ -164,8 +168,8 @@ def _reference(folder: Path, kind: str) -> dict[str, Any]:
     return found
 
 
-def _timings(log: Path, run: RunData, period_ns: int) -> tuple[dict[str, Array], Array, Array, list[Any]]:
-    """Jitter by node, latency and cycle times, ms, and the planner's reports, while targets were followed."""
+def _timings(log: Path, run: RunData, period_ns: int) -> tuple[dict[str, Array], Array, Array, Array, list[Any]]:
+    """Jitter by node, latency, age and cycle times, ms, and the planner's reports, while targets were followed."""
     messages = list(LogReader(log).messages((PLAN, PLANNER_REPORT, SAFE_COMMAND)))
     reports = [message for topic, _, message in messages if topic == PLANNER_REPORT]
     inside = goal_windows(np.array([stamp_ns(m.stamp) for m in reports], dtype=np.int64), run.goals)
@@ -177,27 +181,30 @@ def _timings(log: Path, run: RunData, period_ns: int) -> tuple[dict[str, Array],
         "planner": np.abs(np.diff(woken) - period_ns)[both] * 1e-6,
         "guard": np.abs(np.diff(commands) * 1e-6 - GUARD_PERIOD_MS)[moving[1:] & moving[:-1]],
     }
-    since, latency_ms = latencies(messages)
+    since, age_ms, first = sample_ages(messages)
+    inside_goal = goal_windows(since, run.goals)
     done = list(compress(reports, inside))
-    return jitter, latency_ms[goal_windows(since, run.goals)], np.array([m.total * 1e3 for m in done]), done
+    cycle_ms = np.array([m.total * 1e3 for m in done])
+    return jitter, age_ms[inside_goal & first], age_ms[inside_goal], cycle_ms, done
 
 
-def latencies(messages: list[tuple[Topic, int, Any]]) -> tuple[NDArray[np.int64], Array]:
-    """[N] ns when a command first followed a plan, and [N] ms since the sample that the plan was made from."""
+def sample_ages(messages: list[tuple[Topic, int, Any]]) -> tuple[NDArray[np.int64], Array, NDArray[np.bool_]]:
+    """[N] ns of the safe commands that follow a plan, [N] ms since the sample that it was made from, and [N] whether it
+    is the first of that plan."""
     measured: dict[int, int] = {}
     epoch, followed = None, 0
-    found: list[tuple[int, int]] = []
+    found: list[tuple[int, int, bool]] = []
     for topic, published, message in messages:
         if topic == PLAN:
             if message.epoch != epoch:
                 epoch, measured = message.epoch, {}
             measured[message.sequence] = stamp_ns(message.belief_stamp)
-        elif topic == SAFE_COMMAND and message.plan_sequence != followed:
-            followed = message.plan_sequence
+        elif topic == SAFE_COMMAND:
+            first, followed = message.plan_sequence != followed, message.plan_sequence
             if followed in measured:
-                found.append((published, published - measured[followed]))
-    rows = np.array(found, dtype=np.int64).reshape(-1, 2)
-    return rows[:, 0], rows[:, 1] * 1e-6
+                found.append((published, published - measured[followed], first))
+    rows = np.array(found, dtype=np.int64).reshape(-1, 3)
+    return rows[:, 0], rows[:, 1] * 1e-6, rows[:, 2].astype(np.bool_)
 
 
 def machine() -> dict[str, Any]:

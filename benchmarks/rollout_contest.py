@@ -60,6 +60,8 @@ class Contest:
         self._open = contextlib.ExitStack()
         self.layout = ""
         """That `ours chosen` measured and chose."""
+        self.roof = ""
+        """What the roof was measured with."""
 
     def __enter__(self) -> Contest:
         with self._open:
@@ -94,6 +96,7 @@ class Contest:
         if name.startswith("ours") or "/" in name:
             self._check(name, answer)
         self.layout = self.layout or str(said.get("layout", ""))
+        self.roof = self.roof or str(said.get("roof", ""))
         return child
 
     def _check(self, name: str, answer: Array) -> None:

@@ -37,8 +37,16 @@ def figures(times: Sequence[Evaluation], networks: Sequence[Network]) -> dict[st
     rounded = {name: round(value, 3) for name, value in values.items()}
     alone = {name: round(value, 3) for name, value in ratios(times, networks, ALONE).items()}
     misses = [f"{name} {value} below {LIMITS[name]}" for name, value in rounded.items() if value < LIMITS[name]]
+    uncertain = [name for name, value in rounded.items() if intervals[name][0] < LIMITS[name] <= value]
     tables = {str(network): table(times, str(network)) for network in networks}
-    return {**rounded, "intervals": intervals, "one_lane": alone, "ms": tables, "misses": misses}
+    return {
+        **rounded,
+        "intervals": intervals,
+        "one_lane": alone,
+        "ms": tables,
+        "misses": misses,
+        "uncertain": uncertain,
+    }
 
 
 def ratios(times: Sequence[Evaluation], networks: Sequence[Network], ours: str) -> dict[str, float]:

@@ -130,9 +130,7 @@ def _run(config: RetrainConfig, search: SearchOptions, tensorboard: Path | None)
     return json.dumps(facts, default=str)
 
 
-def _fit(
-    command: CommandInterface, checkpoints: Path | None, method: Method, rollout_steps: int | None
-) -> FitSettings:
+def _fit(command: CommandInterface, checkpoints: Path | None, method: Method, rollout_steps: int | None) -> FitSettings:
     from mbrl_control.learning.fit_settings import Checkpointing, FitSettings, RolloutLoss
 
     checkpoint = None if checkpoints is None else Checkpointing(checkpoints)

@@ -23,9 +23,8 @@ from mbrl_control.learning.curves import Curves
 from mbrl_control.learning.dropout import dropout_members
 from mbrl_control.learning.fit_rows import check_rows, holdout_rows, scaled_rows
 from mbrl_control.learning.fit_settings import FitSettings as FitSettings
-from mbrl_control.learning.method import Method
-from mbrl_control.learning.fit_settings import Method
 from mbrl_control.learning.last_layer import laplace_members
+from mbrl_control.learning.method import Method
 from mbrl_control.learning.rollout_loss import windows_of
 from mbrl_control.learning.train import Problem, Training, member_nll, member_scores, train, training_of
 from mbrl_control.signals import Array, Transitions

@@ -14,8 +14,8 @@ from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.learning.compare import RESIDUAL, Recorded, compare, nominal
 from mbrl_control.learning.dropout import dropout_members, masked_heads
 from mbrl_control.learning.fit_ensemble import FitSettings, fit
-from mbrl_control.learning.method import Method
 from mbrl_control.learning.judge import gaussian_nll
+from mbrl_control.learning.method import Method
 from mbrl_control.learning.score import k_step_errors
 from tests.oracle.servo_rows import PRIOR, servo_rows
 from tests.patience import UNCUT_S

@@ -21,6 +21,7 @@ def window(late: int = 0) -> Window:
         references={"planner": reference, "guard": {**reference, "cycles": 12000}},
         jitter_ms={"planner": one, "guard": one},
         latency_ms=one,
+        age_ms=one,
         cycle_ms=one,
         iterations=Counter({3: 3000}),
         outcomes=Counter({"OPTIMIZED": 3000}),

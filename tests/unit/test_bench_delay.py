@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.delay import DELAYS_MS, WAYS, Error, arrival, figures_of
+from benchmarks.delay import DELAYS_MS, OTHER_LAGS, WAYS, Error, arrival, figures_of
 
 SECONDS = np.linspace(0.01, 3.0, 300)
 
@@ -38,11 +38,14 @@ def test_ratios_are_of_the_same_seed_over_the_better_way_without_delay() -> None
         for way in WAYS
         for seed in (0, 1, 2)
     ]
-    found = figures_of(errors)
+    lagging = [replace(one, track_mm=9.0, lag=lag) for one in errors for lag in OTHER_LAGS]
+    found = figures_of([*errors, *lagging])
     assert found["ratios_40ms"]["track_mm"] == {"median": 1.1, "least": 1.1, "largest": 1.1}
     assert found["error_ratio_40ms"] == 1.1
     assert found["misses"] == []
+    assert found["by_lag"]["1.25"]["shipped"]["40"]["track_mm"] == 9.0
+    assert found["default_ratio_40ms"] == 1.1
     worse = [replace(one, reach_mm=0.2) if (one.way, one.delay_ms) == ("online", 40) else one for one in errors]
-    assert figures_of(worse)["misses"] == ["error_ratio_40ms 2.000 above 1.2"]
+    assert figures_of([*worse, *lagging])["misses"] == ["error_ratio_40ms 2.000 above 1.2"]
     assert found["settle_excess_ms_40ms"]["median"] == pytest.approx(40.0)
     assert found["by_delay"]["online"]["40"]["track_mm"] == pytest.approx(2.2)

@@ -11,20 +11,22 @@ import pytest
 
 from benchmarks import plan
 from benchmarks.plan import misses_of
-from benchmarks.plan_contestants import ORACLE, PEERS, Contestant, grid
+from benchmarks.plan_contestants import ORACLE, PEERS, Contestant, at_edge, grid
 from benchmarks.plan_figures import Point, cpu_ratio, front, of_optimizers, points_of, regret
 from benchmarks.plan_rows import Row
 from benchmarks.plan_schedule import FINALISTS, comparable, finalists, pending, screening_seeds, survivors, turns
 from mbrl_control.planning.config import PlannerConfig
 
 
-def point(planner: str, cost: float, cpu_ms: float, spread: float = 0.0) -> Point:
+def point(planner: str, cost: float, cpu_ms: float, spread: float = 0.0, evaluations: int = 8) -> Point:
     costs = cost + spread * np.array([-1.0, 1.0, -1.0, 1.0])
-    return Point(planner, f"{cost} {cpu_ms}", costs, costs, np.full(4, cpu_ms), np.full(4, 0.5 * cpu_ms))
+    cpus = np.full(4, cpu_ms)
+    return Point(planner, f"{cost} {cpu_ms}", costs, costs, cpus, 0.5 * cpus, evaluations)
 
 
 def row(setting: str, seed: int, cost: float, cpu_ms: float = 1.0, **other: Any) -> Row:
-    known = {"task": "reach", "planner": "icem", "end": 0.0, "optimizer_ms": 0.0, "failed": 0, "model": "m"}
+    known = {"task": "reach", "planner": "icem", "end": 0.0, "optimizer_ms": 0.0, "failed": 0}
+    known |= {"model": "m", "evaluations": 8}
     return Row(**known | {"machine": "here", "setting": setting, "seed": seed, "cost": cost, "cpu_ms": cpu_ms} | other)
 
 
@@ -53,6 +55,13 @@ def test_a_setting_that_was_lucky_where_it_was_chosen_is_judged_where_it_was_not
     assert ratio["cost_ratio"] == pytest.approx((2.1 + 1.0) / 2)
 
 
+def test_sequences_are_compared_beside_processor_time() -> None:
+    ours, theirs = point("icem", 1.0, 1.0, evaluations=16), point("mbrl_cem", 1.0, 12.0, evaluations=64)
+    ratio = cpu_ratio([ours, theirs], "mbrl_cem", ["icem"])
+    assert ratio is not None
+    assert (ratio["value"], ratio["evaluations_ratio"]) == (12.0, 4.0)
+
+
 def test_what_only_the_peer_reaches_counts_as_zero_and_absence_is_none() -> None:
     points = [point("icem", 2.0, 1.0), point("mbrl_cem", 1.0, 12.0)]
     ratio = cpu_ratio(points, "mbrl_cem", ["icem"])
@@ -70,15 +79,25 @@ def test_what_is_as_good_on_the_way_and_worse_at_the_goal_is_no_match() -> None:
     assert (ratio["value"], ratio["end_ratio"]) == (3.0, 1.0)
 
 
-def test_costs_that_were_not_equal_and_regret_at_the_end_are_misses() -> None:
+def test_a_setting_at_the_end_of_its_sweep_is_said() -> None:
+    assert at_edge(Contestant("mbrl_cem", {"samples": 8, "iterations": 2, "noise": 0.1})) == ["samples"]
+    mppi = {"samples": 16, "temperature": 0.03, "noise": "way", "control_cost": "own", "scale": "cost"}
+    assert at_edge(Contestant("pytorch_mppi", mppi)) == []
+    assert at_edge(Contestant("pytorch_mppi", mppi | {"control_cost": "none", "scale": "spread"})) == ["temperature"]
+    assert at_edge(Contestant("pytorch_mppi", mppi | {"noise": 0.3})) == ["noise"]
+
+
+def test_costs_that_were_not_equal_regret_at_the_end_and_unfinished_sweeps_are_misses() -> None:
     equal = {"value": 4.0, "cost_ratio": 1.0, "end_ratio": 1.3}
     found = {
         "cpu_ratio": {"mbrl_cem": {"reach": equal, "swing_up": None}},
+        "at_edge": {"pytorch_mppi": {"reach": ["samples", "noise"], "swing_up": []}},
         "regret_vs_oracle": {"reach": {"value": 1.0, "end": {"value": 2.0}}, "swing_up": None},
     }
     assert misses_of(found) == [
         "end_ratio mbrl_cem reach 1.3 above 1.05",
         "cpu_ratio mbrl_cem swing_up not measured",
+        "at_edge pytorch_mppi reach noise",
         "regret_vs_oracle end reach 2.0 above 1.1",
         "regret_vs_oracle swing_up not measured",
     ]
@@ -129,6 +148,16 @@ def test_finalists_are_along_the_front_of_the_screening_from_cheapest_to_best() 
     chosen = [one.settings["samples"] for one in finalists(SETTINGS, rows, "reach", screening_seeds(0, 2))]
     assert (len(chosen), chosen[0], chosen[-1]) == (FINALISTS, 1, 10)
     assert 2 not in chosen
+
+
+def test_of_a_peer_the_whole_front_plays_on() -> None:
+    peer = [Contestant("mbrl_cem", {"samples": samples}) for samples in range(1, 11)]
+    rows = [
+        row(str(one), seed, 10.0 - 0.1 * one.settings["samples"], one.settings["samples"], planner="mbrl_cem")
+        for one in peer
+        for seed in SCREENED
+    ]
+    assert finalists(peer, rows, "reach", SCREENED) == peer
 
 
 def test_what_counts_has_no_say_in_who_plays_on() -> None:

@@ -39,9 +39,8 @@ class Stand:
             self.left, self.played = self.left - 1, self.played + 1
             luck = np.random.default_rng([seed, work]).uniform(0.8, 1.2)
             fixed = (stage.task.name, contestant.planner, str(contestant), seed)
-            yield Row(
-                *fixed, round(100.0 / work * luck, 5), 1.0, float(work), float(work), 0, stage.model, machine_name
-            )
+            costs = (round(100.0 / work * luck, 5), 1.0)
+            yield Row(*fixed, *costs, float(work), float(work), 0, work, stage.model, machine_name)
 
     def play(self, folder: Path, machine: str, *more: str) -> None:
         chosen = ["--tasks", "reach", "--planners", "icem", "cem", "--most-samples", "16", "--episodes", "4"]

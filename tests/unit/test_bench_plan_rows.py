@@ -18,7 +18,7 @@ from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface
 
-ROW = Row("reach", "icem", "icem samples=8", 3, 12.5, 0.25, 1.75, 1.5, 0, "0123456789ab", "A processor, fast x 2")
+ROW = Row("reach", "icem", "icem samples=8", 3, 12.5, 0.25, 1.75, 1.5, 0, 24, "0123456789ab", "A processor, fast x 2")
 
 
 def written(path: Path, count: int) -> list[Row]:

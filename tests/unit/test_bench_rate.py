@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rate import summary
-from benchmarks.rate_window import Window, latencies
+from benchmarks.rate_window import Window, sample_ages
 from mbrl_control.episode_log.schema import PLAN, SAFE_COMMAND
 
 
@@ -28,9 +28,11 @@ def test_latency_ends_at_the_first_command_of_a_plan_also_when_the_planner_began
         *(plan(25, 2, 22), plan(45, 3, 41), command(50, 3), command(55, 3)),
         *(plan(65, 1, 63, epoch=2), command(70, 1), command(75, 9)),
     ]
-    when, latency_ms = latencies(messages)
-    assert when.tolist() == [10_000_000, 50_000_000, 70_000_000]
-    np.testing.assert_allclose(latency_ms, [8.0, 9.0, 7.0])
+    when, age_ms, first = sample_ages(messages)
+    assert when[first].tolist() == [10_000_000, 50_000_000, 70_000_000]
+    np.testing.assert_allclose(age_ms[first], [8.0, 9.0, 7.0])
+    assert when[~first].tolist() == [15_000_000, 55_000_000]
+    np.testing.assert_allclose(age_ms[~first], [13.0, 14.0])
 
 
 def window(late: int, reference_late: int, stops: int = 0) -> Window:
@@ -44,6 +46,7 @@ def window(late: int, reference_late: int, stops: int = 0) -> Window:
         references={"planner": {"cycles": 1500, "late": reference_late, "jitter_ms": jitter}, "guard": quiet},
         jitter_ms={"planner": np.array([0.1, 0.5]), "guard": np.array([0.2])},
         latency_ms=np.array([12.0, 14.0]),
+        age_ms=np.array([12.0, 17.0]),
         cycle_ms=np.array([4.0, 6.0]),
         iterations=Counter({3: 1400, 1: 100}),
         outcomes=Counter({"OPTIMIZED": 1400, "BUDGET_ENDED": 100}),

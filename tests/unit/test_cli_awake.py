@@ -33,7 +33,8 @@ def machine(root: Path, flags: str, driver: str | None) -> Path:
     [
         ("hypervisor", "none", True),
         ("hypervisor", None, True),
-        ("hypervisor", "haltpoll", False),
+        ("hypervisor", "haltpoll", True),
+        ("hypervisor", "acpi_idle", False),
         ("", "intel_idle", False),
         ("", None, False),
     ],

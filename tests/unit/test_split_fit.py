@@ -12,8 +12,8 @@ from mbrl_control.dynamics.rigid_prior import RigidBodyPrior
 from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.fit_ensemble import FitResult, fit
 from mbrl_control.learning.fit_settings import FitSettings
-from mbrl_control.learning.method import Method
 from mbrl_control.learning.judge import gaussian_nll
+from mbrl_control.learning.method import Method
 from mbrl_control.learning.split_fit import FitTask, fit_member, fit_split, held_out, merge
 from tests.oracle.servo_rows import PRIOR, servo_rows
 from tests.oracle.torque_rows import NOTHING, prior_of_arm, rows_of

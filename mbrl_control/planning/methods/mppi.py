@@ -2,7 +2,7 @@
 
 Source: Williams et al., "Information-theoretic model predictive control", IEEE T-RO 34 (2018), equations 24 to 34,
 without the cost of control (our costs charge smoothness themselves). The temperature is a share of the spread of the
-costs, so that it means the same for every goal.
+costs, so that it means the same for every goal. The mean is not executed unscored: it is a sample of what comes next.
 """
 
 from __future__ import annotations
