@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from mbrl_control.cli.errors import Refused
+from mbrl_control.cli.transports import transports
 from mbrl_control.episode_log.folder import log_files
 from mbrl_control.episode_log.playback import Playback, under
 
@@ -17,8 +18,6 @@ PLAYER = "mbrl_nodes.log_player"
 
 def play(log: Path, wanted: Playback, rate: float, prefix: str) -> None:
     """Ctrl-C reaches the player, which ends in order; Refused when it fails, LogError for no log and a bad prefix."""
-    from mbrl_control.cli.transports import transports  # what finds the checkout's files loads NumPy
-
     log_files(log)
     under(prefix, "joint_states")
     environment = os.environ | transports(os.environ, at_home=True)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mbrl_control.cli.locations import launch_file
-
 RANGE_VARIABLE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 TRANSPORTS_VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
@@ -32,6 +30,8 @@ def transports(environment: Mapping[str, str], at_home: bool) -> dict[str, str]:
     if any(environment.get(name) for name in _CHOSEN_ELSEWHERE):
         return {RANGE_VARIABLE: reach} if reach else {}
     if reach == "LOCALHOST":
+        from mbrl_control.cli.locations import launch_file  # loads NumPy, which `--help` does without
+
         # Within LOCALHOST rmw_fastrtps makes transports of its own, shared memory among them, and ignores all others.
         profile = str(launch_file(PROFILE))
         return {RANGE_VARIABLE: "SYSTEM_DEFAULT", **dict.fromkeys(PROFILE_VARIABLES, profile)}
