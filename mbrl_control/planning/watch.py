@@ -32,7 +32,9 @@ class CycleWatch:
         self._outcomes = dict.fromkeys(PlanOutcome, 0)
         self._recent = np.zeros(RECENT, dtype=np.int8)
         self._judged = 0
-        self._model = self._refusal = self._failure = self._last_failure = ""
+        self._model = self._refusal = self._failure = ""
+        self.last_failure = ""
+        """Of any cycle, in words."""
         self._lacking, self._lacking_since_ns = "", 0
         self.model_failures = 0
         """Cycles in a row that ended with `ModelFailed`."""
@@ -66,7 +68,7 @@ class CycleWatch:
         self._counts["skipped"] += skipped
         self._counts["refined"] += report.refined
         self._outcomes[report.outcome] += 1
-        self._last_failure = cycle.reason or self._last_failure
+        self.last_failure = cycle.reason or self.last_failure
         self.model_failures = self.model_failures + 1 if isinstance(failure, ModelFailed) else 0
         if isinstance(failure, NotReady):
             self._lack(cycle.reason, published_ns)
@@ -84,7 +86,7 @@ class CycleWatch:
         """For the diagnostics."""
         counts = {name: str(value) for name, value in self._counts.items()}
         ended = {f"cycles_{outcome.name.lower()}": str(count) for outcome, count in self._outcomes.items() if count}
-        return counts | ended | {"last_failure": self._last_failure}
+        return counts | ended | {"last_failure": self.last_failure}
 
     def trouble(self, now_ns: int) -> str:
         """In one sentence with its remedy; empty: all is well."""
