@@ -1,4 +1,4 @@
-"""What the planner's watch counts, and when it has somebody look: late plans, failing cycles, models that are refused."""
+"""What the planner's watch counts, and when somebody has to look: late plans, failing cycles, refused models."""
 
 from __future__ import annotations
 

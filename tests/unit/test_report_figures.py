@@ -74,7 +74,7 @@ def _planner(arm: Arm) -> list[tuple[int, schema.Topic, bytes]]:
     """50 Hz; cycle 200 skipped, 300 published late whatever it says of itself, 400 without a finished iteration, 500 a
     plan of an earlier optimization that calls itself new.
 
-    One swap at cycle 610, with cycle 640 published late. For a second before all that there is no model, and no plan due.
+    One swap at cycle 610, with cycle 640 published late. For a second before all that there is no model.
     """
     rows = []
     for cycle in range(-50, 0):

@@ -86,7 +86,7 @@ class Descent:
         largest = float(np.max(np.abs(change) / problem.limits.bound))
         if not (np.isfinite(largest) and largest > 0.0):
             return _Nowhere(best.knots)
-        return _Line(best.knots, change / largest)
+        return _Line(best.knots, np.asarray(change / largest, dtype=np.float64))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from mbrl_msgs.msg import PlannerReport, SafetyStatus
 from mbrl_msgs.msg import Plan as PlanMsg
+from mbrl_msgs.msg import PlannerReport, SafetyStatus
 
 from mbrl_control.cadence import Tick, plan_budget_ns
 from mbrl_control.planner_model import opening_of
