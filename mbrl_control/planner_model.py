@@ -36,7 +36,7 @@ def planning_model(model: DeployedModel, config: PlannerConfig) -> PlanningModel
         manifest.dt_s,
         manifest.delay_s,
         manifest.history,
-        str(rollout.layout),
+        model.rollouts,
         model.derivatives,
         trust,
     )

@@ -37,6 +37,7 @@ class PlanOutcome(IntEnum):
     """How a planner cycle ended."""
 
     OPTIMIZED = 0
+    """All iterations were done, or nothing better was found any more."""
     BUDGET_ENDED = 1
     """At least one iteration finished, the budget ended before the last one: best so far."""
     SHIFTED = 2

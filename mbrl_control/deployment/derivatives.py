@@ -7,7 +7,7 @@ import numpy as np
 from mbrl_control.deployment.check import GRADIENT, JACOBIAN, CheckedBundle
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.golden import compare, golden_case
-from mbrl_control.deployment.session import Session
+from mbrl_control.deployment.session import Resident, Session
 from mbrl_control.planning.protocol import MOST_OBSTACLES, Expansion, Objective
 from mbrl_control.signals import Array
 
@@ -16,7 +16,7 @@ _FAR_M = 1e3
 
 
 class OnnxDerivatives:
-    """Of one checked bundle; each graph is compared with its golden case as it opens."""
+    """Of one checked bundle, for one thread at a time; each graph is compared with its golden case as it opens."""
 
     def __init__(self, bundle: CheckedBundle) -> None:
         self._gradient, self._jacobian = (self._opened(bundle, name) for name in (GRADIENT, JACOBIAN))
@@ -24,18 +24,18 @@ class OnnxDerivatives:
     def gradient(self, state: Array, actions: Array, objective: Objective) -> Array:
         """See Derivatives."""
         values = _named(objective) | {"state": state, "actions": actions[None]}
-        return np.asarray(self._gradient.run(values)["gradient"], dtype=np.float64)
+        return self._gradient.run(values)["gradient"].astype(np.float64)
 
     def expand(self, states: Array, actions: Array, objective: Objective) -> Expansion:
         """See Derivatives."""
         out = self._jacobian.run(_named(objective) | {"state": states, "actions": actions})
         names = ("jacobian", "stage_gradient", "stage_hessian")
-        return Expansion(*(np.asarray(out[name], dtype=np.float64) for name in names))
+        return Expansion(*(out[name].astype(np.float64) for name in names))
 
     @staticmethod
-    def _opened(bundle: CheckedBundle, name: str) -> Session:
+    def _opened(bundle: CheckedBundle, name: str) -> Resident:
         golden, place = golden_case(bundle, name), bundle.path / name
-        session = Session(bundle.content[name], str(place))
+        session = Resident(Session(bundle.content[name], str(place)), str(place))
         missing = sorted({*session.inputs, *session.outputs} - set(golden))
         if missing:
             raise BundleError(f"{place}: {missing[0]}: has no golden value; export the bundle again")

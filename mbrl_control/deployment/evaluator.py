@@ -23,7 +23,7 @@ from mbrl_control.deployment.graph_names import (
 )
 from mbrl_control.deployment.lanes import Lanes, Layout
 from mbrl_control.deployment.particles import Particles
-from mbrl_control.deployment.session import Float32, Session
+from mbrl_control.deployment.session import Float32, Resident, Session
 from mbrl_control.dynamics.protocol import Prediction
 from mbrl_control.planning.protocol import UNLIMITED, Objective, Scores
 from mbrl_control.rewards.names import DISTRUST, FURTHER_NAMES, TERM_NAMES
@@ -150,17 +150,18 @@ class OnnxEvaluator:
 
 
 class OnnxStepModel:
-    """`DynamicsModel` with one row and `StepModel` on `model.onnx`."""
+    """`DynamicsModel` with one row and `StepModel` on `model.onnx`; for one thread at a time."""
 
     def __init__(self, bundle: CheckedBundle) -> None:
         self.manifest = bundle.manifest
-        self._session = Session(bundle.content[STEP], str(bundle.path / STEP))
+        place = str(bundle.path / STEP)
+        self._session = Resident(Session(bundle.content[STEP], place), place)
         joints = len(self.manifest.joint_names)
         size = (2 + self.manifest.history) * joints
         shapes = {"state": (self.members, 1, size), "action": (1, joints)}
         if {*self._session.outputs} != {*STEP_OUTPUTS}:
             found = list(self._session.outputs)
-            raise BundleError(f"{bundle.path / STEP}: outputs: {found}, expected {list(STEP_OUTPUTS)}; export again")
+            raise BundleError(f"{place}: outputs: {found}, expected {list(STEP_OUTPUTS)}; export again")
         _check_session(self._session, bundle, STEP, shapes)
 
     @property
@@ -175,8 +176,9 @@ class OnnxStepModel:
 
     def step(self, state: Array, action: Array) -> Array:
         """State [S] and mean command [J] over the step -> mean state [S] one dt later."""
-        predicted = self.predict(np.broadcast_to(state, (self.members, 1, state.shape[0])), action[None])
-        mean: Array = predicted.state[:, 0].mean(axis=0)
+        each = np.broadcast_to(state, (self.members, 1, state.shape[0]))
+        out = self._session.run({"state": each, "action": action[None]})
+        mean: Array = out["next_state"][:, 0].astype(np.float64).mean(axis=0)
         return mean
 
 
@@ -190,10 +192,17 @@ class DeployedModel:
         self.rollout = OnnxEvaluator(bundle, opening)
         self.step_model = OnnxStepModel(bundle)
         self.derivatives = OnnxDerivatives(bundle) if opening is not None and opening.derivatives else None
+        self.without_cuda = ""
+        """Why the GPU that rollouts were to run on is not used; empty: it is, or none was to be."""
 
     @property
     def model_id(self) -> str:
         return self.manifest.model_id
+
+    @property
+    def rollouts(self) -> str:
+        """How they are computed, in words."""
+        return f"{self.rollout.layout}, as CUDA failed" if self.without_cuda else str(self.rollout.layout)
 
 
 def load_model(
@@ -215,7 +224,7 @@ def load_model(
 
 
 def _check_session(
-    session: Session | Lanes, bundle: CheckedBundle, name: str, shapes: dict[str, tuple[int, ...]]
+    session: Resident | Lanes, bundle: CheckedBundle, name: str, shapes: dict[str, tuple[int, ...]]
 ) -> None:
     """Shapes as the manifest says, golden outputs met; the calls also warm the session up."""
     place = bundle.path / name

@@ -16,6 +16,7 @@ from mbrl_control.deployment.cuda import cuda_listed
 from mbrl_control.deployment.evaluator import DeployedModel, Opening, load_model
 from mbrl_control.deployment.graph_names import BATCH, ROLLOUT_BATCH_AXES
 from mbrl_control.deployment.lanes import Lanes, Layout
+from mbrl_control.deployment.opener import Opener
 from mbrl_control.deployment.session import Threads
 from mbrl_control.robot import Arm
 
@@ -53,6 +54,11 @@ class LayoutChoice:
     timings: tuple[Timing, ...]
     without_cuda: str = ""
     """Why a GPU that ONNX Runtime is built for was not tried; empty: it was, or there is none."""
+
+    @property
+    def on_processor(self) -> Layout:
+        """The choice, were there no GPU."""
+        return choose(tuple(timing for timing in self.timings if not timing.layout.cuda))
 
     def __str__(self) -> str:
         """The choice and why, on one line."""
@@ -123,18 +129,18 @@ def stolen(timings: tuple[Timing, ...]) -> bool:
 
 def load_measured(
     path: Path, arm: Arm, manifest_sha256: str | None, opening: Opening, clock: Clock
-) -> tuple[DeployedModel, Opening, LayoutChoice]:
-    """A bundle in the layout that is fastest here, how to open those that follow it, and why; errors as `load_model`.
+) -> tuple[DeployedModel, Opener, LayoutChoice]:
+    """A bundle in the layout that is fastest here, what opens those that follow it, and why; errors as `load_model`.
 
     It is checked and runs in one lane first: nothing of a bundle is measured that would be refused.
     """
     model = load_model(path, arm, manifest_sha256, opening)
     content, sizes = read_bundle(path, arm).content[opening.graph], model.rollout.sizes
     choice = choose_layout(content, str(path / opening.graph), sizes, clock)
-    opening = replace(opening, layout=choice.layout)
+    opener = Opener(replace(opening, layout=choice.layout), choice.on_processor)
     if choice.layout != Layout():
-        model = load_model(path, arm, manifest_sha256, opening)
-    return model, opening, choice
+        model = opener(path, arm, manifest_sha256)
+    return model, opener, choice
 
 
 def candidates(sequences: int, processors: int, urgent: bool = False) -> tuple[Layout, ...]:

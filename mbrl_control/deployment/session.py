@@ -70,6 +70,33 @@ class Session:
         return (CudaBound if self._cuda else _CpuBound)(self._session, inputs, outputs)
 
 
+class Resident:
+    """A session of the processor with arrays of its own, which every call overwrites; for one thread at a time."""
+
+    def __init__(self, session: Session, place: str) -> None:
+        """BundleError where the graph leaves a size open."""
+        self.inputs, self.outputs = session.inputs, session.outputs
+        self._given = {name: _fixed(name, shape, place) for name, shape in session.inputs.items()}
+        self._found = {name: _fixed(name, shape, place) for name, shape in session.output_shapes.items()}
+        self._bound = session.bind(self._given, self._found)
+
+    def run(self, values: Mapping[str, NDArray[np.floating]]) -> dict[str, Float32]:
+        """As `Session.run`, without what that allocates: the next call overwrites the outputs, keep copies."""
+        for name, array in self._given.items():
+            if values[name].shape != array.shape:
+                raise ValueError(f"{name}: shape {values[name].shape}, the model takes {array.shape}")
+            np.copyto(array, values[name], casting="same_kind")
+        self._bound.run()
+        return self._found
+
+
+def _fixed(name: str, shape: tuple[int, ...], place: str) -> Float32:
+    # What a graph leaves open, ONNX Runtime gives as a name or None.
+    if not all(isinstance(size, int) for size in shape):
+        raise BundleError(f"{place}: {name}: shape {shape} has an open axis; export again")
+    return np.zeros(shape, np.float32)
+
+
 class _CpuBound:
     """See Bound."""
 

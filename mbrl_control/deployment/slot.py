@@ -30,7 +30,7 @@ class SwapResult:
 class ModelSlot:
     """Holds the serving model, the previous one and at most one that is loading.
 
-    ``request`` comes from any one thread, ``swap`` from the control thread between two cycles.
+    ``request`` comes from any thread, all else from the control thread between two cycles.
     """
 
     def __init__(
@@ -42,8 +42,9 @@ class ModelSlot:
         self._current = first
         self._previous: DeployedModel | None = None
         self._arm, self._load = arm, load
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._ready: DeployedModel | BundleError | None = None
+        self._loading: tuple[Path, str | None] | None = None
         self._ticket = 0
 
     @property
@@ -60,12 +61,19 @@ class ModelSlot:
         """Start loading what was announced; a later request supersedes earlier ones, in whatever order they finish."""
         with self._lock:
             self._ticket += 1
-            ticket = self._ticket
+            ticket, self._loading = self._ticket, (path, manifest_sha256)
         thread = threading.Thread(
             target=self._fill, args=(path, manifest_sha256, ticket), name="model-load", daemon=True
         )
         thread.start()
         return thread
+
+    def again(self) -> threading.Thread:
+        """Load once more what would serve next: what is loading, else what has loaded, else what serves."""
+        with self._lock:
+            ready = self._ready
+            model = self._current if ready is None or isinstance(ready, BundleError) else ready
+            return self.request(*(self._loading or (model.path, model.manifest_sha256)))
 
     def swap(self) -> SwapResult | None:
         """Take over what has finished loading; None when there is nothing. Never blocks on a load."""
@@ -97,4 +105,4 @@ class ModelSlot:
             )
         with self._lock:
             if ticket == self._ticket:
-                self._ready = loaded
+                self._ready, self._loading = loaded, None

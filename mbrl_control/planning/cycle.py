@@ -11,13 +11,27 @@ from mbrl_control.planning.problem import Best
 from mbrl_control.signals import Array, BeliefState, Plan, PlanOutcome, PlanReport
 
 
+class BudgetEnded(Exception):
+    """There was no time for a single iteration."""
+
+
+class NotReady(Exception):
+    """There was nothing to plan with, or from: no model or no belief."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """What one cycle gave; ``plan`` is None when it failed, and then ``reason`` says why."""
+    """What one cycle gave; ``plan`` is None when nothing was left to go on with either."""
 
     plan: Plan | None
     report: PlanReport
-    reason: str
+    failure: Exception | None = None
+    """Why it optimized nothing; None: it did."""
+
+    @property
+    def reason(self) -> str:
+        """The failure in words, empty without one."""
+        return "" if self.failure is None else str(self.failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +95,10 @@ def start_variance(belief: BeliefState, best: Best) -> Array:
     joints = len(belief.position)
     covariance = belief.covariance
     return np.concatenate([covariance[:, 0, 0], covariance[:, 1, 1], best.variance[0, 2 * joints :]])
+
+
+def not_ready(cycle: int, deadline_ns: int, now_ns: int, lateness_s: float, method: str, reason: str) -> Cycle:
+    """Of a cycle that could not begin; its report names no model."""
+    timing = Timing(now_ns, now_ns, now_ns, now_ns, lateness_s)
+    report = report_of(cycle, Source("", method, "", 0.0, 0.0), None, None, timing, deadline_ns, None)
+    return Cycle(None, report, NotReady(reason))

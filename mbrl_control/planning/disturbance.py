@@ -11,16 +11,22 @@ from __future__ import annotations
 import numpy as np
 
 from mbrl_control.planning.command_history import CommandHistory
+from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.protocol import StepModel
 from mbrl_control.planning.rollforward import TimeGrid
 from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, BeliefState
+from mbrl_control.signals import Array, BeliefState, CommandInterface
 
 LARGEST_SHARE = 0.3
 """Of each joint's torque limit: what a blocked arm can wind up."""
 FORGET_NS = 1_000_000_000
 """An estimate outlives the guard's short holds, with the load that it is of; longer without a plan, and it is old."""
+
+
+def observes(arm: Arm, config: PlannerConfig) -> bool:
+    """A servo takes care of what pushes an arm that is given velocities."""
+    return arm.interface is CommandInterface.EFFORT and config.disturbance_settle_s > 0.0
 
 
 class DisturbanceObserver:

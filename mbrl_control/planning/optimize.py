@@ -13,7 +13,7 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.limits import mean_actions, project
 from mbrl_control.planning.methods.protocol import Distribution, Method, Population
-from mbrl_control.planning.methods.refine import Refiner
+from mbrl_control.planning.methods.refine import Refinement, Refiner
 from mbrl_control.planning.problem import Best, Problem
 from mbrl_control.planning.protocol import Scores
 from mbrl_control.planning.risk import Risk, aggregate
@@ -96,6 +96,8 @@ class Result:
     """Of this cycle."""
     refined: int = 0
     """Iterations that a refiner proposed."""
+    converged: bool = False
+    """Its search found nothing better any more, before the iterations or the budget ended."""
 
 
 class AllScoresInvalid(ValueError):
@@ -121,7 +123,7 @@ def optimize(
     generator: np.random.Generator,
     expected: Longest = Longest(),
 ) -> Result | None:
-    """Minimize risk-weighted cost over knots until the iterations or the budget end.
+    """Minimize risk-weighted cost over knots until the iterations or the budget end, or a refinement has converged.
 
     A further iteration begins only when one and a half times the longest of its kind, of this cycle and of
     ``expected``, still fits before the deadline: a plan that comes late is worth less than one iteration less. Returns
@@ -133,29 +135,39 @@ def optimize(
     population: Population | None = None
     best: Best | None = None
     done, refined, longest = 0, 0, Longest()
-    finished = clock.now_ns()
-    while done < settings.iterations and finished < deadline_ns:
-        refiner = settings.refiner if best is not None and done >= settings.sampled else None
+    refinement = None if settings.refiner is None else Refinement(settings.refiner)
+    converged, finished = False, clock.now_ns()
+    while done < settings.iterations and finished < deadline_ns and not converged:
+        refines = refinement if best is not None and done >= settings.sampled else None
         longer = longest.raised(True, expected.refining).raised(False, expected.sampling)
-        if done > 0 and finished + 3 * longer.of(refiner is not None) // 2 + settings.reserve_ns > deadline_ns:
+        if done > 0 and finished + 3 * longer.of(refines is not None) // 2 + settings.reserve_ns > deadline_ns:
             break
-        if refiner is not None and best is not None:
-            samples = refiner.candidates(problem, best, size)
+        if refines is not None and best is not None:
+            samples = refines.candidates(problem, best, size)
         else:
-            informed = [distribution.mean[None], propose(population)]
-            first = np.concatenate([begin.elites, *informed] if done == 0 else informed)[: size - size // _RANDOM_SHARE]
-            samples = np.concatenate([first, method.sample(distribution, size - len(first), generator)])
+            informed = (distribution.mean[None], propose(population))
+            first = (begin.elites, *informed) if done == 0 else informed
+            samples = _sampled(first, method, distribution, size, generator)
         population, best = score(project(samples, problem.first_knot, problem.limits), problem, settings.risk, best)
         kept = (population if kept is None else kept.joined(population)).best(settings.elites)
         distribution = method.update(distribution, population, kept, problem.spread_floor)
         began, finished = finished, clock.now_ns()
-        done, refined = done + 1, refined + (refiner is not None)
-        longest = longest.raised(refiner is not None, finished - began)
+        done, refined = done + 1, refined + (refines is not None)
+        longest = longest.raised(refines is not None, finished - began)
+        converged = refinement is not None and refinement.converged(best)
     if kept is None:
         return None
     if best is None:
         raise AllScoresInvalid(f"all {size * done} sequences have a non-finite cost")
-    return Result(best, distribution.mean, kept.knots, done, finished, longest, refined)
+    return Result(best, distribution.mean, kept.knots, done, finished, longest, refined, converged)
+
+
+def _sampled(
+    first: tuple[Array, ...], method: Method, distribution: Distribution, size: int, generator: np.random.Generator
+) -> Array:
+    """[size, H, J]: what comes ``first``, as much as leaves room for the random share, and samples."""
+    given = np.concatenate(first)[: size - size // _RANDOM_SHARE]
+    return np.concatenate([given, method.sample(distribution, size - len(given), generator)])
 
 
 def score(knots: Array, problem: Problem, risk: Risk, best: Best | None) -> tuple[Population, Best | None]:

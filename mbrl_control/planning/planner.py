@@ -14,8 +14,8 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
-from mbrl_control.planning.cycle import Cycle, Source, Timing, report_of, start_variance
-from mbrl_control.planning.disturbance import DisturbanceObserver
+from mbrl_control.planning.cycle import BudgetEnded, Cycle, Source, Timing, report_of, start_variance
+from mbrl_control.planning.disturbance import DisturbanceObserver, observes
 from mbrl_control.planning.fallback import Stop, fallback_plan
 from mbrl_control.planning.finite import NonFiniteBelief, NonFiniteStart, check_belief, check_start
 from mbrl_control.planning.goal_target import GoalTarget
@@ -173,13 +173,14 @@ class Planner:
             check_start(start)
             rolled = self._clock.now_ns()
             result = self._optimize(start, goal, self._pace.deadline_ns(deadline_ns, following))
-            reason = "the budget ended before the first iteration"
+            failure: Exception | None = BudgetEnded("the budget ended before the first iteration")
         except (NonFiniteBelief, NonFiniteStart, StaleBelief, AllScoresInvalid, ModelFailed) as error:
-            start, result, rolled, reason = None, None, self._clock.now_ns(), str(error)
+            # Without its traceback: that would hold this frame, which holds it, until the collector comes by.
+            start, result, rolled, failure = None, None, self._clock.now_ns(), error.with_traceback(None)
         optimized = self._clock.now_ns()
         if start is not None and result is not None:
             plan: Plan | None = self._assemble(belief, start, result)
-            self._fallbacks, reason = 0, ""
+            self._fallbacks, failure = 0, None
         else:
             plan = self._fallback(deadline_ns)
         timing = Timing(begun, rolled, optimized, self._clock.now_ns(), lateness_s)
@@ -187,7 +188,7 @@ class Planner:
         told = (self._config.label, self._model.rollouts, self.delay_s, self.goal_gap_m)
         source = Source(self._model.model_id, *told)
         report = report_of(cycle, source, plan, result, timing, deadline_ns, disturbance)
-        return Cycle(plan, report, reason)
+        return Cycle(plan, report, failure)
 
     def prepare(self) -> None:
         """What the next cycle needs and no new measurement changes; to be called when a cycle's plan is published.
@@ -298,7 +299,7 @@ class Planner:
         joints = len(self._arm.joint_names)
         best, state, pushed = result.best, start.state, self.disturbance
         self._sequence += 1
-        complete = result.iterations == self._settings.iterations
+        complete = result.converged or result.iterations == self._settings.iterations
         plan = Plan(
             stamp_ns=self._clock.now_ns(),
             start_ns=start.start_ns,
@@ -342,8 +343,3 @@ class Planner:
     def _remember(self, plan: Plan) -> None:
         """Plans that the guard may still be following: those whose successor has not started a while ago."""
         self._in_force = (*self._in_force, plan)[-4:]
-
-
-def observes(arm: Arm, config: PlannerConfig) -> bool:
-    """A servo takes care of what pushes an arm that is given velocities."""
-    return arm.interface is CommandInterface.EFFORT and config.disturbance_settle_s > 0.0

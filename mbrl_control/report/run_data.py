@@ -134,7 +134,11 @@ def read_run(path: Path, arm: Arm, plan_period_ns: int = PLAN_PERIOD_NS) -> RunD
     beliefs = found[BELIEF]
     return RunData(
         goals=tuple(goal for m in found[GOAL] if (goal := _goal(m, arm)) is not None),
-        cycles=_cycles(found[PLANNER_REPORT], _optimized(found[PLAN], published[PLAN]), plan_budget_ns(plan_period_ns)),
+        cycles=_cycles(
+            [m for m in found[PLANNER_REPORT] if _began(m)],
+            _optimized(found[PLAN], published[PLAN]),
+            plan_budget_ns(plan_period_ns),
+        ),
         plans=_plans([m for m in found[PLAN] if m.outcome != PlanOutcome.EXCITATION]),
         ticks=_ticks(found[SAFE_COMMAND]),
         sensor_ns=np.array([stamp_ns(m.header.stamp) for m in found[JOINT_STATES]], dtype=np.int64),
@@ -162,6 +166,11 @@ def _goal(message: Any, arm: Arm) -> GoalEvent | None:
     order = [list(message.joint_names).index(name) for name in arm.joint_names]
     path = rows if message.kind == GoalKind.TOOL_TRAJECTORY else forward_kinematics(arm, rows[:, order])
     return GoalEvent(stamp, phase, int(index), path[0], float(times[-1]), times, path)
+
+
+def _began(report: Any) -> bool:
+    """A cycle of a planner that had a model, and a belief: before, no plan is due."""
+    return bool(report.model_id) or report.outcome != PlanOutcome.FAILED
 
 
 def _optimized(plans: list[Any], published_ns: list[int]) -> dict[tuple[int, int], tuple[int, int]]:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbrl_control.planning.config import PlannerConfig
+from mbrl_control.planning.watch import CycleWatch
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import PlanOutcome
 from tests.contract.planner_bench import MS, ROBOTS, T0, Bench, pose
@@ -70,14 +71,20 @@ def test_a_cycle_ends_by_its_deadline_or_one_evaluation_later(
 
 @pytest.mark.parametrize("call_ms", [11, 15, 19])
 def test_where_no_evaluation_fits_every_plan_is_new_and_as_late_as_the_first_was(call_ms: int) -> None:
-    """A plan some milliseconds late is worth more than the rest of an old one; `slack` says so in every report."""
+    """A plan some milliseconds late is worth more than the rest of an old one; `slack` says so in every report, and
+    the watch that it is so in every cycle."""
     bench = Timed(PlannerConfig())
     bench.next_ms = [call_ms]
+    watch = CycleWatch()
     for number in range(20):
-        report = bench.cycle(pose(ARM), number * PERIOD_MS).report
+        cycle = bench.cycle(pose(ARM), number * PERIOD_MS)
+        watch.take(cycle, bench.clock.now_ns(), 0)
+        report = cycle.report
         assert report.outcome is PlanOutcome.BUDGET_ENDED
         assert report.iterations == 1
         assert report.slack_s == pytest.approx(1e-3 * (BUDGET_MS - call_ms))
+    assert watch.facts()["late"] == "20"
+    assert "lower `samples`" in watch.trouble(bench.clock.now_ns())
 
 
 def test_without_a_plan_to_go_on_with_a_budget_of_nothing_is_a_failure_with_its_reason() -> None:

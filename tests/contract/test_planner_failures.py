@@ -110,10 +110,14 @@ class Refining:
     def __init__(self, clock: VirtualClock, takes_ns: int) -> None:
         self.clock, self.takes_ns, self.calls = clock, takes_ns, 0
 
-    def candidates(self, problem, best, count: int) -> np.ndarray:
+    def about(self, problem, best) -> Refining:
+        self.knots = best.knots
+        return self
+
+    def candidates(self, count: int, again: bool) -> np.ndarray:
         self.calls += 1
         self.clock.advance_ns(self.takes_ns)
-        return np.repeat(best.knots[None], count, axis=0)
+        return np.repeat(self.knots[None], count, axis=0)
 
 
 @pytest.mark.parametrize(("takes_ms", "late_share", "runs"), [(2, 0.0, 1.0), (9, 0.01, 0.01), (30, 0.01, 0.01)])

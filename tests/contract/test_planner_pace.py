@@ -23,10 +23,14 @@ class Refining:
     def __init__(self, clock: VirtualClock, takes_ms: int) -> None:
         self.clock, self.takes_ms, self.calls = clock, takes_ms, 0
 
-    def candidates(self, problem: Problem, best: Best, count: int) -> np.ndarray:
+    def about(self, problem: Problem, best: Best) -> Refining:
+        self.knots = best.knots
+        return self
+
+    def candidates(self, count: int, again: bool) -> np.ndarray:
         self.clock.advance_ns((5 if self.calls == 0 else 1) * self.takes_ms * MS)
         self.calls += 1
-        return np.repeat(best.knots[None], count, axis=0)
+        return np.repeat(self.knots[None], count, axis=0)
 
 
 def refining_bench(takes_ms: int) -> Bench:

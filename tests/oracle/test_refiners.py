@@ -121,16 +121,17 @@ FIRST = np.array([0.1, -0.05])
 
 
 def test_one_step_of_ilqr_is_the_optimum_of_the_linear_quadratic_problem() -> None:
-    candidates = LinearQuadratic().candidates(_problem(9.0), _best(_problem(9.0), np.zeros((HORIZON, JOINTS))), 16)
+    search = LinearQuadratic().about(lq_problem(9.0), lq_best(lq_problem(9.0), np.zeros((HORIZON, JOINTS))))
+    candidates = search.candidates(16, again=False)
     np.testing.assert_allclose(candidates[0], riccati(), atol=1e-4)
 
 
 @pytest.mark.parametrize(("bound", "step"), [(0.2, 90.0), (0.5, 90.0), (9.0, 0.1), (0.5, 0.1), (0.5, 0.03)])
 def test_one_step_of_ilqr_is_the_optimum_within_bounds_and_rates(bound: float, step: float) -> None:
     """Against a general solver, with many limits at once; the free optimum brought within them is far from it."""
-    problem = _problem(bound, step)
+    problem = lq_problem(bound, step)
     start = np.tile(FIRST, (HORIZON, 1))
-    quadratic = condensed(problem, _best(problem, start))
+    quadratic = condensed(problem, lq_best(problem, start))
 
     def gain(change: np.ndarray) -> float:
         """Of knots that are brought within their limits, as those of every candidate are."""
@@ -174,12 +175,12 @@ def test_gradient_by_knots_is_that_by_commands_through_the_knots() -> None:
 
 
 def test_candidates_of_a_descent_hold_one_that_is_clearly_better() -> None:
-    problem, start = _problem(1.0), np.zeros((HORIZON, JOINTS))
-    best = _best(problem, start)
-    candidates = Descent().candidates(problem, best, 16)
+    problem, start = lq_problem(1.0), np.zeros((HORIZON, JOINTS))
+    best = lq_best(problem, start)
+    candidates = Descent().about(problem, best).candidates(16, again=False)
     actions = mean_actions(candidates, FIRST)
     cost = SERVO.evaluate(START, actions, None).cost[0]
-    optimum = _best(problem, riccati()).cost
+    optimum = lq_best(problem, riccati()).cost
     assert cost.min() - optimum < 0.5 * (best.cost - optimum)
 
 
@@ -193,16 +194,16 @@ def test_candidates_of_a_descent_hold_one_that_is_clearly_better() -> None:
     ],
 )
 def test_planners_with_derivatives_reach_the_optimum(settings: dict, iterations: int, share: float) -> None:
-    result = _run(settings, iterations)
-    start = _best(_problem(9.0), np.zeros((HORIZON, JOINTS))).cost
-    optimum = _best(_problem(9.0), riccati()).cost
+    result = lq_run(settings, iterations)
+    start = lq_best(lq_problem(9.0), np.zeros((HORIZON, JOINTS))).cost
+    optimum = lq_best(lq_problem(9.0), riccati()).cost
     assert optimum - 1e-9 <= result.best.cost < optimum + share * (start - optimum)
 
 
 def test_refinement_begins_after_the_sampled_iterations() -> None:
-    sampled = _run({"method": "icem"}, 2)
-    same = _run({"method": "icem", "refine": "ilqr", "sampled_iterations": 2, "iterations": 3}, 2)
-    refined = _run({"method": "icem", "refine": "ilqr", "sampled_iterations": 1}, 2)
+    sampled = lq_run({"method": "icem"}, 2)
+    same = lq_run({"method": "icem", "refine": "ilqr", "sampled_iterations": 2, "iterations": 3}, 2)
+    refined = lq_run({"method": "icem", "refine": "ilqr", "sampled_iterations": 1}, 2)
     assert same.best.cost == sampled.best.cost
     assert refined.best.cost < sampled.best.cost
 
@@ -219,30 +220,33 @@ def test_derivatives_that_are_not_finite_change_nothing(refiner, bad: float, par
             expansion = super().expand(*args)
             return replace(expansion, **{part: np.full_like(getattr(expansion, part), bad)})
 
-    problem = replace(_problem(1.0), derivatives=Broken())
-    best = _best(problem, np.full((HORIZON, JOINTS), 0.1))
-    np.testing.assert_array_equal(refiner.candidates(problem, best, 4), np.repeat(best.knots[None], 4, axis=0))
+    problem = replace(lq_problem(1.0), derivatives=Broken())
+    best = lq_best(problem, np.full((HORIZON, JOINTS), 0.1))
+    search = refiner.about(problem, best)
+    for again in (False, True):
+        np.testing.assert_array_equal(search.candidates(4, again), np.repeat(best.knots[None], 4, axis=0))
 
 
-def _problem(bound: float, step: float = 90.0) -> Problem:
+def lq_problem(bound: float, step: float = 90.0, model: Servo = SERVO) -> Problem:
     goals = (np.zeros((HORIZON, 3)), np.zeros((HORIZON, JOINTS)), np.ones(1))
     limits = KnotLimits(np.full(JOINTS, bound), np.full(JOINTS, step))
     spread = np.full(JOINTS, 0.3)
-    return Problem(SERVO, SERVO, START, FIRST, Objective.plain(*goals), limits, SMOOTHNESS, spread, 0.01 * spread)
+    return Problem(model, model, START, FIRST, Objective.plain(*goals), limits, SMOOTHNESS, spread, 0.01 * spread)
 
 
-def _best(problem: Problem, knots: np.ndarray) -> Best:
+def lq_best(problem: Problem, knots: np.ndarray) -> Best:
     scores = SERVO.evaluate(START, mean_actions(knots[None], FIRST), problem.objective)
     rows = (scores.position[0], scores.velocity[0], scores.effort[0], scores.variance[0], scores.epistemic[0])
     return Best(float(scores.cost[0, 0]), knots, *rows, ())
 
 
-def _run(settings: dict, iterations: int):
+def lq_run(settings: dict, iterations: int, model: Servo = SERVO):
     config = PlannerConfig(**settings)
     nothing = np.zeros((0, HORIZON, JOINTS))
     chosen = Settings(iterations, 6, Risk("mean"), 0, refiner_of(config), config.sampled_iterations)
     budget = (VirtualClock(), 1_000_000, np.random.default_rng(0))
     begin = Begin(np.zeros((HORIZON, JOINTS)), nothing)
-    result = optimize(_problem(9.0), method_of(config, HORIZON), begin, lambda _: nothing, chosen, *budget)
+    problem = lq_problem(9.0, model=model)
+    result = optimize(problem, method_of(config, HORIZON), begin, lambda _: nothing, chosen, *budget)
     assert result is not None
     return result

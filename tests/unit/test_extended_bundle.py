@@ -9,11 +9,13 @@ import torch
 
 from mbrl_control.deployment.bundle import Origin, extend_bundle, write_bundle
 from mbrl_control.deployment.check import GRADIENT, JACOBIAN, read_bundle
+from mbrl_control.deployment.derivatives import _named
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.evaluator import DeployedModel, Opening, load_model
 from mbrl_control.deployment.particles import Particles
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.rollout_graph import GraphShape
+from mbrl_control.deployment.session import Session
 from mbrl_control.deployment.trial import try_bundle
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import prior_of
@@ -122,6 +124,26 @@ def test_expansion_is_that_of_the_step_model(arm, derived, start, actions) -> No
             ends.append(derived.step_model.step(moved[:-joints], moved[-joints:])[: 2 * joints])
         slope = (ends[0] - ends[1]) / (2.0 * step)
         np.testing.assert_allclose(expansion.jacobian[1, :, column], slope, atol=2e-3)
+
+
+def test_derivatives_are_those_of_sessions_that_allocate_and_are_not_overwritten(
+    arm, registry, derived, start, actions
+) -> None:
+    """To the last bit."""
+    objective, content = _objective(arm, derived), read_bundle(registry.path(2), arm).content
+    states = np.tile(start, (HORIZON, 1))
+    gradient = derived.derivatives.gradient(start, actions[0], objective)
+    expansion = derived.derivatives.expand(states, actions[0], objective)
+    derived.derivatives.gradient(-start, actions[1], objective)
+    derived.derivatives.expand(-states, actions[1], objective)
+    told = _named(objective)
+    plain = {name: Session(content[name], name) for name in (GRADIENT, JACOBIAN)}
+    exact = plain[GRADIENT].run(told | {"state": start, "actions": actions[:1]})
+    np.testing.assert_array_equal(gradient, exact["gradient"].astype(np.float64))
+    exact = plain[JACOBIAN].run(told | {"state": states, "actions": actions[0]})
+    names = {"jacobian": "jacobian", "gradient": "stage_gradient", "hessian": "stage_hessian"}
+    for own, name in names.items():
+        np.testing.assert_array_equal(getattr(expansion, own), exact[name].astype(np.float64))
 
 
 def test_stage_costs_add_up_to_what_the_rollouts_score(arm, tmp_path, start, actions) -> None:

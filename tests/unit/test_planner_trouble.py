@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,13 +12,26 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from mbrl_msgs.msg import ModelStatus
+from mbrl_msgs.msg import Plan as PlanMsg
+
+from mbrl_control.cadence import Tick, VirtualClock
 from mbrl_control.cli.locations import arm_file
+from mbrl_control.deployment.evaluator import Opening
+from mbrl_control.deployment.lanes import Layout
+from mbrl_control.deployment.layout_choice import LayoutChoice
+from mbrl_control.planning.config import PlannerConfig
+from mbrl_control.planning.cycle import Cycle
+from mbrl_control.planning.planner import Planner, PlanningModel
+from mbrl_control.planning.watch import CycleWatch
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, SafeCommand, Stage
-from mbrl_nodes import plan_inputs
-from mbrl_nodes.convert import goal_to_msg, safe_command_to_msg
+from mbrl_nodes import model_input, plan_inputs
+from mbrl_nodes.convert import goal_to_msg, report_to_msg, safe_command_to_msg
 from mbrl_nodes.goal_input import GoalInput
+from mbrl_nodes.model_input import ModelInput
 from mbrl_nodes.mpc_planner import MpcPlanner
+from tests.contract.planner_bench import Bench
 
 ARM = load_arm(arm_file("planar"))
 ARMED_NS = 5 * 10**9
@@ -49,10 +63,55 @@ class Listener:
 def trouble(goals: GoalInput, overloaded: tuple[str, ...], gap_m: float = 0.0) -> str:
     node: Any = SimpleNamespace(
         _planner=SimpleNamespace(overloaded=overloaded, goal_gap_m=gap_m),
+        _watch=CycleWatch(),
+        now_ns=lambda: ARMED_NS,
         _goals=goals,
         _inputs=SimpleNamespace(armed_ns=ARMED_NS),
     )
     return MpcPlanner.trouble(node)
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A planner's node whose first model has steps of 50 ms, which fit no period of 20."""
+    bench, node, watch = Bench(ARM), Listener(), CycleWatch()
+    planner = Planner(ARM, PlannerConfig(), VirtualClock(), np.random.default_rng(0))
+    other = PlanningModel(bench.evaluator, bench.evaluator.inner, "planar/1", 0.05, 0.008, 1)
+    loaded = (SimpleNamespace(model_id="planar/1", without_cuda=""), None, LayoutChoice(Layout(), ()))
+    monkeypatch.setattr(model_input, "load_measured", lambda *_: loaded)
+    monkeypatch.setattr(model_input, "planning_model", lambda *_: other)
+    listening: Any = SimpleNamespace(
+        create_subscription=node.create_subscription, get_logger=node.get_logger, graph_clock=VirtualClock()
+    )
+    models = ModelInput(listening, ARM, PlannerConfig(), Opening(), planner, watch)
+    node.receive(ModelStatus(status=ModelStatus.ACTIVE, model_id="planar/1", path="/models/planar/1"))
+    published: list[tuple[Cycle, Tick]] = []
+    mpc: Any = SimpleNamespace(
+        _models=models,
+        _watch=watch,
+        _config=PlannerConfig(),
+        _inputs=SimpleNamespace(take=lambda: belief(ARM.home)),
+        _publish=lambda *given: published.append(given),
+        now_ns=lambda: ARMED_NS,
+        published=published,
+        said=node.said,
+    )
+    mpc._due_ns, mpc._idle = partial(MpcPlanner._due_ns, mpc), partial(MpcPlanner._idle, mpc)
+    return mpc
+
+
+def test_a_first_model_of_another_rate_is_in_trouble_and_in_every_report(refusing: Any) -> None:
+    """Else the arm would wait for a plan, and nothing would say that none will come."""
+    MpcPlanner._tick(refusing, Tick(3, ARMED_NS, 1_000_000, 0))
+    why = "no model is in use: planner settings: field 'period_s': 0.02 s fits no grid of planar/1; set it to 0.05"
+    assert refusing._watch.trouble(ARMED_NS).startswith(why)
+    assert "model refused: planner settings: field 'period_s'" in refusing.said[-1]
+    assert refusing._models.facts()["model"] == "none"
+    ((cycle, tick),) = refusing.published
+    told = report_to_msg(cycle.report, cycle.plan, ARMED_NS, tick.skipped, cycle.reason)
+    assert (told.cycle, told.plan_epoch, told.plan_sequence, told.model_id) == (3, 0, 0, "")
+    assert told.outcome == PlanMsg.FAILED
+    assert told.reason.startswith(why)
 
 
 def heard(stamp_ns: int, at_ns: int) -> GoalInput:

@@ -7,8 +7,7 @@ import pytest
 
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig
-from mbrl_control.planning.disturbance import FORGET_NS, LARGEST_SHARE, DisturbanceObserver
-from mbrl_control.planning.planner import observes
+from mbrl_control.planning.disturbance import FORGET_NS, LARGEST_SHARE, DisturbanceObserver, observes
 from mbrl_control.planning.rollforward import TimeGrid, roll_forward
 from mbrl_control.planning.torque_tracks import RigidModel
 from mbrl_control.rigid_body import RigidBody

@@ -17,6 +17,7 @@ from mbrl_control.report.report_files import write_report
 from mbrl_control.report.targets import misses
 from mbrl_control.report.timing import excess_over_reference, skipped, stalls
 from mbrl_control.robot import Arm, load_arm
+from mbrl_control.signals import PlanOutcome
 from sim.arm_sim import TruthState
 from sim.truth_file import TruthFileError, TruthWriter
 from tests.unit.synthetic_log import T0_NS, message, write_rows
@@ -73,9 +74,13 @@ def _planner(arm: Arm) -> list[tuple[int, schema.Topic, bytes]]:
     """50 Hz; cycle 200 skipped, 300 published late whatever it says of itself, 400 without a finished iteration, 500 a
     plan of an earlier optimization that calls itself new.
 
-    One swap at cycle 610, with cycle 640 published late.
+    One swap at cycle 610, with cycle 640 published late. For a second before all that there is no model.
     """
     rows = []
+    for cycle in range(-50, 0):
+        ns = T0_NS + cycle * 20 * MS
+        told = {"deadline": ns + 2 * MS, "cycle": cycle + 60, "outcome": int(PlanOutcome.FAILED)}
+        rows.append((ns, schema.PLANNER_REPORT, message(schema.PLANNER_REPORT, stamp=ns, **told)))
     for cycle in range(SECONDS * 50):
         ns = T0_NS + cycle * 20 * MS
         if cycle == 200:
