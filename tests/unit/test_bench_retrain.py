@@ -148,8 +148,9 @@ def test_the_service_is_ended_when_its_retraining_has_ended(
     """A stand-in that watches for ever: only a signal ends it; or it ends by itself, without a word."""
     said = [{"event": "begun", "time": 1.0, "cause": "minutes"}]
     said += [{"event": last, "time": 3.0, "result": {}}] if last != "none" else []
-    script = f"import json, signal\nfor each in {said!r}:\n    print(json.dumps(each), flush=True)\n"
-    script += "try:\n    signal.pause()\nexcept KeyboardInterrupt:\n    pass\n" if last != "none" else ""
+    watching = "    signal.pause()\n" if last != "none" else ""
+    script = f"try:\n    import json, signal\n    for each in {said!r}:\n        print(json.dumps(each), flush=True)\n{watching}"
+    script += "except KeyboardInterrupt:\n    pass\n"
     monkeypatch.setattr(learner_child, "learner_command", lambda log, options: [sys.executable, "-c", script])
     with LearnerChild(tmp_path, []) as child:
         if last == "passed":
