@@ -54,7 +54,7 @@ def main() -> None:
 
 def ours(limits: Limits, flush_ns: int, folder: Path, now_ns: Callable[[], int]) -> Log:
     """As the node logs: a backlog, a thread of its own that writes."""
-    log = BackgroundWriter(folder_writer(folder, limits, flush_ns), now_ns, _end)
+    log = BackgroundWriter(folder_writer(folder, limits, flush_ns), now_ns, complain)
 
     def put(message: Message) -> None:
         log.put(received(message))
@@ -76,8 +76,9 @@ def folder_writer(folder: Path, limits: Limits | None = None, flush_ns: int = FL
     return writer
 
 
-def _end(reason: str) -> None:
-    sys.exit(reason)
+def complain(reason: str) -> None:
+    """What ended the writing thread; what it then lacks is counted."""
+    print(reason, file=sys.stderr, flush=True)
 
 
 def plain(folder: Path, now_ns: Callable[[], int]) -> Log:

@@ -7,7 +7,6 @@ gives, who falls behind where they are slower. The order is drawn anew each time
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as BagWriter
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from benchmarks.log_child import Log, adding_to, folder_writer, received
+from benchmarks.log_child import Log, adding_to, complain, folder_writer, received
 from benchmarks.log_messages import PERIODS_MS, RATE_HZ, Message
 from mbrl_control.episode_log.background import BackgroundWriter
 from mbrl_control.episode_log.backlog import OVERHEAD_BYTES, Backlog
@@ -143,7 +142,7 @@ def written_in(log: Path) -> int:
 
 def _ours(path: Path, start_ns: int, backlog: Backlog) -> Way:
     writer, began_ns = folder_writer(path), time.monotonic_ns()
-    log = BackgroundWriter(writer, lambda: start_ns + time.monotonic_ns() - began_ns, sys.exit, backlog)
+    log = BackgroundWriter(writer, lambda: start_ns + time.monotonic_ns() - began_ns, complain, backlog)
     return Way(
         lambda message: log.put(received(message)),
         log.close,
