@@ -1,4 +1,4 @@
-"""Bundles of the deployed size for benches of the live graph: the shipped one, never the prior alone, and a copy of it."""
+"""Bundles of the deployed size for benches of the live graph: the shipped one, not the prior alone, and a copy."""
 
 from __future__ import annotations
 

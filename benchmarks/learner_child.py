@@ -1,4 +1,4 @@
-"""`mbrl-control learner` as a child of `bench retrain`: the service until its first retraining has ended, and `--once`."""
+"""`mbrl-control learner` as a child of `bench retrain`: the service until its first retraining ends, and `--once`."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Moment:
 
 
 def messages(start_ns: int, seconds: float, slower: int = 1) -> list[Message]:
-    """In the order of their time; stamps from ``start_ns`` on. ``slower``: as many times longer between two messages."""
+    """In the order of their time; stamps from ``start_ns`` on. ``slower``: as many times longer between messages."""
     store, generator, rows = _Store(), np.random.default_rng(0), list[Message]()
     for topic, period in PERIODS_MS.items():
         for offset in range(0, round(seconds * 1e3), period * slower):

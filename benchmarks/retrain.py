@@ -1,10 +1,10 @@
 """Retraining beside the running control: from the end of two minutes of motion to the first plan by the new model.
 
 The whole graph, real processes, in real time, on two processors, with the shipped bundle active: the arm excites itself
-for two minutes, then follows drawn targets, while the service `mbrl-control learner`, begun before, watches the log that
-goes on being written, learns once there is so much new motion, and activates the new bundle (without --shadow: measured
-is the time to control). Afterwards the same CPU work per cycle on recorded inputs without ROS, with the bundle that the
-counted cycles were planned with; and, with nothing else running, `learner --once` on the same bytes of the log.
+for two minutes, then follows drawn targets, while the service `mbrl-control learner`, begun before, watches the log
+that goes on being written, learns once there is so much new motion, and activates the new bundle (without --shadow:
+measured is the time to control). Afterwards the same CPU work per cycle on recorded inputs without ROS, with the bundle
+that the counted cycles were planned with; and, with nothing else running, `learner --once` on the same bytes of the log.
 
     seconds        = end of the excitation to the first published plan that names the new model, by the log's stamps
     phases         = what they went into: noticing (what the motion still lacked, the service's next look, every 10 s),
@@ -27,7 +27,6 @@ import argparse
 import json
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -127,7 +126,9 @@ def measure(options: argparse.Namespace, folder: Path) -> Beside:
             task.run(**reaches(arm, contest, 0))
             said.append(learner.learned())
 
-    window = run_window(contest, folder, 0, lambda session: sizes.update(shipped_twice(session)), work, options.reference)
+    window = run_window(
+        contest, folder, 0, lambda session: sizes.update(shipped_twice(session)), work, options.reference
+    )
     run = read_run(folder / "log", arm)
     version = int(said[0].result["model_id"].rpartition("/")[2])
     manifest = verify_bundle(Registry(folder / "registry", arm.model_name).path(version), arm)

@@ -140,17 +140,13 @@ def measure(options: argparse.Namespace, folder: Path, number: int, swaps: int, 
             task.run(on_event, **reaches(arm, contest, number, EACH_S))
 
     reference_s = options.seconds * (REFERENCE_TIMES if swaps else 1.0)
-    window = run_window(
-        contest, folder, number, lambda session: models.update(two_models(session)), work, reference_s
-    )
+    window = run_window(contest, folder, number, lambda session: models.update(two_models(session)), work, reference_s)
     run = read_run(folder / "log", arm)
     limits = limit_violations(read_truth(folder / "truth.bin"), run.ticks, arm)
     return counted(window, run, len(activated), limits, guard_limited(folder / "log", followed(run.goals)))
 
 
-def counted(
-    window: Window, run: RunData, activations: int, limits: dict[str, int], limited: Counter[str]
-) -> Swapped:
+def counted(window: Window, run: RunData, activations: int, limits: dict[str, int], limited: Counter[str]) -> Swapped:
     """While targets were followed, by the log."""
     span, spans = followed(run.goals), swap_spans(run.plans)
     cycles, ticks = within(run.cycles.stamp_ns, span), within(run.ticks.stamp_ns, span)
@@ -204,9 +200,7 @@ def two_models(session: Session) -> dict[str, str]:
 
 
 @contextmanager
-def _swapping(
-    session: Session, swaps: int, period_s: float, activated: list[int]
-) -> Iterator[Callable[[Event], None]]:
+def _swapping(session: Session, swaps: int, period_s: float, activated: list[int]) -> Iterator[Callable[[Event], None]]:
     """Activate the versions of the registry by turns, in a thread, from the first event that is handed over on: before
     the first target has had its time the arm is being armed, and rests."""
     begun, ending = threading.Event(), threading.Event()
@@ -273,7 +267,9 @@ def _at_swaps(swapped: list[Swapped]) -> dict[str, Any]:
     """Raw, and above what the reference would have in as many cycles."""
     late, cycles = (sum(column) for column in zip(*(one.late_at_swaps for one in swapped), strict=True))
     references = [one.window.references["planner"] for one in swapped]
-    excess = excess_over_reference(late, cycles, *(sum(each[name] for each in references) for name in ("late", "cycles")))
+    excess = excess_over_reference(
+        late, cycles, *(sum(each[name] for each in references) for name in ("late", "cycles"))
+    )
     return {
         "late_at_swaps": late,
         "cycles_at_swaps": cycles,

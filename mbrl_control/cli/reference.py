@@ -46,9 +46,7 @@ _TOWARDS_RUNNING = {
 }
 
 
-def run_references(
-    session: Session, graph: Graph, seconds: float, on_event: Any, bundle: Path | None = None
-) -> None:
+def run_references(session: Session, graph: Graph, seconds: float, on_event: Any, bundle: Path | None = None) -> None:
     """Both at once, each in its node's place, which ends; writes reference_planner.json and reference_guard.json.
 
     ``bundle``: what the planner's plans with, the one of the cycles it is held against; None: the active one.

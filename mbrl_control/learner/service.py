@@ -53,7 +53,7 @@ class Service:
         self._known: Known | None = None
         self._waiting = ""
         self._proposed = ""
-        """Model id of the candidate at the last turn."""
+        """Model id of the candidate, as far as is known here."""
 
     def turn(self) -> bool:
         """False: a retraining was due and made no model. Errors of the active bundle are the caller's to end by."""
@@ -121,6 +121,7 @@ class Service:
         self._remember(passed(attempt, _version(model_id)))
         now = "is active" if result["active"] else "is the candidate: live motion decides whether it may run"
         role = "active" if result["active"] else "candidate"
+        self._proposed = "" if result["active"] else model_id
         self._say("passed", f"{model_id} passed its gate and {now}", {"role": role, "result": result})
 
     def _failed(self, ended: Ended, logs: tuple[Path, ...]) -> None:

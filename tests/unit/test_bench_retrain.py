@@ -149,8 +149,8 @@ def test_the_service_is_ended_when_its_retraining_has_ended(
     said = [{"event": "begun", "time": 1.0, "cause": "minutes"}]
     said += [{"event": last, "time": 3.0, "result": {}}] if last != "none" else []
     watching = "    signal.pause()\n" if last != "none" else ""
-    script = f"try:\n    import json, signal\n    for each in {said!r}:\n        print(json.dumps(each), flush=True)\n{watching}"
-    script += "except KeyboardInterrupt:\n    pass\n"
+    script = f"try:\n    import json, signal\n    for each in {said!r}:\n"
+    script += f"        print(json.dumps(each), flush=True)\n{watching}except KeyboardInterrupt:\n    pass\n"
     monkeypatch.setattr(learner_child, "learner_command", lambda log, options: [sys.executable, "-c", script])
     with LearnerChild(tmp_path, []) as child:
         if last == "passed":

@@ -61,7 +61,12 @@ class Bench:
 
         watch = Watch(self.logs, self.arm, 3600.0, report)
         return Service(
-            watch, self.registry, self.arm, self.policy, retraining, lambda event, _, facts: self.said.append((event, facts))
+            watch,
+            self.registry,
+            self.arm,
+            self.policy,
+            retraining,
+            lambda event, _, facts: self.said.append((event, facts)),
         )
 
     def move(self, name: str, seconds: float, begin_s: float) -> Path:
