@@ -4,7 +4,8 @@ The whole graph, real processes, in real time, on two processors, with the shipp
 for two minutes, then follows drawn targets, while the service `mbrl-control learner`, begun before, watches the log
 that goes on being written, learns once there is so much new motion, and activates the new bundle (without --shadow:
 measured is the time to control). Afterwards the same CPU work per cycle on recorded inputs without ROS, with the bundle
-that the counted cycles were planned with; and, with nothing else running, `learner --once` on the same bytes of the log.
+that the counted cycles were planned with; and, with nothing else running, `learner --once` on the same bytes of the
+log.
 
     seconds        = end of the excitation to the first published plan that names the new model, by the log's stamps
     phases         = what they went into: noticing (what the motion still lacked, the service's next look, every 10 s),
