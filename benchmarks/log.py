@@ -1,19 +1,25 @@
-"""What a logger that is killed loses, and how much one can write: ours, the mcap library's defaults, rosbags' writer.
+"""What a logger that is killed loses, and how much one can write: ours, the mcap library, rosbags' writer.
 
-A child logs 1,040 messages a second (`benchmarks/log_messages.py`) and is killed by SIGKILL at a random instant; what
-it was given is in memory shared with this process. By turns ours and `plain`, the mcap library with its defaults. Ours
-changes its file every 64 KiB, so that some of the kills meet that.
+A child logs the graph's fast topics at their rates and sizes (`benchmarks/log_messages.py`), 1,040 messages a second,
+and is killed by SIGKILL at a random instant, from the first message on; what it was given is in memory shared with this
+process. Of four kills two are of a logger that changes its file every 64 KiB, so that some meet that; one is of the
+logger as deployed; and one of that under a tenth of the messages, where a chunk takes a second to fill and nothing but
+the flush keeps the loss small. Beside them the mcap library with its defaults, and, as a check of the check, the
+deployed logger without its flush: a bench that does not find it out is not valid.
 
     max_loss_ms   = time of the last message given to the logger minus that of the last one recovered, the worst kill
+    max_loss_ms_of = the same by kind of kill
     wrong_rows    = training rows of the recovered logs that are not those of the whole log, to the last bit
-    without_rows  = recovered logs that give no training row at all
+    without_rows  = recovered logs of a second or more that give no training row at all
     holes         = recovered logs that lack a message before their last one
     max_late_ms   = by how much a message was given later than its time, the most: so the stream was of that rate
-    messages_per_s, mb_per_s = ours through its backlog, as fast as it takes them; beside it the others
-    sustained     = half of that for 20 s, given at its own pace to a backlog of one second: what the writer does not
-                    keep up with is dropped and counted
+    messages_per_s, mb_per_s = ours through its backlog, as fast as it takes them; beside it the others, with the chunks
+                    and packing of ours (mcap library) or their own (rosbags), in drawn order
+    sustained     = all three at one rate, half of our burst and no less than 11 times the graph's, for 20 s each, in
+                    drawn order; packed_to: bytes on the disk by byte given; late_s: what who gives has fallen behind
+    multiple_of_graph = ours, sustained, over the graph's own rate
 
-Example: `mbrl-control bench log --kills 30`. Ends with one line of JSON; some minutes.
+Example: `mbrl-control bench log --kills 30 --folder /var/log`. Ends with one line of JSON; some minutes.
 """
 
 from __future__ import annotations
@@ -26,37 +32,53 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mcap.writer import Writer
-from rosbags.rosbag2 import StoragePlugin
-from rosbags.rosbag2 import Writer as BagWriter
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from benchmarks.log_child import PROGRESS
-from benchmarks.log_messages import PERIODS_MS, Message, messages
-from mbrl_control.episode_log.background import BackgroundWriter
-from mbrl_control.episode_log.backlog import Backlog, Received
-from mbrl_control.episode_log.definitions import full_definition
+from benchmarks.log_child import PROGRESS, folder_writer
+from benchmarks.log_messages import Message, messages
+from benchmarks.log_rates import LEAST_MULTIPLE, bursts, sustained, sustained_rate
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import LogReader
-from mbrl_control.episode_log.recovery import finish_files, log_info
-from mbrl_control.episode_log.rotation import FolderWriter
+from mbrl_control.episode_log.recovery import finish_files
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.streams import read_streams
 from mbrl_control.replay.transitions import Grid, cut_transitions
 from mbrl_control.signals import Transitions
 
 START_NS, SECONDS = 1_000_000_000_000, 8.0
-EARLIEST_S, LATEST_S = 0.5, 6.0
-"""Of a kill, after the first message."""
+LATEST_S = 6.0
+"""Of a kill, after the first message; the earliest is at once."""
+ROWS_FROM_S = 1.0
+"""A log of so much has to give training rows."""
 GRID = Grid(delay_s=0.012)
-LIMITS = {"max_loss_ms": 250.0, "wrong_rows": 0, "without_rows": 0, "holes": 0, "drops": 0, "missing": 0}
-SUSTAINED_SHARE, SUSTAINED_S = 0.5, 20.0
+MAX_LOSS_MS = 250.0
+LIMITS = {"max_loss_ms": MAX_LOSS_MS, "wrong_rows": 0, "without_rows": 0, "holes": 0, "drops": 0, "missing": 0}
+SUSTAINED_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Of a kill: which logger of `benchmarks.log_child`, and by how much slower its stream is."""
+
+    writer: str
+    slower: int = 1
+
+
+KINDS = {
+    "small": Kind("small"),
+    "deployed": Kind("deployed"),
+    "slow": Kind("deployed", 10),
+    "plain": Kind("plain"),
+    "unflushed": Kind("unflushed", 10),
+}
+OURS = ("small", "deployed", "small", "slow")
+"""By turns."""
+OTHERS = {"plain": 3, "unflushed": 6}
+"""One beside so many of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +88,7 @@ class Killed:
     given: int
     """Messages."""
     recovered: int
+    recovered_s: float
     loss_ms: float
     whole: bool
     """No message is missing before the last one."""
@@ -75,52 +98,77 @@ class Killed:
     """Of the latest message."""
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A stream, and the training rows that its whole log has."""
+
+    stream: list[Message]
+    rows: Transitions
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30, help="of ours; of the plain writer a third")
     parser.add_argument("--rounds", type=int, default=5, help="of writing as fast as possible")
+    parser.add_argument("--folder", type=Path, help="on the disk to be measured (default: where temporary files go)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    generator, stream = np.random.default_rng(options.seed), messages(START_NS, SECONDS)
-    with tempfile.TemporaryDirectory() as folder:
-        reference = rows_of(write_whole(Path(folder) / "whole", stream))
-        assert reference is not None, "the whole stream has rows"
-        kills: dict[str, list[Killed]] = {"ours": [], "plain": []}
-        for number in range(options.kills):
-            for writer in ("ours", "plain") if number % 3 == 0 else ("ours",):
-                one = kill(writer, Path(folder) / f"{writer}_{number}", stream, reference, generator)
-                kills[writer].append(one)
-                print(f"kill {number} of {writer}: lost {one.loss_ms:.0f} ms", file=sys.stderr, flush=True)
-        rates = [throughput(Path(folder) / f"round_{number}", stream) for number in range(options.rounds)]
-        figures: dict[str, Any] = {**figures_of(kills["ours"]), **rates_of(rates, stream)}
-        rate = SUSTAINED_SHARE * figures["messages_per_s"]
+    generator = np.random.default_rng(options.seed)
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        streams = {slower: streamed(folder / f"whole_{slower}", slower) for slower in (1, 10)}
+        kills = all_kills(options.kills, folder, streams, generator)
+        stream = streams[1].stream
+        figures: dict[str, Any] = {"folder": str(folder.parent), **figures_of(kills)}
+        figures |= bursts(folder, stream, options.rounds, generator)
+        rate = sustained_rate(figures["messages_per_s"])
         print(f"{rate:.0f} messages a second for {SUSTAINED_S:g} s", file=sys.stderr, flush=True)
-        steady = sustained(Path(folder) / "sustained", stream, rate, SUSTAINED_S)
-    figures["sustained"] = steady
+        figures["sustained"] = sustained(folder, stream, rate, SUSTAINED_S, generator)
+    steady = figures["sustained"]["ours"]
+    figures["multiple_of_graph"] = steady["multiple_of_graph"]
     for name in ("drops", "missing"):
         figures[name] += steady[name]
-    misses = [f"{name} {figures[name]} above {limit}" for name, limit in LIMITS.items() if figures[name] > limit]
-    print(json.dumps(figures | {"plain": figures_of(kills["plain"]), "misses": misses}), flush=True)
+    print(json.dumps(figures | verdict(figures)), flush=True)
 
 
-def kill(
-    writer: str, folder: Path, stream: list[Message], reference: Transitions, generator: np.random.Generator
-) -> Killed:
+def streamed(folder: Path, slower: int) -> Given:
+    """The stream that a child makes, too."""
+    stream = messages(START_NS, SECONDS, slower)
+    rows = rows_of(write_whole(folder, stream))
+    assert rows is not None, "the whole stream has rows"
+    return Given(stream, rows)
+
+
+def all_kills(
+    count: int, folder: Path, streams: dict[int, Given], generator: np.random.Generator
+) -> dict[str, list[Killed]]:
+    """So many of ours and the others beside them, by kind."""
+    kills: dict[str, list[Killed]] = {kind: [] for kind in KINDS}
+    for number in range(count):
+        beside = [kind for kind, every in OTHERS.items() if number % every == 0]
+        for kind in (OURS[number % len(OURS)], *beside):
+            one = kill(KINDS[kind], folder / f"{kind}_{number}", streams[KINDS[kind].slower], generator)
+            kills[kind].append(one)
+            print(f"kill {number}, {kind}: lost {one.loss_ms:.0f} ms", file=sys.stderr, flush=True)
+    return kills
+
+
+def kill(kind: Kind, folder: Path, whole: Given, generator: np.random.Generator) -> Killed:
     """Start a logger, kill it, recover its log."""
     progress = folder.with_suffix(".progress")
     progress.write_bytes(bytes(PROGRESS.size))
-    arguments = [writer, str(folder), str(progress), str(START_NS), str(SECONDS)]
+    arguments = [kind.writer, str(folder), str(progress), str(START_NS), str(SECONDS), str(kind.slower)]
     with subprocess.Popen([sys.executable, "-m", "benchmarks.log_child", *arguments]) as child:
         while PROGRESS.unpack(progress.read_bytes())[0] == 0:
             if child.poll() is not None:
                 raise RuntimeError(f"the logger ended by itself with status {child.returncode}")
-            time.sleep(0.05)
-        time.sleep(generator.uniform(EARLIEST_S, LATEST_S))
+            time.sleep(0.001)
+        time.sleep(generator.uniform(0.0, LATEST_S))
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-    given, late_ns = PROGRESS.unpack(progress.read_bytes())
+    number, late_ns = PROGRESS.unpack(progress.read_bytes())
     finish_files(folder)
-    return replace(judge(folder, stream[:given], reference), late_ms=late_ns * 1e-6)
+    return replace(judge(folder, whole.stream[:number], whole.rows), late_ms=late_ns * 1e-6)
 
 
 def judge(folder: Path, given: list[Message], reference: Transitions) -> Killed:
@@ -136,7 +184,8 @@ def judge(folder: Path, given: list[Message], reference: Transitions) -> Killed:
     # One more may have been written than was noted as given when the kill came.
     whole = held[: len(due)] == due[: len(held)] and len(held) <= len(due) + 1
     return Killed(
-        len(due), len(held), max(0.0, (due[-1] - last) * 1e-6), whole, wrong, 0 if rows is None else len(rows)
+        *(len(due), len(held), (last - START_NS) * 1e-9, max(0.0, (due[-1] - last) * 1e-6), whole, wrong),
+        rows=0 if rows is None else len(rows),
     )
 
 
@@ -159,136 +208,50 @@ def wrong_rows(rows: Transitions, reference: Transitions) -> int:
     return int((~same).sum())
 
 
-def figures_of(kills: list[Killed]) -> dict[str, float]:
-    """JSON-ready."""
-    losses = [one.loss_ms for one in kills]
+def figures_of(kills: dict[str, list[Killed]]) -> dict[str, Any]:
+    """JSON-ready: all of ours together, then what the others lost."""
+    ours = [one for kind in dict.fromkeys(OURS) for one in kills[kind]]
+    return {
+        **_figures(ours),
+        "max_loss_ms_of": {kind: _worst(kills[kind]) for kind in dict.fromkeys(OURS) if kills[kind]},
+        **{kind: _figures(kills[kind]) for kind in OTHERS if kills[kind]},
+    }
+
+
+def _worst(kills: list[Killed]) -> float:
+    return round(max(one.loss_ms for one in kills), 1)
+
+
+def _figures(kills: list[Killed]) -> dict[str, float]:
     return {
         "kills": len(kills),
-        "max_loss_ms": round(max(losses), 1),
-        "median_loss_ms": round(float(np.median(losses)), 1),
+        "max_loss_ms": _worst(kills),
+        "median_loss_ms": round(float(np.median([one.loss_ms for one in kills])), 1),
         "max_late_ms": round(max(one.late_ms for one in kills), 1),
         "holes": sum(not one.whole for one in kills),
-        "without_rows": sum(one.rows == 0 for one in kills),
+        "without_rows": sum(one.rows == 0 and one.recovered_s >= ROWS_FROM_S for one in kills),
         "rows": sum(one.rows for one in kills),
         "wrong_rows": sum(one.wrong_rows for one in kills),
     }
 
 
+def verdict(figures: dict[str, Any]) -> dict[str, Any]:
+    """The misses, and whether the kills would have found out a logger that does not flush."""
+    misses = [f"{name} {figures[name]} above {limit}" for name, limit in LIMITS.items() if figures[name] > limit]
+    if figures["multiple_of_graph"] < LEAST_MULTIPLE:
+        misses.append(f"multiple_of_graph {figures['multiple_of_graph']} below {LEAST_MULTIPLE:g}")
+    reasons = []
+    if figures["unflushed"]["max_loss_ms"] <= MAX_LOSS_MS:
+        reasons.append(f"unflushed: without its flush the logger lost no more than {MAX_LOSS_MS:g} ms: more kills")
+    return {"valid": not reasons, "invalid_reasons": reasons, "misses": misses}
+
+
 def write_whole(folder: Path, stream: list[Message]) -> Path:
     """The stream as one log."""
-    with FolderWriter(folder) as writer:
-        for topic in PERIODS_MS:
-            writer.add_topic(topic.name, topic.type)
+    with folder_writer(folder) as writer:
         for message in stream:
             writer.write(message.topic.name, message.cdr, message.due_ns)
     return folder
-
-
-def throughput(folder: Path, stream: list[Message]) -> dict[str, float]:
-    """Messages a second: ours with its backlog and thread, the plain writer, and rosbags'."""
-    folder.mkdir()
-    ways: dict[str, Callable[[], int]] = {
-        "ours": lambda: _ours(folder / "ours", stream),
-        "plain": lambda: _plain(folder / "plain.mcap", stream),
-        "rosbags": lambda: _rosbags(folder / "bag", stream),
-    }
-    rates: dict[str, float] = {}
-    for name, write in ways.items():
-        began = time.perf_counter()
-        dropped = write()
-        rates[name] = len(stream) / (time.perf_counter() - began)
-        if name == "ours":
-            rates["drops"] = dropped
-    rates["missing"] = len(stream) - sum(count for _, count in log_info(folder / "ours").counts)
-    return rates
-
-
-def rates_of(rates: list[dict[str, float]], stream: list[Message]) -> dict[str, object]:
-    """Medians, and the least and most of ours."""
-    size = float(np.mean([len(message.cdr) for message in stream]))
-    ours = [rate["ours"] for rate in rates]
-    return {
-        "messages_per_s": round(float(np.median(ours))),
-        "messages_per_s_range": [round(min(ours)), round(max(ours))],
-        "mb_per_s": round(float(np.median(ours)) * size * 1e-6, 2),
-        "drops": sum(rate["drops"] for rate in rates),
-        "missing": sum(rate["missing"] for rate in rates),
-        "others_messages_per_s": {
-            name: round(float(np.median([rate[name] for rate in rates]))) for name in ("plain", "rosbags")
-        },
-    }
-
-
-def sustained(
-    folder: Path, stream: list[Message], rate: float, seconds: float, room_s: float = 1.0
-) -> dict[str, float]:
-    """Messages of the stream, again and again, at ``rate`` a second whether or not they are taken; ``room_s``: of the
-    backlog."""
-    size = float(np.mean([len(message.cdr) for message in stream]))
-    writer, began_ns, given = _writer(folder), time.monotonic_ns(), 0
-    backlog = Backlog(round(room_s * rate * size))
-    log = BackgroundWriter(writer, lambda: START_NS + time.monotonic_ns() - began_ns, sys.exit, backlog)
-    while (elapsed_ns := time.monotonic_ns() - began_ns) < seconds * 1e9:
-        for _ in range(round(elapsed_ns * 1e-9 * rate) - given):
-            message, now_ns = stream[given % len(stream)], START_NS + elapsed_ns
-            log.put(Received(message.topic.name, message.cdr, now_ns, now_ns, False))
-            given += 1
-        time.sleep(0.001)
-    log.close()
-    taken_s, dropped = (time.monotonic_ns() - began_ns) * 1e-9, log.dropped.total()
-    written = sum(count for _, count in log_info(folder).counts)
-    return {
-        "messages_per_s": round(written / taken_s),
-        "mb_per_s": round(written * size / taken_s * 1e-6, 2),
-        "seconds": round(taken_s, 2),
-        "drops": dropped,
-        "missing": given - dropped - written,
-    }
-
-
-def _writer(folder: Path) -> FolderWriter:
-    writer = FolderWriter(folder)
-    for topic in PERIODS_MS:
-        writer.add_topic(topic.name, topic.type)
-    return writer
-
-
-def _ours(folder: Path, stream: list[Message]) -> int:
-    """Messages dropped."""
-    writer, backlog = _writer(folder), Backlog()
-    log = BackgroundWriter(writer, lambda: START_NS, sys.exit, backlog)
-    for given, message in enumerate(stream):
-        while given - log.written > 5000:  # a quarter of a backlog: nothing is dropped
-            time.sleep(0.001)
-        log.put(Received(message.topic.name, message.cdr, message.due_ns, message.due_ns, False))
-    log.close()
-    return log.dropped.total()
-
-
-def _plain(path: Path, stream: list[Message]) -> int:
-    with path.open("wb") as file:
-        writer = Writer(file)
-        writer.start(profile="ros2", library="plain")
-        channels = {}
-        for topic in PERIODS_MS:
-            schema = writer.register_schema(topic.type, "ros2msg", full_definition(topic.type).encode())
-            channels[topic] = writer.register_channel(topic.name, "cdr", schema)
-        for message in stream:
-            writer.add_message(channels[message.topic], message.due_ns, message.cdr, message.due_ns)
-        writer.finish()  # type: ignore[no-untyped-call]
-    return 0
-
-
-def _rosbags(folder: Path, stream: list[Message]) -> int:
-    store = get_typestore(Stores.EMPTY)
-    for topic in PERIODS_MS:
-        types = get_types_from_msg(full_definition(topic.type), topic.type)
-        store.register({name: spec for name, spec in types.items() if name not in store.fielddefs})
-    with BagWriter(folder, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
-        connections = {topic: writer.add_connection(topic.name, topic.type, typestore=store) for topic in PERIODS_MS}
-        for message in stream:
-            writer.write(connections[message.topic], message.due_ns, message.cdr)
-    return 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -38,6 +38,8 @@ from mbrl_control.signals import Array, CommandInterface, PlanOutcome
 from sim.engines import Simulator
 
 GUARD_PERIOD_MS = 5.0
+Work = Callable[[Session, TaskClient], object]
+"""What the arm does in a window, by the operator that is handed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Window:
     guard: tuple[int, int]
     """(missed, all) ticks."""
     references: dict[str, dict[str, Any]]
-    """Of planner and guard: cycles, late, jitter_ms."""
+    """Of planner and guard: cycles, late, jitter_ms; of the planner the model_id that it planned with."""
     jitter_ms: dict[str, Array]
     """How far the planner's wake-ups and the guard's commands are from a period apart."""
     latency_ms: Array
@@ -90,12 +92,13 @@ def run_window(
     folder: Path,
     number: int,
     prepared: Callable[[Session], object] = prepare,
-    beside: Callable[[Session], AbstractContextManager[None]] = lambda session: nullcontext(),
-    before_motion: Callable[[TaskClient], object] = lambda task: None,
+    work: Work | None = None,
+    reference_s: float | None = None,
 ) -> Window:
-    """A graph of its own; its folder stays. ``prepared`` fills its registry, ``beside`` is entered while it moves.
+    """A graph of its own; its folder stays. ``prepared`` fills its registry.
 
-    ``before_motion``: what the arm does first, and is not counted of the planner.
+    ``work``: None: to follow drawn targets. ``reference_s``: of the references, which plan with the bundle that the
+    window began with; None: as long as the window.
     """
     arm = load_arm(arm_file(contest.robot), contest.command)
     folder.mkdir(parents=True)
@@ -106,26 +109,29 @@ def run_window(
         settings={"period_s": 1.0 / contest.rate_hz},
     )
     prepared(session)
+    bundle = session.active_bundle()
     before, began = stolen_s(), time.monotonic()
     with _hogs(contest.hogs), session.graph(load_graph(launch_file("graph.yaml"))) as graph:
         graph.start()
         session.await_log()
         scheduling = {name: node.scheduling for name, node in graph.nodes.items()}
         with TaskClient(graph, session.arm) as task:
-            before_motion(task)
-            with beside(session):
-                task.run(do="reach", phase="rate", targets=_targets(arm, contest, number), window=WINDOW_S)
+            if work is None:
+                task.run(**reaches(arm, contest, number))
+            else:
+                work(session, task)
             task.run(do="hold")
-        run_references(session, graph, contest.window_s, lambda _: None)
+        run_references(session, graph, reference_s or contest.window_s, lambda _: None, bundle)
     stolen = (stolen_s() - before) / (len(os.sched_getaffinity(0)) * (time.monotonic() - began))
     return _window(contest, session, arm, scheduling, stolen)
 
 
-def _targets(arm: Arm, contest: Contest, number: int) -> list[list[float]]:
-    count = max(1, round(contest.window_s / WINDOW_S))
+def reaches(arm: Arm, contest: Contest, number: int, each_s: float = WINDOW_S) -> dict[str, Any]:
+    """Command of drawn targets for the whole window, a new one after ``each_s``."""
+    count = max(1, round(contest.window_s / each_s))
     generator = np.random.default_rng([contest.seed, number])
-    targets: list[list[float]] = sample_targets(arm, count, target_distance(arm), generator)[1].tolist()
-    return targets
+    targets = sample_targets(arm, count, target_distance(arm), generator)[1]
+    return {"do": "reach", "phase": "rate", "targets": targets.tolist(), "window": each_s}
 
 
 @contextmanager

@@ -1,21 +1,25 @@
 """Retraining beside the running control: from the end of two minutes of motion to the first plan by the new model.
 
-The whole graph, real processes, in real time, with the prior active: the arm excites itself for two minutes, then
-follows drawn targets, while `mbrl-control learner --once` learns from the log that goes on being written and activates
-the new bundle. Afterwards the same CPU work per cycle on recorded inputs without ROS, as in `bench rate`; and, with
-nothing else running, the same learner on the same bytes of the log.
+The whole graph, real processes, in real time, on two processors, with the shipped bundle active: the arm excites itself
+for two minutes, then follows drawn targets, while the service `mbrl-control learner`, begun before, watches the log
+that goes on being written, learns once there is so much new motion, and activates the new bundle (without --shadow:
+measured is the time to control). Afterwards the same CPU work per cycle on recorded inputs without ROS, with the bundle
+that the counted cycles were planned with; and, with nothing else running, `learner --once` on the same bytes of the
+log.
 
     seconds        = end of the excitation to the first published plan that names the new model, by the log's stamps
-    phases         = what they went into: noticing (start of the service, its look at the log), starting (of the
-                     retraining's process), reading, fitting, judging, exporting, trying (the trial), loading (the model
-                     node, then the planner in its own process, to its first plan)
+    phases         = what they went into: noticing (what the motion still lacked, the service's next look, every 10 s),
+                     starting (of the retraining's process), reading, fitting, judging, exporting, trying (the trial),
+                     loading (the model node, then the planner in its own process, to its first plan)
     seconds_newest_row = from the newest state that was learned from, later than the end of the excitation
-    seconds_alone  = of the learner's process on the idle machine; seconds_beside = of the same beside the graph
-    excess_late, excess_missed = planner cycles from the begin to a second after the first plan, and all guard ticks,
-                     above the exact one-sided 95 % Poisson bound of the reference
+    seconds_alone  = of the retraining's process on the idle machine; seconds_beside = of the same beside the graph
+    excess_late, excess_missed = planner cycles and guard ticks in motion, from the end of the excitation to a second
+                     after the first plan, above the exact one-sided 95 % Poisson bound of the reference
+    planned_with   = these cycles' plans by model, and sizes of the models; another size makes the run invalid
+    missed_whole_log = guard ticks of the whole log, with the start of the graph
     limit_violations = as of `bench swap`
 
-Example: `mbrl-control bench retrain --out out/retrain`. Ends with one line of JSON; about seven minutes.
+Example: `mbrl-control bench retrain --out out/retrain`. Ends with one line of JSON; about eleven minutes.
 """
 
 from __future__ import annotations
@@ -24,23 +28,20 @@ import argparse
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.deployed import prepare_learned, size_of
+from benchmarks.learner_child import Learned, LearnerChild, learn_once
 from benchmarks.rate import summary
-from benchmarks.rate_window import Contest, Window, machine, run_window
+from benchmarks.rate_window import Contest, Window, machine, reaches, run_window
 from mbrl_control.cli.interrupt import interruptible
 from mbrl_control.cli.locations import arm_file
-from mbrl_control.cli.processes import GraphFailed
-from mbrl_control.cli.session import Session, new_folder, run_verb
-from mbrl_control.cli.spawn import spawn
+from mbrl_control.cli.session import Session, new_folder
+from mbrl_control.cli.task_client import TaskClient
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.folder import log_file, log_files
@@ -48,7 +49,7 @@ from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.episode_log.schema import PHASE
 from mbrl_control.report.limits import limit_violations
 from mbrl_control.report.run_data import Plans, RunData, read_run
-from mbrl_control.report.timing import goal_windows, late_cycles
+from mbrl_control.report.timing import Bools, Stamps, goal_windows, late_cycles, missed_ticks
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface
 from sim.engines import Simulator
@@ -56,20 +57,10 @@ from sim.truth_file import read_truth
 
 RATE_HZ = 50
 LIMIT_S = 60.0
+PROCESSORS = 2
 DATA_PHASE = "excitation"
 SWAP_NS = 1_000_000_000
 """What the taking over itself may cost shows within a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """One run of the learner: its process and what it said."""
-
-    wall_s: float
-    begun_s: float
-    passed_s: float
-    """Wall time, s, of these events."""
-    result: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,98 +72,90 @@ class Taken:
     first_plan_ns: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What was found of the graph."""
+
+    window: Window
+    learned: Learned
+    taken: Taken
+    limits: dict[str, int]
+    missed_whole_log: int
+    planned_with: dict[str, int]
+    """Plans in the counted time by model id."""
+    sizes: dict[str, str]
+    """Of the bundle before and the one learned, by model id."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=float, default=120.0, help="seconds of excitation to learn from")
     parser.add_argument("--seconds", type=float, default=120.0, help="of motion beside the retraining")
+    parser.add_argument("--reference", type=float, default=300.0, help="seconds of the references afterwards")
     parser.add_argument("--robot", default="panda", help="a shipped arm: panda, planar or ur5e")
     parser.add_argument("--command", type=CommandInterface, default=CommandInterface.VELOCITY)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/retrain"), help="new folder: logs and bundles")
     options = parser.parse_args()
     folder = new_folder(options.out)
-    facts = {"robot": options.robot, "command": options.command, "data_s": options.data, **machine()}
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:PROCESSORS])  # and every child
+    before = machine()
+    facts = {"robot": options.robot, "command": options.command, "data_s": options.data, **before}
+    facts |= {"learner_flags": flags(options), "shadow": False}
     with interruptible():
-        window, learned, taken, limits = measure(options, folder / "beside")
-        alone = learn_alone(options, folder, learned)
-    print(json.dumps(facts | figures(window, learned, taken, limits, alone)))
+        beside = measure(options, folder / "beside")
+        alone = learn_alone(options, folder)
+    print(json.dumps(facts | figures(beside, alone, before["processors"])))
 
 
-def measure(options: argparse.Namespace, folder: Path) -> tuple[Window, Learned, Taken, dict[str, int]]:
+def flags(options: argparse.Namespace) -> list[str]:
+    """Of the service, besides folders and arm: the policy. All else is its default."""
+    return ["--new-minutes", f"{options.data / 60.0:g}"]
+
+
+def measure(options: argparse.Namespace, folder: Path) -> Beside:
     """The graph, excited, then moving beside the learner."""
     contest = Contest(
         *(options.robot, Simulator.MUJOCO, options.command, RATE_HZ, options.seconds), *(1.0, options.seed, 0)
     )
-    said: list[Learned] = []
+    arm, said = load_arm(arm_file(options.robot), options.command), list[Learned]()
+    sizes: dict[str, str] = {}
+
+    def work(session: Session, task: TaskClient) -> None:
+        with LearnerChild(session.log, [*session.model_options, *flags(options)]) as learner:
+            task.run(do="excite", seconds=options.data)
+            task.run(**reaches(arm, contest, 0))
+            said.append(learner.learned())
+
     window = run_window(
-        *(contest, folder, 0, prior_twice),
-        lambda session: _learning(session, said),
-        lambda task: task.run(do="excite", seconds=options.data),
+        contest, folder, 0, lambda session: sizes.update(shipped_twice(session)), work, options.reference
     )
-    arm = load_arm(arm_file(options.robot), options.command)
     run = read_run(folder / "log", arm)
     version = int(said[0].result["model_id"].rpartition("/")[2])
     manifest = verify_bundle(Registry(folder / "registry", arm.model_name).path(version), arm)
     assert manifest.training is not None, "a retraining has one"
+    sizes[manifest.model_id] = size_of(manifest)
     plan_ns = first_plan_ns(run.plans, manifest.model_id)
     taken = Taken(data_end_ns(folder / "log"), manifest.training.newest_ns, plan_ns)
     cut_log(folder / "log", manifest.training.log_bytes, folder.parent / "alone" / "log")
     limits = limit_violations(read_truth(folder / "truth.bin"), run.ticks, arm)
-    return replace(window, planner=late_beside(run, taken)), said[0], taken, limits
+    window = replace(window, planner=late_beside(run, taken), guard=missed_beside(run, taken))
+    planned_with = by_model(run.plans, counted(run.plans.stamp_ns, run, taken))
+    return Beside(window, said[0], taken, limits, missed_ticks(run.ticks)[0], planned_with, sizes)
 
 
-def prior_twice(session: Session) -> None:
-    """Nothing learned yet; and a copy for the same retraining on the idle machine."""
-    run_verb(["models", "prior", *session.model_options])
+def shipped_twice(session: Session) -> dict[str, str]:
+    """The deployed bundle; and a copy for the same retraining on the idle machine. Its size by its id."""
+    manifest = prepare_learned(session)
     shutil.copytree(session.registry, session.folder.parent / "alone" / "registry")
+    return {manifest.model_id: size_of(manifest)}
 
 
-@contextmanager
-def _learning(session: Session, said: list[Learned]) -> Iterator[None]:
-    """The learner as a child while the caller goes on; waits for its end."""
-    began = time.monotonic()
-    child = spawn(learner_command(session.folder, session.model_options), os.environ, None)
-    try:
-        yield
-        output, _ = child.communicate()
-    except BaseException:
-        _end(child)
-        raise
-    said.append(learned_of(output, time.monotonic() - began))
-
-
-def learn_alone(options: argparse.Namespace, folder: Path, beside: Learned) -> Learned:
-    """The same bytes, the same prior, nothing else running."""
+def learn_alone(options: argparse.Namespace, folder: Path) -> Learned:
+    """The same bytes, the same parent, nothing else running."""
     place = folder / "alone"
     model = ["--robot", str(arm_file(options.robot)), "--registry", str(place / "registry")]
-    began = time.monotonic()
-    child = spawn(learner_command(place, [*model, "--command", options.command.value]), os.environ, None)
-    try:
-        output, _ = child.communicate()
-    except BaseException:
-        _end(child)
-        raise
-    return learned_of(output, time.monotonic() - began)
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    child.send_signal(signal.SIGINT)
-    child.wait()
-
-
-def learner_command(folder: Path, model_options: Sequence[str]) -> list[str]:
-    """Once, as soon as there is what its gate needs."""
-    verb = [sys.executable, "-m", "mbrl_control.cli.main", "learner"]
-    return [*verb, "--logs", str(folder / "log"), *model_options, "--once", "--new-minutes", "1.2"]
-
-
-def learned_of(output: str, wall_s: float) -> Learned:
-    """What the learner's events say; GraphFailed where it made no model, for the reason on standard error."""
-    events = {event["event"]: event for event in map(json.loads, output.splitlines())}
-    if "passed" not in events:
-        raise GraphFailed(f"the learner made no model: {json.dumps(list(events.values())[-2:])}")
-    passed = events["passed"]
-    return Learned(wall_s, events["begun"]["time"], passed["time"], passed["result"])
+    return learn_once(place / "log", [*model, "--command", options.command.value, *flags(options)])
 
 
 def data_end_ns(log: Path) -> int:
@@ -187,12 +170,25 @@ def first_plan_ns(plans: Plans, model_id: str) -> int | None:
     return next((int(ns) for ns, name in zip(plans.stamp_ns, plans.model_id, strict=True) if name == model_id), None)
 
 
+def counted(stamp: Stamps, run: RunData, taken: Taken) -> Bools:
+    """[N] which are in motion, from the end of the data to a second after the first plan."""
+    inside = goal_windows(stamp, run.goals) & (stamp >= taken.data_end_ns)
+    return inside if taken.first_plan_ns is None else inside & (stamp <= taken.first_plan_ns + SWAP_NS)
+
+
 def late_beside(run: RunData, taken: Taken) -> tuple[int, int]:
-    """(late, all) planner cycles in motion, from the end of the data to a second after the first plan."""
-    inside = goal_windows(run.cycles.stamp_ns, run.goals) & (run.cycles.stamp_ns >= taken.data_end_ns)
-    if taken.first_plan_ns is not None:
-        inside &= run.cycles.stamp_ns <= taken.first_plan_ns + SWAP_NS
-    return late_cycles(run.cycles, inside)
+    """(late, all) planner cycles that are counted."""
+    return late_cycles(run.cycles, counted(run.cycles.stamp_ns, run, taken))
+
+
+def missed_beside(run: RunData, taken: Taken) -> tuple[int, int]:
+    """(missed, all) guard ticks in the same time."""
+    return missed_ticks(run.ticks, counted(run.ticks.stamp_ns, run, taken))
+
+
+def by_model(plans: Plans, inside: Bools) -> dict[str, int]:
+    """Plans by model id."""
+    return dict(Counter(name for name, each in zip(plans.model_id, inside.tolist(), strict=True) if each))
 
 
 def cut_log(log: Path, sizes: Sequence[int], target: Path) -> None:
@@ -206,15 +202,15 @@ def phases(learned: Learned, taken: Taken) -> dict[str, float]:
     """s by phase; with a first plan they add up to all of it, as far as wall and graph's clock agree."""
     stages: dict[str, float] = learned.result["stage_seconds"]
     found = {"noticing": learned.begun_s - taken.data_end_ns * 1e-9}
-    found |= {"starting": learned.passed_s - learned.begun_s - sum(stages.values()), **stages}
+    found |= {"starting": learned.wall_s - sum(stages.values()), **stages}
     if taken.first_plan_ns is not None:
         found["loading"] = taken.first_plan_ns * 1e-9 - learned.passed_s
     return {name: round(value, 2) for name, value in found.items()}
 
 
-def figures(window: Window, learned: Learned, taken: Taken, limits: dict[str, int], alone: Learned) -> dict[str, Any]:
+def figures(beside: Beside, alone: Learned, processors: int) -> dict[str, Any]:
     """JSON-ready, with the misses."""
-    row = summary(RATE_HZ, [window])
+    row, learned, taken = summary(RATE_HZ, [beside.window]), beside.learned, beside.taken
     plan_ns = taken.first_plan_ns
     seconds = None if plan_ns is None else round((plan_ns - taken.data_end_ns) * 1e-9, 2)
     found: dict[str, Any] = {
@@ -225,22 +221,41 @@ def figures(window: Window, learned: Learned, taken: Taken, limits: dict[str, in
         "seconds_beside": round(learned.wall_s, 2),
         "seconds_alone": round(alone.wall_s, 2),
         "phases_alone": alone.result["stage_seconds"],
+        "cause": learned.cause,
         "model_id": learned.result["model_id"],
         "rows": learned.result["rows"],
         "epochs": [learned.result["epochs"], alone.result["epochs"]],
+        "planned_with": beside.planned_with,
+        "sizes": beside.sizes,
+        "reference_model": beside.window.references["planner"]["model_id"],
     }
     names = ("late_raw", "missed_raw", "late_reference", "missed_reference", "excess_late", "excess_missed")
     found |= {name: row[name] for name in (*names, "planner_cycles", "guard_cycles", "guard_stops", "cycle_ms")}
-    found |= {"limit_violations": limits, "stolen_percent": row["stolen_percent_windows"][0]}
+    found |= {"missed_whole_log": beside.missed_whole_log, "limit_violations": beside.limits}
+    found |= {"stolen_percent": row["stolen_percent_windows"][0], "scheduling": row["scheduling"]}
     misses = list(row["misses"])
     if seconds is None:
         misses.append("seconds: no plan was made with the new model")
     elif seconds > LIMIT_S:
         misses.append(f"seconds {seconds:.2f} above {LIMIT_S:.0f}")
-    if beyond := sum(limits.values()):
+    if beyond := sum(beside.limits.values()):
         misses.append(f"limit_violations {beyond} above 0")
-    found["scheduling"] = row["scheduling"]
-    return found | {"valid": row["valid"], "invalid_reasons": row["invalid_reasons"], "misses": misses}
+    reasons = [*row["invalid_reasons"], *doubts(beside, processors)]
+    return found | {"valid": not reasons, "invalid_reasons": reasons, "misses": misses}
+
+
+def doubts(beside: Beside, processors: int) -> list[str]:
+    """Why it is another run than the one that is asked for."""
+    reasons = []
+    if processors != PROCESSORS:
+        reasons.append(f"processors {processors}: {PROCESSORS} are asked for")
+    if len(set(beside.sizes.values())) > 1:
+        reasons.append(f"sizes: cycles with {' and with '.join(sorted(beside.sizes))} are not the same work")
+    if strangers := sorted(beside.planned_with.keys() - beside.sizes.keys()):
+        reasons.append(f"planned_with: {', '.join(strangers)}: neither the model before nor the new one")
+    if (early_s := beside.taken.data_end_ns * 1e-9 - beside.learned.begun_s) > 0.0:
+        reasons.append(f"the retraining began {early_s:.1f} s before the data were complete ({beside.learned.cause})")
+    return reasons
 
 
 if __name__ == "__main__":

@@ -1,19 +1,27 @@
 """Hot swaps while the arm moves: late plans, missed ticks and commands beyond the limits, beside the same run without.
 
-The whole graph, real processes: the arm follows drawn targets while `active.json` goes back and forth between two
-different models, the shipped one and the prior that has learned nothing. Each time the model node checks and warms the
-bundle and announces it, and the planner loads it in its own process and takes it over between two cycles. Windows with
-and without swaps alternate, each followed by the same CPU work per cycle on recorded inputs without ROS.
+The whole graph, real processes: the arm follows drawn targets, a new one before it has reached the last, so that it
+does not rest, while `active.json` goes back and forth between two bundles of the deployed size: the shipped one and a
+copy of it under the next number. They predict the same: measured is the taking over, not how two models differ. Each
+time the model node checks and warms the bundle and announces it, and the planner loads it in its own process and takes
+it over between two cycles. Windows with and without swaps alternate, each followed by the same CPU work per cycle, with
+the same bundle, on recorded inputs without ROS; after a window with swaps five times as long.
 
-    swaps         = changes of the model that plans were made with, counted in the plans of the log
+    swaps         = changes of the model that plans were made with, while targets were followed, by the plans of the log
+    swaps_in_motion = those at which some joint was faster than 0.05 rad/s by the newest belief
     not_swapped   = activations that no plan followed: superseded before they were loaded
-    excess_late, excess_missed = count in the windows with swaps above the exact one-sided 95 % Poisson bound of the
-                    reference
+    late_at_swaps = planner cycles from behind the last plan of one model to the first of the next that were late or
+                    skipped; missed_at_swaps = guard ticks missed then
+    excess_late, excess_missed, excess_late_at_swaps = count in the windows with swaps, while targets were followed,
+                    above the exact one-sided 95 % Poisson bound of the reference
     limit_violations = simulator steps and guard ticks beyond position, speed, acceleration or jerk (torque and its
                     rate), from the simulator's truth and the applied commands
+    guard_limited = commands that a stage of the guard changed before they were applied, by stage: what the applied ones
+                    owe to it
     *_still       = the same of the windows without swaps
+    missed_whole_log = guard ticks of the whole log, with the start of the graph
 
-Example: `mbrl-control bench swap --seconds 60 --swaps 100 --out out/swap`. Ends with one line of JSON.
+Example: `mbrl-control bench swap --seconds 60 --swaps 100 --out out/swap`. Ends with one line of JSON; nine minutes.
 """
 
 from __future__ import annotations
@@ -23,39 +31,72 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from benchmarks.deployed import arm_of, copy_bundle, prepare_learned, registry_of, size_of
 from benchmarks.rate import summary
-from benchmarks.rate_window import Contest, Window, machine, run_window
+from benchmarks.rate_window import Contest, Window, machine, reaches, run_window
+from mbrl_control.cadence import plan_budget_ns
 from mbrl_control.cli.interrupt import interruptible
 from mbrl_control.cli.locations import arm_file
-from mbrl_control.cli.session import Session, new_folder, run_verb
-from mbrl_control.cli.shipped import prepare
+from mbrl_control.cli.session import Session, new_folder
+from mbrl_control.cli.task_client import Event, TaskClient
 from mbrl_control.deployment.registry import Registry
+from mbrl_control.episode_log.reader import LogReader, stamp_ns
+from mbrl_control.episode_log.schema import SAFE_COMMAND
 from mbrl_control.report.limits import limit_violations
-from mbrl_control.report.run_data import read_run
-from mbrl_control.report.timing import goal_windows, swap_times
+from mbrl_control.report.run_data import GoalEvent, RunData, read_run
+from mbrl_control.report.timing import (
+    Bools,
+    Stamps,
+    at_swaps,
+    excess_over_reference,
+    late_cycles,
+    missed_ticks,
+    swap_spans,
+    swap_times,
+)
 from mbrl_control.robot import load_arm
-from mbrl_control.signals import CommandInterface
+from mbrl_control.signals import CommandInterface, Stage
 from sim.engines import Simulator
 from sim.truth_file import read_truth
 
 RATE_HZ = 50
+BUDGET_NS = plan_budget_ns(round(1e9 / RATE_HZ))
+EACH_S = 0.8
+"""After that the next target is given; to reach one takes longer."""
+REFERENCE_TIMES = 5.0
+"""With no late cycle in so long a reference, its bound for the window is 0.6 of one: a single late plan is excess."""
+MOVING = 0.05
+"""rad/s of the fastest joint."""
+LEAST_IN_MOTION = 0.95
+"""Of the swaps asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
-    """One window: what `bench rate` measures, and what became of the activations."""
+    """One window: what `bench rate` measures, counted while targets were followed, and what became of the swaps."""
 
     window: Window
     activations: int
     swaps: int
+    in_motion: int
+    """Swaps."""
+    late_at_swaps: tuple[int, int]
+    """(late, all) planner cycles."""
+    missed_at_swaps: int
+    missed_whole_log: int
     limits: dict[str, int]
+    limited: Counter[str]
+    """Commands that the guard changed, by the name of the stage."""
 
 
 def main() -> None:
@@ -70,59 +111,111 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/swap"), help="new folder: every log")
     options = parser.parse_args()
     folder = new_folder(options.out)
-    before = machine()
+    before, models = machine(), dict[str, str]()
     found: dict[int, list[Swapped]] = {options.swaps: [], 0: []}
     with interruptible():
         for number in range(options.rounds):
             for swaps, done in found.items():
-                done.append(measure(options, folder / f"{number}-{swaps}swaps", number, swaps))
+                done.append(measure(options, folder / f"{number}-{swaps}swaps", number, swaps, models))
                 last = done[-1]
                 print(
                     f"{last.swaps} swaps: {last.window.planner[0]} late, {last.window.guard[0]} missed", file=sys.stderr
                 )
     facts = {"robot": options.robot, "command": options.command, "seconds": options.seconds, **before}
-    facts |= {"real_time_factor": options.real_time_factor}
+    facts |= {"real_time_factor": options.real_time_factor, "models": models}
     print(json.dumps(facts | figures(options.swaps * options.rounds, found[options.swaps], found[0])))
 
 
-def measure(options: argparse.Namespace, folder: Path, number: int, swaps: int) -> Swapped:
-    """One window of the graph with so many activations, evenly spread."""
+def measure(options: argparse.Namespace, folder: Path, number: int, swaps: int, models: dict[str, str]) -> Swapped:
+    """One window of the graph with so many activations, evenly spread; ``models`` get their sizes."""
     contest = Contest(
         *(options.robot, Simulator.MUJOCO, options.command, RATE_HZ, options.seconds),
         *(options.real_time_factor, options.seed, 0),
     )
-    activated: list[int] = []
-    period_s = options.seconds / (swaps + 1) / options.real_time_factor
-    window = run_window(
-        contest, folder, number, two_models, lambda session: _swapping(session, swaps, period_s, activated)
-    )
-    arm = load_arm(arm_file(options.robot), options.command)
+    arm, activated = load_arm(arm_file(options.robot), options.command), list[int]()
+    period_s = (options.seconds - EACH_S) / (swaps + 1) / options.real_time_factor
+
+    def work(session: Session, task: TaskClient) -> None:
+        with _swapping(session, swaps, period_s, activated) as on_event:
+            task.run(on_event, **reaches(arm, contest, number, EACH_S))
+
+    reference_s = options.seconds * (REFERENCE_TIMES if swaps else 1.0)
+    window = run_window(contest, folder, number, lambda session: models.update(two_models(session)), work, reference_s)
     run = read_run(folder / "log", arm)
-    moved = swap_times(run.plans)
-    done = int(goal_windows(moved, run.goals).sum())
-    return Swapped(window, len(activated), done, limit_violations(read_truth(folder / "truth.bin"), run.ticks, arm))
+    limits = limit_violations(read_truth(folder / "truth.bin"), run.ticks, arm)
+    return counted(window, run, len(activated), limits, guard_limited(folder / "log", followed(run.goals)))
 
 
-def two_models(session: Session) -> None:
-    """The shipped bundle as the active one, and the prior alone beside it."""
-    prepare(session)
-    registry = _registry(session)
-    shipped = registry.active()
-    run_verb(["models", "prior", *session.model_options])
-    assert shipped is not None, "prepare activates one"
-    registry.activate(shipped)
+def counted(window: Window, run: RunData, activations: int, limits: dict[str, int], limited: Counter[str]) -> Swapped:
+    """While targets were followed, by the log."""
+    span, spans = followed(run.goals), swap_spans(run.plans)
+    cycles, ticks = within(run.cycles.stamp_ns, span), within(run.ticks.stamp_ns, span)
+    # A cycle begins with its tick, so that of the first plan of a model, too, lies between both plans.
+    swapping = cycles & at_swaps(run.cycles.deadline_ns - BUDGET_NS, spans)
+    moments = swap_times(run.plans)
+    moments = moments[within(moments, span)]
+    window = replace(window, planner=late_cycles(run.cycles, cycles), guard=missed_ticks(run.ticks, ticks))
+    return Swapped(
+        window,
+        activations,
+        len(moments),
+        int(moving(run, moments).sum()),
+        late_cycles(run.cycles, swapping),
+        missed_ticks(run.ticks, ticks & at_swaps(run.ticks.stamp_ns, spans))[0],
+        missed_ticks(run.ticks)[0],
+        limits,
+        limited,
+    )
+
+
+def followed(goals: tuple[GoalEvent, ...]) -> tuple[int, int]:
+    """From the first target to the end of the last one, ns."""
+    stamps = [goal.stamp_ns for goal in goals]
+    return min(stamps), max(stamps) + round(EACH_S * 1e9)
+
+
+def within(stamp: Stamps, span: tuple[int, int]) -> Bools:
+    """[N]"""
+    return np.asarray((stamp >= span[0]) & (stamp <= span[1]))
+
+
+def moving(run: RunData, moments: Stamps) -> Bools:
+    """[W] whether some joint moved, by the newest belief at each moment."""
+    newest = np.maximum(np.searchsorted(run.belief_ns, moments, side="right") - 1, 0)
+    return np.asarray(np.abs(run.belief_velocity[newest]).max(axis=1) > MOVING)
+
+
+def guard_limited(log: Path, span: tuple[int, int]) -> Counter[str]:
+    """Commands within the span that a stage changed, by its name."""
+    commands = (message for _, _, message in LogReader(log).messages((SAFE_COMMAND,)))
+    inside = (message for message in commands if span[0] <= stamp_ns(message.stamp) <= span[1])
+    return Counter(Stage(each.limiting_stage).name for each in inside if each.limiting_stage != Stage.NONE)
+
+
+def two_models(session: Session) -> dict[str, str]:
+    """The shipped bundle as the active one, and a copy of it beside it: sizes by model id."""
+    shipped = prepare_learned(session)
+    copied = copy_bundle(registry_of(session), arm_of(session), shipped.version)
+    return {shipped.model_id: size_of(shipped), f"{registry_of(session).robot}/{copied}": size_of(shipped)}
 
 
 @contextmanager
-def _swapping(session: Session, swaps: int, period_s: float, activated: list[int]) -> Iterator[None]:
-    """Activate the versions of the registry by turns, in a thread, while the caller goes on."""
-    ending = threading.Event()
+def _swapping(session: Session, swaps: int, period_s: float, activated: list[int]) -> Iterator[Callable[[Event], None]]:
+    """Activate the versions of the registry by turns, in a thread, from the first event that is handed over on: before
+    the first target has had its time the arm is being armed, and rests."""
+    begun, ending = threading.Event(), threading.Event()
+
+    def activate() -> None:
+        begun.wait()
+        activate_by_turns(registry_of(session), swaps, period_s, ending, activated)
+
     with ThreadPoolExecutor(1) as thread:
-        running = thread.submit(activate_by_turns, _registry(session), swaps, period_s, ending, activated)
+        running = thread.submit(activate)
         try:
-            yield
+            yield lambda event: begun.set()
         finally:
             ending.set()
+            begun.set()
         running.result()
 
 
@@ -140,32 +233,49 @@ def activate_by_turns(
         activated.append(following)
 
 
-def _registry(session: Session) -> Registry:
-    return Registry(session.registry, load_arm(session.arm, session.wiring.command).model_name)
-
-
 def figures(asked: int, swapped: list[Swapped], still: list[Swapped]) -> dict[str, Any]:
-    """JSON-ready, with the misses: fewer swaps than ``asked`` for, among them."""
+    """JSON-ready, with the misses: fewer swaps than ``asked`` for, or fewer of them in motion, among them."""
     rows = {name: summary(RATE_HZ, [one.window for one in group]) for name, group in (("", swapped), ("_still", still))}
     found: dict[str, Any] = {
         "swaps": sum(one.swaps for one in swapped),
+        "swaps_in_motion": sum(one.in_motion for one in swapped),
         "not_swapped": sum(one.activations - one.swaps for one in swapped),
+        **_at_swaps(swapped),
     }
     for suffix, group in (("", swapped), ("_still", still)):
         row = rows[suffix]
         for name in ("late_raw", "missed_raw", "late_reference", "missed_reference", "excess_late", "excess_missed"):
             found[name + suffix] = row[name]
         found[f"limit_violations{suffix}"] = {kind: sum(one.limits[kind] for one in group) for kind in group[0].limits}
-        found[f"guard_stops{suffix}"] = row["guard_stops"]
-        found[f"cycle_ms{suffix}"] = row["cycle_ms"]
+        found[f"guard_limited{suffix}"] = dict(sum((one.limited for one in group), Counter[str]()))
+        found[f"missed_whole_log{suffix}"] = sum(one.missed_whole_log for one in group)
+        for name in ("guard_stops", "cycle_ms", "planner_cycles", "guard_cycles"):
+            found[name + suffix] = row[name]
     misses = list(rows[""]["misses"])
-    if found["swaps"] < asked:
-        misses.append(f"swaps {found['swaps']} below {asked}")
+    if found["excess_late_at_swaps"] > 0.0:
+        misses.append(f"excess_late_at_swaps {found['excess_late_at_swaps']:.2f} above 0")
+    for name, least in (("swaps", asked), ("swaps_in_motion", round(LEAST_IN_MOTION * asked))):
+        if found[name] < least:
+            misses.append(f"{name} {found[name]} below {least}")
     if beyond := sum(found["limit_violations"].values()):
         misses.append(f"limit_violations {beyond} above 0")
     valid, reasons = rows[""]["valid"], rows[""]["invalid_reasons"]
-    found |= {"planner_cycles": rows[""]["planner_cycles"], "scheduling": rows[""]["scheduling"]}
-    return found | {"valid": valid, "invalid_reasons": reasons, "misses": misses}
+    return found | {"scheduling": rows[""]["scheduling"], "valid": valid, "invalid_reasons": reasons, "misses": misses}
+
+
+def _at_swaps(swapped: list[Swapped]) -> dict[str, Any]:
+    """Raw, and above what the reference would have in as many cycles."""
+    late, cycles = (sum(column) for column in zip(*(one.late_at_swaps for one in swapped), strict=True))
+    references = [one.window.references["planner"] for one in swapped]
+    excess = excess_over_reference(
+        late, cycles, *(sum(each[name] for each in references) for name in ("late", "cycles"))
+    )
+    return {
+        "late_at_swaps": late,
+        "cycles_at_swaps": cycles,
+        "excess_late_at_swaps": round(excess.excess, 2),
+        "missed_at_swaps": sum(one.missed_at_swaps for one in swapped),
+    }
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ import typer
 
 from mbrl_control.cli.errors import Refused, UserError
 from mbrl_control.cli.interrupt import interruptible
+from mbrl_control.cli.retrain import Shadow
 from mbrl_control.command_interface import CommandInterface
 
 if TYPE_CHECKING:
+    from mbrl_control.learner.policy import Policy
     from mbrl_control.learner.service import Ended, Service
 
 _EVERY_S = 10.0
@@ -42,9 +44,12 @@ def learner(
     ] = 45.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of every training.", min=0)] = 0,
     once: Annotated[bool, typer.Option("--once", help="One look, one retraining if it is due, end: for cron.")] = False,
+    shadow: Shadow = False,
 ) -> None:
     """Retrain whenever the logs are worth it: new motion, another declared payload, or a model worse than it promised.
 
+    With --shadow what passes its gate does not run before live motion has spoken for it, too, in a running graph; the
+    next retraining waits for that.
     Each retraining is a child process at nice 19 with one thread. A refused one is tried again only with new motion.
     One line of JSON per event on standard output, a sentence on standard error. Ctrl-C or SIGTERM ends both.
     Exit status of --once: 0 nothing due or a new model, 1 refused or failed.
@@ -52,11 +57,13 @@ def learner(
     Example: mbrl-control learner --logs out --registry out/models --robot panda
     """
     from mbrl_control.learner.memory import alone
+    from mbrl_control.learner.policy import Policy
     from mbrl_control.scheduling import stand_behind
 
     if not logs.is_dir():
         raise UserError(f"{logs}: --logs: no such folder; name the one below which runs keep their logs")
-    folder, service = _service(logs, registry, robot, command, new_minutes, retry_minutes, minutes, seed)
+    policy = Policy(new_minutes, retry_minutes, shadow=shadow)
+    folder, service = _service(logs, registry, robot, command, policy, minutes, seed)
     say("started", f"learner: watching {logs} for {folder}; {stand_behind()}", {"logs": str(logs)})
     try:
         with interruptible(), alone(folder):
@@ -92,8 +99,7 @@ def _service(
     registry: Path,
     robot: str,
     command: CommandInterface,
-    new_minutes: float,
-    retry_minutes: float,
+    policy: Policy,
     minutes: float,
     seed: int,
 ) -> tuple[Path, Service]:
@@ -101,7 +107,6 @@ def _service(
     from mbrl_control.cli.locations import arm_file
     from mbrl_control.cli.retraining import run_retraining
     from mbrl_control.deployment.registry import Registry
-    from mbrl_control.learner.policy import Policy
     from mbrl_control.learner.service import Service
     from mbrl_control.learner.watch import Watch
     from mbrl_control.robot import load_arm
@@ -109,8 +114,13 @@ def _service(
     arm = load_arm(arm_file(robot), command)
     bundles = Registry(registry, arm.model_name)
     bundles.check_models()
+    if policy.shadow and bundles.active() is None:
+        raise UserError(
+            f"{bundles.folder}: active.json: names no bundle that --shadow could compare with; make one: "
+            f"mbrl-control models prior --robot {robot} --command {command} --registry {registry}"
+        )
     options = ["--registry", str(registry), "--robot", robot, "--command", command.value]
-    options += ["--minutes", str(minutes), "--seed", str(seed)]
+    options += ["--minutes", str(minutes), "--seed", str(seed), *(["--shadow"] if policy.shadow else [])]
 
     def retraining(chosen: tuple[Path, ...]) -> Ended:
         return run_retraining([word for log in chosen for word in ("--log", str(log))] + options, bundles.folder)
@@ -118,6 +128,5 @@ def _service(
     def report(event: str, log: Path, reason: str) -> None:
         say(event, f"{event}: {log}: {reason}", {"log": str(log), "reason": reason})
 
-    policy = Policy(new_minutes, retry_minutes)
     watch = Watch(logs, arm, 60.0 * minutes, report)
     return bundles.folder, Service(watch, bundles, arm, policy, retraining, say)

@@ -46,11 +46,14 @@ _TOWARDS_RUNNING = {
 }
 
 
-def run_references(session: Session, graph: Graph, seconds: float, on_event: Any) -> None:
-    """Both at once, each in its node's place, which ends; writes reference_planner.json and reference_guard.json."""
+def run_references(session: Session, graph: Graph, seconds: float, on_event: Any, bundle: Path | None = None) -> None:
+    """Both at once, each in its node's place, which ends; writes reference_planner.json and reference_guard.json.
+
+    ``bundle``: what the planner's plans with, the one of the cycles it is held against; None: the active one.
+    """
     for node in NODES.values():
         graph.stop_node(node)
-    bundle = session.active_bundle()
+    bundle = bundle or session.active_bundle()
     children = {}
     for kind in KINDS:
         replaced = next(start.spec for start in graph.starts if start.name == NODES[kind])
@@ -80,16 +83,19 @@ def main() -> None:
     clock = SteadyClock()
     # As in a node, before the model is opened: the layout is chosen for the processors that the loop will have.
     scheduling = take_placement()
+    facts: dict[str, str] = {}
     if kind == "planner":
         config = read_config(Path(folder) / PLANNER_SETTINGS)
         period_ns = round(config.period_s * 1e9)
-        step = _PlannerReference(arm, Path(bundle), config, recording, clock).step
+        reference = _PlannerReference(arm, Path(bundle), config, recording, clock)
+        step, facts["model_id"] = reference.step, reference.model_id
     else:
         period_ns = GUARD_PERIOD_NS
         step = _GuardReference(arm, recording, clock).step
     sys.setswitchinterval(5e-4)
     keep_garbage_short()
-    print(json.dumps(_measure(step, period_ns, float(seconds), clock) | {"scheduling": scheduling}), flush=True)
+    counted = _measure(step, period_ns, float(seconds), clock)
+    print(json.dumps(counted | facts | {"scheduling": scheduling}), flush=True)
 
 
 def _measure(step: Step, period_ns: int, seconds: float, clock: SteadyClock) -> dict[str, Any]:
@@ -134,6 +140,7 @@ class _PlannerReference:
         self._config = config
         self._planner = Planner(arm, self._config, clock, np.random.default_rng(0))
         model, _, _ = load_measured(bundle, arm, None, opening_of(self._config), clock)
+        self.model_id = model.model_id
         self._planner.use(planning_model(model, self._config))
         self._replay = _Replay(recording, clock)
         self._history, self._next = CommandHistory(arm.joints), 0

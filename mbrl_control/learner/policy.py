@@ -26,6 +26,8 @@ class Policy:
     least_minutes: float = 1.2
     """In the newest regime (one run, one payload) before anything is tried: the gate needs 64 s of it, see
     `replay.blocks`. And how much of it has to be new after drift or another payload."""
+    shadow: bool = False
+    """What passes becomes the candidate of live motion; nothing is learned while there is one."""
 
     def __post_init__(self) -> None:
         for name in ("minutes", "retry_minutes", "least_minutes"):
@@ -44,6 +46,8 @@ class Known:
     """Graph clock of the newest row that it has learned from; 0: none."""
     payload_kg: float = 0.0
     """It was learned with."""
+    candidate: str = ""
+    """Model id of the one that live motion is to judge beside it; empty: none, or nobody asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ def failures_of(known: Known, memory: Memory) -> int:
 
 def decide(policy: Policy, known: Known, memory: Memory, seen: Seen) -> Decision:
     """Retrain or wait; ``seen`` counts from `since_ns`."""
+    if known.candidate:
+        return _wait(f"{known.candidate} is compared with {known.model_id} on live motion; a running graph decides")
     least_s = policy.least_minutes * _MINUTE_S
     if seen.regime_s < least_s:
         return _wait(f"{_of(seen.regime_s, least_s)} of motion in the newest run under its present payload")

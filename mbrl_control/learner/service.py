@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from mbrl_control.deployment.check import verify_bundle
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.learner.memory import load, save
+from mbrl_control.learner.named import named_log
 from mbrl_control.learner.policy import Decision, Known, Memory, Policy, begun, decide, passed, since_ns
 from mbrl_control.learner.watch import Watch
 from mbrl_control.robot import Arm
@@ -51,10 +52,13 @@ class Service:
         self._memory = load(registry.folder)
         self._known: Known | None = None
         self._waiting = ""
+        self._proposed = ""
+        """Model id of the candidate, as far as is known here."""
 
     def turn(self) -> bool:
         """False: a retraining was due and made no model. Errors of the active bundle are the caller's to end by."""
         known = self._active()
+        self._tell_of_candidate(known)
         mark_ns = since_ns(known, self._memory)
         self._watch.look(mark_ns)
         seen = self._watch.seen(mark_ns, known.model_id)
@@ -67,10 +71,26 @@ class Service:
 
     def _active(self) -> Known:
         """Verified anew only where another version is active."""
+        # Before the active one: whoever promotes it activates it first, so that it is never taken for none of both.
+        proposed = self._registry.candidate() if self._policy.shadow else None
         version = self._registry.active()
         if self._known is None or self._known.version != (version or 0):
             self._known = Known() if version is None else known_of(self._registry, version, self._arm)
-        return self._known
+        if proposed is None or proposed.version == self._known.version:
+            return self._known
+        return replace(self._known, candidate=f"{self._registry.robot}/{proposed.version}")
+
+    def _tell_of_candidate(self, known: Known) -> None:
+        """What became of the one that live motion was to judge."""
+        before, self._proposed = self._proposed, known.candidate
+        if not before or before == known.candidate:
+            return
+        if before == known.model_id:
+            self._say("taken", f"the candidate {before} is active now", {"model_id": before})
+            return
+        reason = self._registry.rejected().get(_version(before), "another one took its place, or it was withdrawn")
+        facts = {"model_id": before, "reason": reason, "active": known.model_id}
+        self._say("left", f"{before} is not the candidate any more: {reason}", facts)
 
     def _wait(self, known: Known, decision: Decision) -> None:
         """Said once for each kind of waiting: that a log grows is no news every few seconds."""
@@ -91,12 +111,18 @@ class Service:
             self._say("interrupted", "retraining interrupted; it is tried again", {})
             raise
         if ended.status == 0:
-            result = json.loads(ended.output.strip().splitlines()[-1])
-            self._remember(passed(attempt, int(result["model_id"].rpartition("/")[2])))
-            self._say("passed", f"{result['model_id']} passed its gate and is active", {"result": result})
+            self._passed(json.loads(ended.output.strip().splitlines()[-1]), attempt)
             return True
         self._failed(ended, logs)
         return False
+
+    def _passed(self, result: dict[str, Any], attempt: Memory) -> None:
+        model_id = str(result["model_id"])
+        self._remember(passed(attempt, _version(model_id)))
+        now = "is active" if result["active"] else "is the candidate: live motion decides whether it may run"
+        role = "active" if result["active"] else "candidate"
+        self._proposed = "" if result["active"] else model_id
+        self._say("passed", f"{model_id} passed its gate and {now}", {"role": role, "result": result})
 
     def _failed(self, ended: Ended, logs: tuple[Path, ...]) -> None:
         last = (ended.error.strip().splitlines() or ["it said nothing"])[-1]
@@ -106,13 +132,17 @@ class Service:
             return
         self._say("failed", f"retraining ended with status {ended.status}: {last}", facts)
         # The newest log may get better; an older one stays as it is, and would fail every later attempt.
-        named = [log for log in logs[1:] if str(log) in last]
-        if ended.status == BAD_INPUT and named:
-            self._watch.leave_out(named[0], last)
+        named = named_log(last, logs)
+        if ended.status == BAD_INPUT and named is not None and named != logs[0]:
+            self._watch.leave_out(named, last)
 
     def _remember(self, memory: Memory) -> None:
         self._memory = memory
         save(self._registry.folder, memory)
+
+
+def _version(model_id: str) -> int:
+    return int(model_id.rpartition("/")[2])
 
 
 def known_of(registry: Registry, version: int, arm: Arm) -> Known:

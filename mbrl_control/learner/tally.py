@@ -40,7 +40,7 @@ _ALL: tuple[Topic, ...] = (BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS, MO
 _RARE: tuple[Topic, ...] = (MODEL_RESIDUAL,)
 """Of the ring of events."""
 _THINNED = (BELIEF, SAFE_COMMAND)
-"""Of these one message per `SAMPLE_NS` is decoded."""
+"""Of these the first message in every `SAMPLE_NS` is decoded."""
 
 
 class RunTally:
@@ -62,7 +62,8 @@ class RunTally:
         self._motion = array("q")
         self._cursors: dict[Path, FileCursor] = {}
         self._decoder = Decoder(log)
-        self._decoded_ns: dict[Topic, int] = {}
+        self._decoded: dict[Topic, int] = {}
+        """The tenth of a second that was decoded last."""
         self._declared = self._drives = self._publishing = False
 
     def update(self) -> None:
@@ -107,9 +108,11 @@ class RunTally:
     def _take(self, raw: RawMessage) -> None:
         topic = next(topic for topic in _ALL if matches(raw.channel.topic, topic))
         if topic in _THINNED:
-            if 0 <= raw.log_time_ns - self._decoded_ns.get(topic, -SAMPLE_NS) < SAMPLE_NS:
+            # By the tenth of a second, not by the time since the last one: else each would last up to a message longer.
+            tenth = raw.log_time_ns // SAMPLE_NS
+            if self._decoded.get(topic) == tenth:
                 return
-            self._decoded_ns[topic] = raw.log_time_ns
+            self._decoded[topic] = tenth
         message = self._decoder.decode(raw)
         if topic == BELIEF:
             self._on_belief(message)

@@ -71,10 +71,11 @@ def off_grid(cycles: Cycles, period_ns: int) -> int:
     return int(np.sum(moved & (steps > 0)))
 
 
-def missed_ticks(ticks: Ticks) -> tuple[int, int]:
-    """(missed, all) guard ticks of the whole log."""
-    gaps = int(skipped(ticks.index).sum())
-    return gaps, gaps + len(ticks.index)
+def missed_ticks(ticks: Ticks, inside: Bools | None = None) -> tuple[int, int]:
+    """(missed, all) guard ticks inside; None: of the whole log."""
+    chosen = np.ones(len(ticks.index), dtype=np.bool_) if inside is None else inside
+    gaps = int(skipped(ticks.index)[chosen].sum())
+    return gaps, gaps + int(chosen.sum())
 
 
 def stalls(tick_ns: Stamps, sensor_ns: Stamps) -> int:
@@ -95,8 +96,22 @@ def excess_over_reference(raw: int, cycles: int, reference_late: int, reference_
 
 def swap_times(plans: Plans) -> Stamps:
     """[W] stamps of the first plan of another model."""
+    return swap_spans(plans)[1]
+
+
+def swap_spans(plans: Plans) -> tuple[Stamps, Stamps]:
+    """[W] stamps of the last plan of a model, and of the first one of the next."""
     changed = [i for i in range(1, len(plans.model_id)) if plans.model_id[i] != plans.model_id[i - 1]]
-    return plans.stamp_ns[changed]
+    return plans.stamp_ns[[i - 1 for i in changed]], plans.stamp_ns[changed]
+
+
+def at_swaps(stamp_ns: Stamps, spans: tuple[Stamps, Stamps]) -> Bools:
+    """[N] which stamps lie after the last plan of a model and no later than the first one of the next."""
+    before, after = spans
+    if len(before) == 0:
+        return np.zeros(len(stamp_ns), dtype=np.bool_)
+    latest = np.searchsorted(before, stamp_ns, side="left") - 1
+    return np.asarray((latest >= 0) & (stamp_ns <= after[np.maximum(latest, 0)]))
 
 
 def late_near(cycles: Cycles, moments: Stamps) -> int:

@@ -156,6 +156,10 @@ def test_learning_stays_away_from_control() -> None:
     assert timer["Timer"]["OnCalendar"].startswith("*-*-*")
 
 
+def test_what_learns_unattended_asks_live_motion_before_a_model_may_run() -> None:
+    assert "--shadow" in command_of("mbrl-control-learner.service")
+
+
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_variables_are_defined_and_nothing_of_a_certain_machine_is_in_it(path: Path) -> None:
     text = path.read_text()

@@ -46,6 +46,14 @@ def test_nothing_is_tried_that_the_gate_could_not_judge() -> None:
     assert "1.5 of 1.5" not in decide(POLICY, KNOWN, Memory(), replace(PLENTY, regime_s=60.0)).reason
 
 
+def test_while_live_motion_judges_a_candidate_nothing_else_is_a_cause() -> None:
+    judged = replace(KNOWN, candidate="planar/4")
+    for seen in (PLENTY, replace(PLENTY, drift_ns=1_001), replace(PLENTY, payload_kg=2.0)):
+        decision = decide(POLICY, judged, Memory(), seen)
+        assert decision.cause is Cause.WAIT
+        assert "planar/4 is compared with planar/3" in decision.reason
+
+
 def test_without_an_active_bundle_a_payload_is_no_change() -> None:
     assert cause(known=Known(), new_s=100.0, fresh_s=100.0, payload_kg=2.0) is Cause.WAIT
     assert cause(known=Known(), payload_kg=2.0) is Cause.MINUTES

@@ -8,21 +8,26 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mbrl_control.cli import learner, retraining
+from mbrl_control.cli.errors import UserError
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.cli.retraining import run_retraining
+from mbrl_control.command_interface import CommandInterface
 from mbrl_control.deployment.bundle import prior_bundle
 from mbrl_control.deployment.errors import BundleError, KeysError
 from mbrl_control.deployment.keys import FOLDER_VARIABLE, Keys
 from mbrl_control.deployment.lifecycle import import_bundle, promote
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.learner.memory import load
-from mbrl_control.learner.policy import Memory
+from mbrl_control.learner.policy import Memory, Policy
+from mbrl_control.learner.service import Ended
 from mbrl_control.robot import Arm, load_arm
 from tests.patience import HUNG_S, SLOW_S
 from tests.unit.synthetic_log import T0_NS, arm_streams, write_streams
@@ -116,6 +121,31 @@ if "retrain" in sys.orig_argv:
     ended = run_retraining(["--log", "x"], registry.folder)
     assert (ended.status, ended.output) == (-signal.SIGKILL, "")
     assert [path.name for path in registry.folder.glob(".draft-*")] == [foreign.name]
+
+
+@pytest.mark.parametrize("shadow", [True, False])
+def test_a_retraining_is_told_whether_live_motion_decides(
+    logs: Path, registry: Registry, shadow: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[list[str]] = []
+
+    def passes(arguments: Sequence[str], _folder: Path) -> Ended:
+        told.append(list(arguments))
+        return Ended(0, json.dumps({"model_id": "planar/2", "active": not shadow}), "")
+
+    monkeypatch.setattr(retraining, "run_retraining", passes)
+    policy = Policy(1.5, 1.5, shadow=shadow)
+    _, service = learner._service(logs, registry.models, "planar", CommandInterface.VELOCITY, policy, 45.0, 0)
+    assert service.turn()
+    assert ("--shadow" in told[0]) is shadow
+    assert {"log", "registry", "robot", "command", "minutes", "seed"} <= {word.lstrip("-") for word in told[0]}
+    assert events(capsys.readouterr().out)[-1]["role"] == ("candidate" if shadow else "active")
+
+
+def test_without_an_active_bundle_there_is_nothing_to_be_in_the_shadow_of(logs: Path, tmp_path: Path) -> None:
+    policy = Policy(1.5, 1.5, shadow=True)
+    with pytest.raises(UserError, match=r"active.json: names no bundle that --shadow.*models prior"):
+        learner._service(logs, tmp_path, "planar", CommandInterface.VELOCITY, policy, 45.0, 0)
 
 
 @pytest.mark.timeout(SLOW_S)

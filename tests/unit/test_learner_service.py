@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Bench:
     answer: Callable[[tuple[Path, ...]], Ended]
     calls: list[tuple[Path, ...]] = field(default_factory=list)
     said: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    policy: Policy = POLICY
 
     def service(self) -> Service:
         def retraining(logs: tuple[Path, ...]) -> Ended:
@@ -60,7 +61,12 @@ class Bench:
 
         watch = Watch(self.logs, self.arm, 3600.0, report)
         return Service(
-            watch, self.registry, self.arm, POLICY, retraining, lambda event, _, facts: self.said.append((event, facts))
+            watch,
+            self.registry,
+            self.arm,
+            self.policy,
+            retraining,
+            lambda event, _, facts: self.said.append((event, facts)),
         )
 
     def move(self, name: str, seconds: float, begin_s: float) -> Path:
@@ -106,7 +112,7 @@ def test_a_pass_is_remembered_and_a_rollback_of_it_is_a_failure(bench: Bench, ar
     def passes(_logs: tuple[Path, ...]) -> Ended:
         assert load(bench.registry.folder).failures == 1  # already on the disk, should this end the service
         bench.registry.activate(made)
-        return Ended(0, json.dumps({"model_id": f"planar/{made}", "rows": 9}) + "\n", "")
+        return Ended(0, json.dumps({"model_id": f"planar/{made}", "rows": 9, "active": True}) + "\n", "")
 
     bench.answer = passes
     bench.move("first", 14.0, 0.0)
@@ -116,10 +122,63 @@ def test_a_pass_is_remembered_and_a_rollback_of_it_is_a_failure(bench: Bench, ar
     memory = load(bench.registry.folder)
     assert (memory.failures, memory.made, len(bench.calls)) == (0, made, 1)
     assert dict(bench.said)["passed"]["result"]["rows"] == 9
+    assert dict(bench.said)["passed"]["role"] == "active"
     bench.registry.rollback()
     bench.move("second", 7.0, 100.0)
     assert service.turn()
     assert "1 without a model that stayed" in bench.said[-1][1]["reason"]
+    assert len(bench.calls) == 1
+
+
+def _proposes(bench: Bench, arm: Arm) -> int:
+    """The next retraining makes a candidate; its number."""
+    made = int(prior_bundle(arm, bench.registry, 0.02, 0.01, 3, 0, GraphShape(horizon=5)).name)
+
+    def proposes(_logs: tuple[Path, ...]) -> Ended:
+        bench.registry.propose(made, 60)
+        return Ended(0, json.dumps({"model_id": f"planar/{made}", "active": False}) + "\n", "")
+
+    bench.answer = proposes
+    bench.policy = replace(POLICY, shadow=True)
+    return made
+
+
+def test_nothing_is_learned_while_live_motion_judges_a_candidate(bench: Bench, arm: Arm) -> None:
+    made = _proposes(bench, arm)
+    bench.move("first", 14.0, 0.0)
+    service = bench.service()
+    assert service.turn()
+    assert dict(bench.said)["passed"]["role"] == "candidate"
+    bench.move("second", 14.0, 100.0)
+    assert service.turn()
+    assert bench.said[-1][0] == "waiting"
+    assert f"planar/{made} is compared with planar/1" in bench.said[-1][1]["reason"]
+    assert bench.service().turn()  # nor by another process
+    assert len(bench.calls) == 1
+    bench.registry.activate(made)
+    bench.answer = lambda logs: Ended(1, "", "refused")
+    assert not service.turn()
+    assert ("taken", {"model_id": f"planar/{made}"}) in bench.said
+    assert len(bench.calls) == 2
+
+
+def test_a_candidate_that_live_motion_refused_is_a_failure_and_its_reason_is_said(bench: Bench, arm: Arm) -> None:
+    made = _proposes(bench, arm)
+    bench.move("first", 14.0, 0.0)
+    service = bench.service()
+    assert service.turn()
+    bench.registry.refuse(made, "worse by 9 %")
+    assert service.turn()
+    assert ("left", {"model_id": f"planar/{made}", "reason": "worse by 9 %", "active": "planar/1"}) in bench.said
+    assert "1 without a model that stayed" in bench.said[-1][1]["reason"]
+    assert len(bench.calls) == 1
+
+
+def test_without_shadow_the_candidate_of_an_operator_holds_nothing_up(bench: Bench, arm: Arm) -> None:
+    made = int(prior_bundle(arm, bench.registry, 0.02, 0.01, 3, 0, GraphShape(horizon=5)).name)
+    bench.registry.propose(made, 60)
+    bench.move("first", 14.0, 0.0)
+    assert not bench.service().turn()
     assert len(bench.calls) == 1
 
 
@@ -163,6 +222,19 @@ def test_an_older_log_that_is_refused_by_name_does_not_fail_every_later_attempt(
     newer = bench.move("newer", 14.0, 200.0)
     assert not service.turn()
     assert bench.calls[1] == (newer, new)
+
+
+def test_a_log_whose_name_begins_another_ones_is_not_left_out_for_that_one(bench: Bench) -> None:
+    """The newest is refused: `old.mcap`, whose path its own begins with, is as good as it was."""
+    old = bench.move("old", 14.0, 0.0)
+    newest = bench.logs / "old.mcap.d" / "log_0.mcap"
+    newest.parent.mkdir()
+    bench.move("spare", 14.0, 100.0).rename(newest)
+    bench.answer = lambda logs: Ended(2, "", f"mbrl-control: error: {logs[0]}: belief.effort: is not finite")
+    service = bench.service()
+    assert not service.turn()
+    assert bench.calls == [(newest.parent, old)]
+    assert bench.events == ["begun", "failed"]
 
 
 def test_the_end_by_a_signal_is_said(bench: Bench) -> None:

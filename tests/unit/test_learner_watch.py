@@ -70,6 +70,20 @@ def test_motion_is_counted_in_tenths_of_seconds_and_split_at_a_payload(arm: Arm,
     assert told == []
 
 
+def test_a_tenth_of_a_second_lasts_no_longer_where_messages_come_a_little_early_or_late(
+    arm: Arm, tmp_path: Path
+) -> None:
+    """By the time since the last one that counts, half of them would last 104 ms."""
+    rng = np.random.default_rng(1)
+    streams = arm_streams(Simulated(), 20.0, rng)
+    stamps = streams.belief_ns + rng.integers(-400_000, 400_000, len(streams.belief_ns))
+    moving = replace(streams, belief_ns=stamps, velocity=np.full_like(streams.velocity, 0.1))
+    write_streams(tmp_path / "log_0.mcap", moving)
+    watch, _ = watch_of(tmp_path, arm)
+    watch.look(0)
+    assert watch.seen(0, "").new_s == pytest.approx(20.0, abs=0.25)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
