@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,36 +41,38 @@ def command_at(seconds: Array) -> Array:
 
 def messages(start_ns: int, seconds: float) -> list[Message]:
     """In the order of their time; stamps from ``start_ns`` on."""
-    store, rows = _Store(), []
+    store, rows = Store(), list[Message]()
     for topic, period in PERIODS_MS.items():
         offsets = np.arange(0, round(seconds * 1e3), period) * _MS
         due_s: Array = np.asarray(offsets * 1e-9, dtype=np.float64)
         positions, commands = position_at(due_s), command_at(due_s)
         for offset, position, command in zip(offsets.tolist(), positions, commands, strict=True):
-            cdr = store.message(topic, start_ns + offset, position, command)
+            values = {
+                "joint_names": list(NAMES), "position": position, "velocity": command, "effort": position,
+                "applied": command, "requested": command, "drives_enabled": True, "publishing": True,
+                "sequence": len(rows) + 1, "covariance": np.zeros(3 * JOINTS),
+            }  # fmt: skip
+            cdr = store.cdr(topic, start_ns + offset, values)
             rows.append(Message(topic, start_ns + offset, cdr))
     return sorted(rows, key=lambda row: row.due_ns)
 
 
-class _Store:
+class Store:
+    """Serializes messages of the graph's fast topics."""
+
     def __init__(self) -> None:
         self._store = get_typestore(Stores.EMPTY)
         for topic in PERIODS_MS:
             types = get_types_from_msg(full_definition(topic.type), topic.type)
             known = self._store.fielddefs
             self._store.register({name: spec for name, spec in types.items() if name not in known})
-        self._sequence = 0
 
-    def message(self, topic: Topic, stamp_ns: int, position: Array, command: Array) -> bytes:
-        self._sequence += 1
-        values: dict[str, Any] = {
-            "stamp": self._store.types["builtin_interfaces/msg/Time"](stamp_ns // 10**9, stamp_ns % 10**9),
-            "joint_names": list(NAMES), "position": position, "velocity": command, "effort": position,
-            "applied": command, "requested": command, "drives_enabled": True, "publishing": True,
-            "sequence": self._sequence, "covariance": np.zeros(3 * JOINTS),
-        }  # fmt: skip
+    def cdr(self, topic: Topic, stamp_ns: int, values: Mapping[str, Any]) -> bytes:
+        """Fields by name, as far as the topic has them; all others are zero or empty."""
+        stamp = self._store.types["builtin_interfaces/msg/Time"](stamp_ns // 10**9, stamp_ns % 10**9)
+        told = {**values, "stamp": stamp}
         kind = self._store.types[topic.type]
-        fields = {name: values.get(name, self._empty(spec)) for name, spec in self._store.fielddefs[topic.type][1]}
+        fields = {name: told.get(name, self._empty(spec)) for name, spec in self._store.fielddefs[topic.type][1]}
         return bytes(self._store.serialize_cdr(kind(**fields), topic.type))
 
     def _empty(self, spec: Any) -> Any:
