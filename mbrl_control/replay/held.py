@@ -16,7 +16,8 @@ class HeldSignal:
         self._origin_ns = int(stamp_ns[0])
         self._time = (stamp_ns - self._origin_ns) * 1e-9
         step = np.diff(self._time)[:, None] * value[:-1]
-        self._integral = np.vstack([np.zeros((1, value.shape[1])), np.cumsum(step, axis=0)])
+        self._integral = np.zeros((len(value), value.shape[1]))
+        np.cumsum(step, axis=0, out=self._integral[1:])
         self._last = value[-1]
 
     def mean(self, start_ns: NDArray[np.int64], end_ns: NDArray[np.int64]) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,16 +61,19 @@ def transitions_from_streams(streams: Sequence[Streams], grid: Grid) -> Transiti
         raise TooLittleData("logs: none given; name at least one log")
     if any(s.joint_names != streams[0].joint_names for s in streams):
         raise DifferentArms("logs: joint names differ between the logs; give logs of one arm")
-    parts: list[Transitions] = []
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Transitions.__dataclass_fields__}
     session = segment = 0
     for stream in streams:
         rows = cut_transitions(stream, grid)
-        parts.append(replace(rows, session=rows.session + session, segment=rows.segment + segment))
+        rows = replace(rows, session=rows.session + session, segment=rows.segment + segment)
+        for name, parts in columns.items():
+            parts.append(getattr(rows, name))
         session += len(stream.payload_ns) + 1
-        segment += int(rows.segment[-1]) + 1 if len(rows) else 0
-    if not any(len(part) for part in parts):
+        segment = int(rows.segment[-1]) + 1 if len(rows) else segment
+    del rows  # whose fields are in the columns: each is joined and let go before the next
+    if not any(len(part) for part in columns["stamp_ns"]):
         raise TooLittleData("logs: no row with drives enabled, relay publishing and no gap; log the arm while it moves")
-    return concatenate(parts)
+    return Transitions(**{name: np.concatenate(columns.pop(name)) for name in tuple(columns)})
 
 
 def cut_transitions(streams: Streams, grid: Grid, since_ns: int = 0) -> Transitions:
@@ -99,13 +103,6 @@ def cut_transitions(streams: Streams, grid: Grid, since_ns: int = 0) -> Transiti
         stamp_ns=moment,
         session=session,
         segment=_segments(moment, session, grid.stride_ns),
-    )
-
-
-def concatenate(parts: Sequence[Transitions]) -> Transitions:
-    """Join rows of several logs, in order."""
-    return Transitions(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in Transitions.__dataclass_fields__)
     )
 
 
