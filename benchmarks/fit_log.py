@@ -60,7 +60,8 @@ def _motion(arm: Arm, steps: int, generator: np.random.Generator) -> tuple[Array
         decay = np.exp(-1e-3 / (_SLOWER * max(float(lag_s), 0.02)))
         velocity[:, joint] = lfilter([0.0, 1.0 - decay], [1.0, -decay], delayed[:, joint])
     middle = 0.5 * (arm.box_lower + arm.box_upper)
-    position = middle + np.cumsum(velocity, axis=0) * 1e-3
+    begin = middle + (_REACH_RAD * np.sin(phase))[0].sum(-1)
+    position = begin + np.cumsum(velocity, axis=0) * 1e-3
     position += arm.noise.position_std * generator.normal(size=position.shape)
     velocity += arm.noise.velocity_std * generator.normal(size=velocity.shape)
     return position, velocity, command

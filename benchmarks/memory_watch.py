@@ -19,7 +19,7 @@ _PERIOD_S = 0.01
 class Watched:
     """Bytes above what the process held before; complete when the watch ends."""
 
-    stage: str = ""
+    stage: str = "start"
     """Set by whoever is watched."""
     anonymous: int = 0
     mapped: int = 0

@@ -89,8 +89,8 @@ class Columns:
             raise LogError(self._path, self._topic.name, problem, "give a log of this graph") from error
 
     def between(self, begin_ns: int, end_ns: int) -> Table:
-        """Those stamped in [begin, end), sorted; of equal stamps the last one taken in. Shares memory with the columns
-        where that is all of them, in order."""
+        """Those stamped in [begin, end), sorted; of equal stamps the last one taken in. Where they came in that order,
+        its arrays are views into the columns."""
         stamps = _seen(self._stamps)
         chosen = _chosen(stamps, begin_ns, end_ns)
         used = set(_seen(self._order)[chosen].tolist()) if self._fields.named else set()
@@ -125,10 +125,9 @@ class _Vectors:
 
 
 def _chosen(stamps: NDArray[np.int64], begin_ns: int, end_ns: int) -> NDArray[np.int64] | slice:
-    inside = (stamps >= begin_ns) & (stamps < end_ns)
-    if inside.all() and (np.diff(stamps) > 0).all():
-        return slice(None)
-    order = np.flatnonzero(inside)
+    if (np.diff(stamps) > 0).all():
+        return slice(*np.searchsorted(stamps, [begin_ns, max(begin_ns, end_ns)]).tolist())
+    order = np.flatnonzero((stamps >= begin_ns) & (stamps < end_ns))
     order = order[np.argsort(stamps[order], kind="stable")]
     last = np.append(np.diff(stamps[order]) != 0, True)[: len(order)]
     return np.asarray(order[last], dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.episode_log.schema import BELIEF, PHASE, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS
 from mbrl_control.replay.columns import Columns, Fields, Table
+from mbrl_control.replay.growing_array import GrowingArray
 from mbrl_control.signals import Array, CommandInterface
 
 
@@ -73,15 +75,18 @@ def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = N
             raise LogError(path, topic.name, "holds no message", "log the whole graph while the arm moves")
     beliefs, commands, relays, statuses = (found[topic] for topic in _FIELDS)
     names = _joint_names(path, beliefs, commands)
-    count, payload = len(names), statuses.scalars["payload"]
+    wanted = ((beliefs, "position"), (beliefs, "velocity"), (beliefs, "effort"), (commands, "applied"))
+    matrices = [table.matrix(field, len(names)) for table, field in wanted]
+    position, velocity, effort, applied = _settled(matrices)
+    payload = statuses.scalars["payload"]
     return Streams(
         joint_names=names,
         belief_ns=beliefs.stamp_ns,
-        position=beliefs.matrix("position", count),
-        velocity=beliefs.matrix("velocity", count),
-        effort=beliefs.matrix("effort", count),
+        position=position,
+        velocity=velocity,
+        effort=effort,
         command_ns=commands.stamp_ns,
-        applied=commands.matrix("applied", count),
+        applied=applied,
         drives_enabled=_in_force(commands),
         relay_ns=relays.stamp_ns,
         publishing=(relays.scalars["publishing"] != 0) & (relays.scalars["dry_run"] == 0),
@@ -112,6 +117,15 @@ def phase_stretch(path: Path, reader: LogReader, phase: str) -> tuple[int, int]:
         raise LogError(path, PHASE.name, f"never was '{phase}'", f"name one of its phases: {known}")
     later = [published for published, name in marks[newest + 1 :] if name != phase]
     return marks[newest][0], later[0] if later else _END_NS
+
+
+def _settled(matrices: Sequence[Array]) -> list[Array]:
+    """The same, side by side in one array: of a long log in one file, and so in one descriptor."""
+    grown = GrowingArray()
+    for matrix in matrices:
+        grown.append(matrix.reshape(-1))
+    parts = np.split(grown.array(), np.cumsum([matrix.size for matrix in matrices])[:-1])
+    return [part.reshape(matrix.shape) for part, matrix in zip(parts, matrices, strict=True)]
 
 
 def _in_force(commands: Table) -> NDArray[np.bool_]:

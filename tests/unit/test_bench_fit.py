@@ -199,7 +199,10 @@ def test_the_swept_arm_follows_its_commands_within_its_limits(rows: Transitions)
     assert np.median(lag) < 0.5 * np.median(np.abs(rows.action))
 
 
-def test_our_contestant_takes_its_turns_and_learns(rows: Transitions, tmp_path: Path) -> None:
+def test_our_contestant_takes_its_turns_and_learns(
+    rows: Transitions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     arm = load_arm(arm_file("panda"))
     rows_of(rows, arm, FitSettings(), 0).save(tmp_path / "rows.npz")
     problem = Problem(tmp_path / "rows.npz", width=16, seed=0, members=2, depth=2, batch=64)
@@ -214,14 +217,14 @@ def test_our_contestant_takes_its_turns_and_learns(rows: Transitions, tmp_path: 
 
 def test_buffer_and_fit_together_need_less_than_the_rows(tmp_path: Path) -> None:
     """Of few rows the first pages of everything count too, and torch's own: so of two numbers the difference."""
-    command = [sys.executable, "-P", "-m", "benchmarks.fit_memory_child"]
+    child = [sys.executable, "-P", "-m", "benchmarks.fit_memory_child"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     taken = []
     for rows in (100_000, 700_000):
         home = tmp_path / str(rows)
         home.mkdir()
         done = subprocess.run(
-            [*command, str(rows), "0", str(home)], capture_output=True, text=True, check=True, env=environment
+            [*child, str(rows), "0", str(home)], capture_output=True, text=True, check=True, env=environment
         )
         taken.append(json.loads(done.stdout))
     raw = 600_000 * RAW_ROW_BYTES
