@@ -105,14 +105,13 @@ def epochs_to(run: Run, nll: float) -> float:
     return next(reached, math.inf)
 
 
-def is_over(run: Run, epochs: int, patience: int, max_seconds: float) -> bool:
-    """As `learning.train.train` ends: after all epochs, without a better NLL for ``patience``, or late."""
+def is_over(run: Run, epochs: int, patience: int) -> bool:
+    """As `learning.train.train` ends: after all epochs, or without a better NLL for ``patience``."""
     least, at = math.inf, 0
     for number, epoch in enumerate(run, 1):
         if epoch.nll < least:
             least, at = epoch.nll, number
-    spent = sum(epoch.seconds for epoch in run)
-    return len(run) >= epochs or len(run) - at >= patience or spent > max_seconds
+    return len(run) >= epochs or len(run) - at >= patience
 
 
 def _named(default: Contest, tuned: Contest) -> dict[str, Contest]:

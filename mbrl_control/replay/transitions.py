@@ -106,9 +106,8 @@ class _Cut:
         session = np.searchsorted(streams.payload_ns, moment, side="right").astype(np.int64)
         segment = _segments(moment, session, grid.stride_ns)
         command = HeldSignal(streams.command_ns, streams.applied)
-        return _Cut(
-            streams, grid, moment, session, segment, command, HeldSignal(streams.belief_ns, streams.effort)
-        )  # fmt: skip
+        effort = HeldSignal(streams.belief_ns, streams.effort)
+        return _Cut(streams, grid, moment, session, segment, command, effort)
 
     def __len__(self) -> int:
         return len(self.moment)
