@@ -1,7 +1,7 @@
 """The contestants of `bench fit`: each a process of its own, an epoch at a time, in an order that is drawn every round.
 
-First the paces: both libraries in every way that they can compute, a few epochs each. Then the runs: each schedule once,
-in the fastest way of its library, until its fit would end.
+First the paces: both libraries in every way that they can compute, a few epochs each. Then the runs: each schedule
+once, in the fastest way of its library, until its fit would end.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def paces(peers: Path, problem: Problem, onednn: bool) -> dict[Way, list[Epoch]]
     return {way: taken[str(way)] for way in ways}
 
 
-def runs(peers: Path, problem: Problem, ways: Mapping[str, Way], plans: Mapping[str, Schedule]) -> dict[str, list[Epoch]]:
+def runs(
+    peers: Path, problem: Problem, ways: Mapping[str, Way], plans: Mapping[str, Schedule]
+) -> dict[str, list[Epoch]]:
     """Each schedule's epochs, ``ways`` by library."""
     commands = {name: command(peers, problem, ways[plan.library], plan) for name, plan in plans.items()}
 

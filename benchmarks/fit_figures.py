@@ -81,7 +81,7 @@ def figures(
         "step_ms": {str(way): round(1e3 * value, 3) for way, value in steps.items()},
         "best_nll": {name: round(best(run), 4) if _finite(run) else None for name, run in runs.items()},
         "limits": LIMITS,
-        "misses": [f"{name} {values[name]} below {limit}" for name, limit in LIMITS.items() if values[name] < limit],
+        "misses": [f"{name} {values[name]} below {least}" for name, least in LIMITS.items() if not values[name] >= least],
     }
 
 

@@ -1,4 +1,4 @@
-"""Our side of `bench fit`: ``python -m benchmarks.fit_ours SETTINGS``, JSON of `fit_contest.command`; an epoch a line."""
+"""Our side of `bench fit`: ``python -m benchmarks.fit_ours SETTINGS``, of `fit_contest.command`; an epoch a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields of one topic as arrays that grow while a log is decoded: its messages, kept as objects, take ten times as much.
+"""Fields of one topic as arrays that grow while a log is decoded: kept as objects, messages take ten times as much.
 
 Nothing is judged while messages come in: what is wrong counts only in those that are asked for.
 """

@@ -1,7 +1,7 @@
 """An array that grows piece by piece: in memory while it is small, then in a file without a name (in TMPDIR).
 
 The file is written by calls and read through a private map. Pages of the map are no memory that the process must have:
-the kernel takes them back when others need the room, and reads them again. Where TMPDIR lies in memory (tmpfs) they are.
+the kernel takes them back when others need the room, and reads them again (not where TMPDIR is a tmpfs).
 """
 
 from __future__ import annotations

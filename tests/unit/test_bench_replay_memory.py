@@ -16,7 +16,8 @@ from mbrl_control.signals import Transitions
 @pytest.mark.parametrize("rows", [1200, BLOCK + 1300])
 def test_blocks_are_as_many_rows_of_the_raw_size(rows: int) -> None:
     parts = list(blocks(rows, 0))
-    given = Transitions(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Transitions)))
+    columns = ([getattr(part, field.name) for part in parts] for field in fields(Transitions))
+    given = Transitions(*map(np.concatenate, columns))
     assert sum(getattr(given, field.name).nbytes for field in fields(given)) == rows * RAW_ROW_BYTES
     assert (np.diff(given.stamp_ns) > 0).all()
     assert (np.diff(given.segment) >= 0).all()

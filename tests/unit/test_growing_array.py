@@ -22,7 +22,8 @@ from tests.unit.synthetic_log import Arm, arm_streams
 
 @st.composite
 def pieces(draw: st.DrawFn) -> list[np.ndarray]:
-    dtype, width = draw(st.sampled_from(["float64", "int64", "bool"])), draw(st.sampled_from([(), (3,), (2, 3), (0, 3)]))
+    dtype = draw(st.sampled_from(["float64", "int64", "bool"]))
+    width = draw(st.sampled_from([(), (3,), (2, 3), (0, 3)]))
     lengths = draw(st.lists(st.integers(0, 9), min_size=1, max_size=6))
     return [draw(arrays(dtype, (length, *width))) for length in lengths]
 
