@@ -81,7 +81,7 @@ def figures(
         "step_ms": {str(way): round(1e3 * value, 3) for way, value in steps.items()},
         "best_nll": {name: round(best(run), 4) if _finite(run) else None for name, run in runs.items()},
         "limits": LIMITS,
-        "misses": [f"{name} {values[name]} below {least}" for name, least in LIMITS.items() if not values[name] >= least],
+        "misses": _misses(values),
     }
 
 
@@ -179,3 +179,8 @@ def _finite(run: Run) -> list[float]:
 
 def _epoch_seconds(paces: Mapping[Way, Run]) -> dict[Way, float]:
     return {way: _median([epoch.seconds for epoch in run]) for way, run in paces.items()}
+
+
+def _misses(values: Mapping[str, float]) -> list[str]:
+    """Not a number is one."""
+    return [f"{name} {values[name]} below {least}" for name, least in LIMITS.items() if not values[name] >= least]
