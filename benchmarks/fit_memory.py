@@ -1,14 +1,14 @@
 """Memory that learning takes, over the raw size of the rows: of a buffer of millions, of a fit of it, of a `retrain`.
 
-    memory_ratio, file_ratio   a buffer alone: most resident memory (mapped pages among it), and its files
-                               (`bench replay_memory`)
-    need_ratio                 a buffer in a folder and a fit of all its rows, in one process: most anonymous memory of
-                               both together. This is what a machine must have
-    mapped_ratio               of the same process, the pages of the buffer's file that were in memory at once: the
-                               kernel takes them back when others need the room, and the fit goes on, slower
-    retrain_ratio              a whole `retrain` of a log (decoded messages, streams, rows, fit, scores, export): most
-                               anonymous memory per further raw byte of rows, from logs of two lengths
-    retrain_mb_per_minute      the same per minute of log, MB
+memory_ratio, file_ratio   a buffer alone: most resident memory (mapped pages among it), and its files
+                           (`bench replay_memory`)
+need_ratio                 a buffer in a folder and a fit of all its rows, in one process: most anonymous memory of
+                           both together. This is what a machine must have
+mapped_ratio               of the same process, the pages of the buffer's file that were in memory at once: the
+                           kernel takes them back when others need the room, and the fit goes on, slower
+retrain_ratio              a whole `retrain` of a log (decoded messages, streams, rows, fit, scores, export): most
+                           anonymous memory per further raw byte of rows, from logs of two lengths
+retrain_mb_per_minute      the same per minute of log, MB
 """
 
 from __future__ import annotations
