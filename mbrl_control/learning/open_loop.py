@@ -17,7 +17,6 @@ from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.errors import DataError
 from mbrl_control.signals import Array, Transitions
 
-
 _AT_ONCE = 1 << 11
 """Windows that pass the networks: hidden units of all those of a long log would be larger than the log."""
 

@@ -49,7 +49,7 @@ class GrowingArray:
         """Everything but an empty piece, which says what the pieces are like."""
         if self._file is None:
             try:
-                self._file = tempfile.TemporaryFile()
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the last reference to this)
             except OSError as error:
                 problem = f"no file can be made there ({error.strerror})"
                 raise BufferFault("temporary files", "TMPDIR", problem, "name a writable folder") from error

@@ -39,8 +39,9 @@ class HeldSignal:
 def interpolate(stamp_ns: NDArray[np.int64], value: Array, moment_ns: NDArray[np.int64]) -> Array:
     """Linear interpolation of ``value`` [N, D] at ``moment_ns`` [M], [M, D]."""
     near = _around(stamp_ns, moment_ns)
-    time = (stamp_ns[near] - stamp_ns[0]) * 1e-9
-    return _between(time, value[near], (moment_ns - stamp_ns[0]) * 1e-9)
+    time: Array = (stamp_ns[near] - stamp_ns[0]) * 1e-9
+    moment: Array = (moment_ns - stamp_ns[0]) * 1e-9
+    return _between(time, value[near], moment)
 
 
 def _around(times: NDArray[Any], moments: NDArray[Any]) -> slice:

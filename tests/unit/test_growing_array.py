@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_a_map_outlives_what_it_was_grown_by_and_may_be_written_to() -> None:
 
 def test_a_full_disk_and_a_missing_folder_are_errors_that_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "r+b", buffering=0))
+        patch.setattr(tempfile, "TemporaryFile", lambda: io.FileIO("/dev/full", "r+"))
         with pytest.raises(BufferFault, match=r"cannot be written \(No space left on device\); make room"):
             GrowingArray(0).append(np.zeros(3))
     monkeypatch.setattr(tempfile, "tempdir", "/does/not/exist")
