@@ -34,7 +34,7 @@ from mbrl_control.robot import load_arm
 
 LIMIT = 1.5
 """Of each ratio but `mapped_ratio`."""
-_MINUTES = (4.0, 10.0)
+_MINUTES = (8.0, 24.0)
 """Of the logs: what does not grow with the log falls out of the difference. Even of the shorter one the arrays lie in
 files (`replay.growing_array`), as those of any longer one do."""
 _GRID = Grid(0.0)
