@@ -1,7 +1,4 @@
-"""Our side of `bench fit`: ``python -m benchmarks.fit_ours KIND THREADS ROWS.npz SETTINGS.json``, then an epoch a line.
-
-KIND `ours`, as fits are by default, or `plain`, without oneDNN.
-"""
+"""Our side of `bench fit`: ``python -m benchmarks.fit_ours SETTINGS``, of `fit_contest.command`; an epoch a line."""
 
 from __future__ import annotations
 
@@ -20,17 +17,17 @@ from mbrl_control.learning.train import Problem, member_nll, run_epoch, training
 
 
 def compete() -> None:
-    kind, threads, path, told = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
-    rows = Rows.load(path, told["share"])
+    told = json.loads(sys.argv[1])
+    rows = Rows.load(Path(told["rows"]), told["share"])
     settings = FitSettings(
         trained_members=told["members"],
         width=told["width"],
         depth=told["depth"],
-        epochs=told["our_epochs"],
+        epochs=told["epochs"],
         batch_size=told["batch"],
-        learning_rate=told["our_rate"],
-        threads=threads,
-        onednn=None if kind == "ours" else False,
+        learning_rate=told["rate"],
+        threads=told["threads"],
+        onednn=told["onednn"],
     )
     joints = rows.train.targets.shape[1] // 3
     history = rows.train.features.shape[1] // joints - 4
@@ -45,7 +42,8 @@ def compete() -> None:
         return -(-len(rows.train.weights) // settings.batch_size)
 
     with settings.on_torch():
-        serve(epoch, lambda: float(member_nll(ensemble, rows.held).mean()), sys.stdout, {"threads": threads})
+        facts = {"threads": settings.threads}
+        serve(epoch, lambda: float(member_nll(ensemble, rows.held).mean()), sys.stdout, facts)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""mbrl-lib's side of `bench fit`: ``python fit_peers.py THREADS ROWS.npz SETTINGS.json``, then an epoch a line.
+"""mbrl-lib's side of `bench fit`: ``python fit_peers.py SETTINGS``, JSON of `fit_contest.command`; an epoch a line.
 
 Its `ModelTrainer` trains its `GaussianMLP` of the same layers, SiLU and batch, on permuted rows, for one epoch a call;
 rows are scaled as ours are, so it needs no normalizer, and it is spared its own evaluations: held-out NLL is computed
-outside of the time that is counted, as for ours. Learning rate: 1e-3, as in its PETS configurations (its default,
-1e-4, takes ten times as many epochs).
+outside of the time that is counted, as for ours. Its Adam and its weight decay (1e-5) are its own in every run; where a
+run has our schedule, torch's cosine sets the rate of that Adam between epochs.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from fit_child import serve
 
 
 def compete() -> None:
-    threads, path, told = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+    told = json.loads(sys.argv[1])
     said, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     warnings.filterwarnings("ignore")
-    torch.set_num_threads(threads)
+    torch.set_num_threads(told["threads"])
+    torch.set_float32_matmul_precision("medium" if told["onednn"] else "highest")
     torch.manual_seed(told["seed"])
     from mbrl.models import GaussianMLP, ModelTrainer, OneDTransitionRewardModel
     from mbrl.util.replay_buffer import BootstrapIterator
 
-    with np.load(path) as arrays:
+    with np.load(told["rows"]) as arrays:
         count = round(told["share"] * len(arrays["train_features"]))
         features, targets = arrays["train_features"][:count], arrays["train_targets"][:count]
         held_features, held_targets = (torch.from_numpy(arrays[f"held_{kind}"]) for kind in ("features", "targets"))
@@ -42,7 +43,8 @@ def compete() -> None:
         activation_fn_cfg={"_target_": "torch.nn.SiLU"},
     )
     model = OneDTransitionRewardModel(network, target_is_delta=False, normalize=False, learned_rewards=False)
-    trainer = ModelTrainer(model, optim_lr=told["peer_rate"], weight_decay=1e-5)
+    trainer = ModelTrainer(model, optim_lr=told["rate"], weight_decay=1e-5)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, told["epochs"]) if told["cosine"] else None
     generator = np.random.default_rng(told["seed"])
     batches = BootstrapIterator(
         _batch(features, targets), told["batch"], told["members"], shuffle_each_epoch=True, rng=generator
@@ -50,6 +52,8 @@ def compete() -> None:
 
     def epoch() -> int:
         trainer.train(batches, num_epochs=1, evaluate=False, silent=True)
+        if schedule is not None:
+            schedule.step()
         return len(batches)
 
     def held_nll() -> float:

@@ -7,6 +7,7 @@ function of the time: whoever makes the stream anew has the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,12 +67,12 @@ class Moment:
 
 def messages(start_ns: int, seconds: float, slower: int = 1) -> list[Message]:
     """In the order of their time; stamps from ``start_ns`` on. ``slower``: as many times longer between messages."""
-    store, generator, rows = _Store(), np.random.default_rng(0), list[Message]()
+    store, generator, rows = Store(), np.random.default_rng(0), list[Message]()
     for topic, period in PERIODS_MS.items():
         for offset in range(0, round(seconds * 1e3), period * slower):
             stamp_ns = start_ns + offset * _MS
             values = _values(topic, _moment(offset * 1e-3, generator), generator)
-            rows.append(Message(topic, stamp_ns, store.message(topic, stamp_ns, values)))
+            rows.append(Message(topic, stamp_ns, store.cdr(topic, stamp_ns, values)))
     return sorted(rows, key=lambda row: row.due_ns)
 
 
@@ -121,7 +122,9 @@ def _plan(now: Moment, generator: np.random.Generator) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class _Store:
+class Store:
+    """Serializes messages of the graph's fast topics."""
+
     def __init__(self) -> None:
         self._store = get_typestore(Stores.EMPTY)
         for topic in PERIODS_MS:
@@ -130,10 +133,11 @@ class _Store:
             self._store.register({name: spec for name, spec in types.items() if name not in known})
         self._sequence = 0
 
-    def message(self, topic: Topic, stamp_ns: int, values: dict[str, Any]) -> bytes:
+    def cdr(self, topic: Topic, stamp_ns: int, values: Mapping[str, Any]) -> bytes:
+        """Fields by name; those that are not given are zero, empty, ``stamp_ns`` or the number of the message."""
         self._sequence += 1
         kind = self._store.types[topic.type]
-        given = {"sequence": self._sequence, "tick": self._sequence, "cycle": self._sequence} | values
+        given = {"sequence": self._sequence, "tick": self._sequence, "cycle": self._sequence, **values}
         fields = {
             name: given[name] if name in given else self._default(spec, stamp_ns)
             for name, spec in self._store.fielddefs[topic.type][1]

@@ -19,6 +19,7 @@ from mbrl_control.block_bootstrap import Difference, paired_difference
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.calibration import Calibrated, calibrate
 from mbrl_control.learning.losses import LOSS_STEPS, BlockLosses, losses_of, paired, prior_losses
+from mbrl_control.learning.open_loop import open_loop
 from mbrl_control.learning.promise import Promised, promise
 from mbrl_control.learning.score import KStepError, coverage_90, k_step_errors, spread_range
 from mbrl_control.learning.stability import LoopScore
@@ -205,11 +206,7 @@ def gate(judged: Judged, generator: np.random.Generator) -> Verdict:
 
 def gaussian_nll(ensemble: ProbabilisticEnsemble, rows: Transitions) -> float:
     """Nats per row, mean: the ensemble as one Gaussian of its members' mean and total variance, SI units."""
-    history = rows.history.reshape(len(rows), -1)
-    state = torch.from_numpy(np.concatenate([rows.position, rows.velocity, history], axis=1)).float()
-    with torch.inference_mode():
-        members = state.expand(ensemble.shape.members, -1, -1)
-        _, mean, variance = ensemble(members, torch.from_numpy(rows.action).float())
+    mean, variance = next(open_loop(ensemble, rows, np.arange(len(rows)), 1))
     total = variance.mean(0) + mean.var(0, unbiased=False)
     truth = torch.from_numpy(np.concatenate([rows.next_position, rows.next_velocity, rows.next_effort], axis=1))
     nll = 0.5 * ((truth - mean.mean(0)) ** 2 / total + total.log() + math.log(2.0 * math.pi))

@@ -80,17 +80,21 @@ def learn(
     require_newest(rows, streams)
     split = split_blocks(rows, grid.stride_ns)
     blocks = require_blocks(rows, split.held)
-    train = thin_older_regimes(select(rows, split.train))
+    newest, older = _held(rows, grid)
+    train = select(rows, split.train)
+    del rows, split  # or all of them would lie beside what the fit needs until its end
+    train = thin_older_regimes(train)
     warm_start = None if parent is None else parent.ensemble
     progress("fitting", 0.0)
     task = FitTask(train, prior_of(arm, dt_ns * 1e-9), seed, settings, regime_weights(train), warm_start)
     fitted = (fitter or _fit_at_once)(task, lambda share: progress("fitting", share), curves)
+    trained_on = len(train)
+    del task, train
 
     progress("judging", 0.0)
-    newest, older = _held(rows, grid)
     reference = None if parent is None else _reference(parent, streams, grid, arm)
     judged = judge(fitted.ensemble, newest, older, reference)
-    return Learned(fitted, delay_s, len(train), blocks, judged)
+    return Learned(fitted, delay_s, trained_on, blocks, judged)
 
 
 def _fit_at_once(task: FitTask, progress: Callable[[float], None], curves: Curves | None) -> FitResult:

@@ -13,7 +13,7 @@ from mbrl_control.learning.identify import prior_of_each_regime
 from mbrl_control.replay.transitions import select
 from mbrl_control.signals import Transitions
 
-PIECE = 1 << 16
+PIECE = 1 << 14
 """Rows that are made at once: all of ten million would take thrice their raw size."""
 
 

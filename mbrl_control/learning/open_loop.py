@@ -17,6 +17,9 @@ from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.errors import DataError
 from mbrl_control.signals import Array, Transitions
 
+_AT_ONCE = 1 << 11
+"""Windows that pass the networks: hidden units of all those of a long log would be larger than the log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
@@ -43,14 +46,15 @@ def predictions(ensemble: ProbabilisticEnsemble, rows: Transitions, steps: tuple
     starts, longest = whole_windows(rows, np.arange(len(rows)), max(steps)), max(steps)
     if len(starts) == 0:
         raise no_window(longest)
-    truth, noises = _outputs(rows), []
+    truth = _outputs(rows)
+    noises = torch.empty(longest, len(starts), truth.shape[1], dtype=torch.float64)
     found = []
     for step, (mean, variance) in enumerate(open_loop(ensemble, rows, starts, longest)):
-        noises.append(variance.double().mean(0))
+        noises[step] = variance.double().mean(0)
         if step + 1 in steps:
             members = mean.double()
             between = members.var(0, unbiased=False)
-            total = between + _accumulated(ensemble, torch.stack(noises))
+            total = between + _accumulated(ensemble, noises[: step + 1])
             error = truth[starts + step] - members.mean(0).numpy()
             found.append(Predicted(step + 1, starts, error, between.numpy(), total.numpy()))
     return tuple(found)
@@ -61,9 +65,12 @@ def open_loop(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Mean and variance [E, W, 3J] one step after the other; each member goes on from its own mean."""
     state = _carried_state(ensemble, rows, starts)
+    pieces = [slice(begin, begin + _AT_ONCE) for begin in range(0, max(1, len(starts)), _AT_ONCE)]
     with torch.inference_mode():
         for step in range(steps):
-            state, mean, variance = ensemble(state, torch.from_numpy(rows.action[starts + step]).float())
+            action = torch.from_numpy(rows.action[starts + step]).float()
+            parts = [ensemble(state[:, part], action[part]) for part in pieces]
+            state, mean, variance = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
             yield mean, variance
 
 

@@ -24,7 +24,7 @@ from mbrl_control.learning.rollout_loss import Windows, rollout_error
 
 _BETA = 0.5
 _BOUND_PENALTY = 0.01
-_SCORED_AT_ONCE = 1 << 13
+_SCORED_AT_ONCE = 1 << 11
 """Rows: of millions, all members' outputs at once would be larger than what was learned from."""
 _SCORED_WINDOWS = 512
 """Held-out windows by which a fit with a rollout loss is stopped."""

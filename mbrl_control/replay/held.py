@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +17,10 @@ class HeldSignal:
         """``stamp_ns`` [N] increasing, ``value`` [N, D]."""
         self._origin_ns = int(stamp_ns[0])
         self._time = (stamp_ns - self._origin_ns) * 1e-9
-        step = np.diff(self._time)[:, None] * value[:-1]
-        self._integral = np.vstack([np.zeros((1, value.shape[1])), np.cumsum(step, axis=0)])
+        self._integral = np.zeros((len(value), value.shape[1]))
+        step = self._integral[1:]
+        np.multiply(np.diff(self._time)[:, None], value[:-1], out=step)
+        np.cumsum(step, axis=0, out=step)
         self._last = value[-1]
 
     def mean(self, start_ns: NDArray[np.int64], end_ns: NDArray[np.int64]) -> Array:
@@ -26,14 +30,27 @@ class HeldSignal:
 
     def _integral_to(self, moment_ns: NDArray[np.int64]) -> Array:
         moment = (moment_ns - self._origin_ns) * 1e-9
-        columns = [np.interp(moment, self._time, column) for column in self._integral.T]
+        near = _around(self._time, moment)
         beyond = np.maximum(moment - self._time[-1], 0.0)
         held: Array = beyond[:, None] * self._last
-        return np.stack(columns, axis=1) + held
+        return _between(self._time[near], self._integral[near], moment) + held
 
 
 def interpolate(stamp_ns: NDArray[np.int64], value: Array, moment_ns: NDArray[np.int64]) -> Array:
     """Linear interpolation of ``value`` [N, D] at ``moment_ns`` [M], [M, D]."""
-    time = (stamp_ns - stamp_ns[0]) * 1e-9
-    moment = (moment_ns - stamp_ns[0]) * 1e-9
+    near = _around(stamp_ns, moment_ns)
+    time: Array = (stamp_ns[near] - stamp_ns[0]) * 1e-9
+    moment: Array = (moment_ns - stamp_ns[0]) * 1e-9
+    return _between(time, value[near], moment)
+
+
+def _around(times: NDArray[Any], moments: NDArray[Any]) -> slice:
+    """The samples that values at ``moments`` depend on: a few rows of a long log need few of its samples."""
+    if not len(moments):
+        return slice(0, 1)
+    first = int(np.searchsorted(times, moments.min(), side="right")) - 1
+    return slice(max(first, 0), int(np.searchsorted(times, moments.max())) + 1)
+
+
+def _between(time: Array, value: Array, moment: Array) -> Array:
     return np.stack([np.interp(moment, time, column) for column in value.T], axis=1)

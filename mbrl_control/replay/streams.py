@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.command_interface import ON_WIRE
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.episode_log.reader import LogReader, stamp_ns
-from mbrl_control.episode_log.schema import BELIEF, PHASE, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS, Topic
+from mbrl_control.episode_log.reader import LogReader
+from mbrl_control.episode_log.schema import BELIEF, PHASE, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS
+from mbrl_control.replay.columns import Columns, Fields, Table
+from mbrl_control.replay.growing_array import GrowingArray
 from mbrl_control.signals import Array, CommandInterface
 
 
@@ -64,33 +65,47 @@ def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = N
     LogError when a topic is missing, inconsistent or not finite, or when there is no such phase.
     """
     reader = LogReader(path, newest_ns=newest_ns)
-    found = reader.decoded((BELIEF, SAFE_COMMAND, RELAY_STATUS, SAFETY_STATUS))
-    if phase is not None:
-        begin, end = phase_stretch(path, reader, phase)
-        found = {topic: [m for m in rows if begin <= stamp_ns(m.stamp) < end] for topic, rows in found.items()}
+    columns = {topic: Columns(path, topic, fields) for topic, fields in _FIELDS.items()}
+    for topic, _, message in reader.messages(tuple(columns)):
+        columns[topic].add(message)
+    span = (-_END_NS, _END_NS) if phase is None else phase_stretch(path, reader, phase)
+    found = {topic: each.between(*span) for topic, each in columns.items()}
     for topic in (BELIEF, SAFE_COMMAND, RELAY_STATUS):
-        if not found[topic]:
+        if not len(found[topic]):
             raise LogError(path, topic.name, "holds no message", "log the whole graph while the arm moves")
-    beliefs, commands, relays = (_ordered(found[t]) for t in (BELIEF, SAFE_COMMAND, RELAY_STATUS))
-    statuses = _ordered(found[SAFETY_STATUS])
-    names = _joint_names(path, (BELIEF, beliefs), (SAFE_COMMAND, commands))
-    count = len(names)
+    beliefs, commands, relays, statuses = (found[topic] for topic in _FIELDS)
+    names = _joint_names(path, beliefs, commands)
+    wanted = ((beliefs, "position"), (beliefs, "velocity"), (beliefs, "effort"), (commands, "applied"))
+    matrices = [table.matrix(field, len(names)) for table, field in wanted]
+    position, velocity, effort, applied = _settled(matrices)
+    payload = statuses.scalars["payload"]
     return Streams(
         joint_names=names,
-        belief_ns=_stamps(beliefs),
-        position=_matrix(path, BELIEF, beliefs, "position", count),
-        velocity=_matrix(path, BELIEF, beliefs, "velocity", count),
-        effort=_matrix(path, BELIEF, beliefs, "effort", count),
-        command_ns=_stamps(commands),
-        applied=_matrix(path, SAFE_COMMAND, commands, "applied", count),
+        belief_ns=beliefs.stamp_ns,
+        position=position,
+        velocity=velocity,
+        effort=effort,
+        command_ns=commands.stamp_ns,
+        applied=applied,
         drives_enabled=_in_force(commands),
-        relay_ns=_stamps(relays),
-        publishing=np.array([m.publishing and not m.dry_run for m in relays], dtype=np.bool_),
-        payload_ns=_payload_changes(statuses),
-        payload_kg=statuses[-1].payload if statuses else 0.0,
+        relay_ns=relays.stamp_ns,
+        publishing=(relays.scalars["publishing"] != 0) & (relays.scalars["dry_run"] == 0),
+        payload_ns=statuses.stamp_ns[1:][np.diff(payload) != 0.0],
+        payload_kg=float(payload[-1]) if len(payload) else 0.0,
         interface=_interface(path, commands),
-        session_kg=_payloads(path, statuses),
+        session_kg=_payloads(path, payload),
     )
+
+
+_FIELDS = {
+    BELIEF: Fields(vectors=("position", "velocity", "effort"), named=True),
+    SAFE_COMMAND: Fields(
+        {"drives_enabled": "b", "sequence": "Q", "interface": "B"}, ("interface",), ("applied",), named=True
+    ),
+    RELAY_STATUS: Fields({"publishing": "b", "dry_run": "b"}),
+    SAFETY_STATUS: Fields({"payload": "d"}),
+}
+_END_NS = 2**63 - 1
 
 
 def phase_stretch(path: Path, reader: LogReader, phase: str) -> tuple[int, int]:
@@ -101,60 +116,44 @@ def phase_stretch(path: Path, reader: LogReader, phase: str) -> tuple[int, int]:
         known = ", ".join(sorted({name for _, name in marks})) or "none"
         raise LogError(path, PHASE.name, f"never was '{phase}'", f"name one of its phases: {known}")
     later = [published for published, name in marks[newest + 1 :] if name != phase]
-    return marks[newest][0], later[0] if later else 2**63 - 1
+    return marks[newest][0], later[0] if later else _END_NS
 
 
-def _ordered(messages: list[Any]) -> list[Any]:
-    """Sort by stamp; of equal stamps the last one logged stays."""
-    by_stamp = {stamp_ns(m.stamp): m for m in messages}
-    return [by_stamp[stamp] for stamp in sorted(by_stamp)]
+def _settled(matrices: Sequence[Array]) -> list[Array]:
+    """The same, side by side in one array: of a long log in one file, and so in one descriptor."""
+    grown = GrowingArray()
+    for matrix in matrices:
+        grown.append(matrix.reshape(-1))
+    parts = np.split(grown.array(), np.cumsum([matrix.size for matrix in matrices])[:-1])
+    return [part.reshape(matrix.shape) for part, matrix in zip(parts, matrices, strict=True)]
 
 
-def _stamps(messages: list[Any]) -> NDArray[np.int64]:
-    return np.array([stamp_ns(m.stamp) for m in messages], dtype=np.int64)
-
-
-def _in_force(commands: list[Any]) -> NDArray[np.bool_]:
+def _in_force(commands: Table) -> NDArray[np.bool_]:
     """[C] drives on, and the next command that was sent is in the log: else nobody knows until when this one held."""
-    follows = [later.sequence - one.sequence <= 1 for one, later in pairwise(commands)]
-    return np.array([m.drives_enabled for m in commands], dtype=np.bool_) & np.array([*follows, True], dtype=np.bool_)
+    step = np.diff(commands.scalars["sequence"]).astype(np.int64)  # of unsigned numbers, which wrap: also backwards
+    return np.asarray((commands.scalars["drives_enabled"] != 0) & np.append(step <= 1, True), dtype=np.bool_)
 
 
-def _joint_names(path: Path, *streams: tuple[Topic, list[Any]]) -> tuple[str, ...]:
-    names = tuple(streams[0][1][0].joint_names)
-    for topic, messages in streams:
-        if any(tuple(m.joint_names) != names for m in messages):
-            raise LogError(path, f"{topic.name}.joint_names", f"differ from {list(names)}", "give the log of one arm")
-    return names
+def _joint_names(path: Path, beliefs: Table, commands: Table) -> tuple[str, ...]:
+    """Of all messages of both; LogError where there is more than one order."""
+    told = sorted(beliefs.joint_names)
+    for topic, table in ((BELIEF, beliefs), (SAFE_COMMAND, commands)):
+        if table.joint_names != {told[0]}:
+            raise LogError(path, f"{topic.name}.joint_names", f"differ from {list(told[0])}", "give the log of one arm")
+    return told[0]
 
 
-def _interface(path: Path, commands: list[Any]) -> CommandInterface:
+def _interface(path: Path, commands: Table) -> CommandInterface:
     """Logs from before there were torques say nothing: they hold velocities."""
-    numbers = {getattr(command, "interface", 0) for command in commands}
+    numbers = set(commands.scalars["interface"].tolist())
     if len(numbers) != 1 or not numbers <= {0, 1}:
         raise LogError(path, f"{SAFE_COMMAND.name}.interface", f"is {sorted(numbers)}", "give a log of one interface")
     return ON_WIRE[numbers.pop()]
 
 
-def _matrix(path: Path, topic: Topic, messages: list[Any], field: str, joints: int) -> Array:
-    rows = [getattr(m, field) for m in messages]
-    if any(len(row) != joints for row in rows):
-        raise LogError(path, f"{topic.name}.{field}", f"has not {joints} entries", "give the log of one arm")
-    values = np.asarray(rows, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise LogError(path, f"{topic.name}.{field}", "is not finite", "leave this log out")
-    return values
-
-
-def _payloads(path: Path, statuses: list[Any]) -> tuple[float, ...]:
-    """Each declared one, repetitions left out; none declared is none carried."""
-    told = [float(m.payload) for m in statuses] or [0.0]
-    if not all(np.isfinite(mass) and mass >= 0.0 for mass in told):
+def _payloads(path: Path, payload: Array) -> tuple[float, ...]:
+    """Each declared one of [S], repetitions left out; none declared is none carried."""
+    told = payload if len(payload) else np.zeros(1)
+    if not (np.isfinite(told) & (told >= 0.0)).all():
         raise LogError(path, f"{SAFETY_STATUS.name}.payload", "is negative or not finite", "leave this log out")
-    return (told[0], *(now for before, now in pairwise(told) if now != before))
-
-
-def _payload_changes(statuses: list[Any]) -> NDArray[np.int64]:
-    payload = np.array([m.payload for m in statuses], dtype=np.float64)
-    changed = np.flatnonzero(np.diff(payload) != 0.0) + 1
-    return _stamps(statuses)[changed] if len(statuses) else np.empty(0, dtype=np.int64)
+    return tuple(told[np.append(True, np.diff(told) != 0.0)].tolist())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.replay.errors import DifferentArms, TooLittleData
+from mbrl_control.replay.growing_array import GrowingArray
 from mbrl_control.replay.held import HeldSignal, interpolate
 from mbrl_control.replay.streams import Streams, read_streams
 from mbrl_control.robot import Arm
@@ -60,16 +61,20 @@ def transitions_from_streams(streams: Sequence[Streams], grid: Grid) -> Transiti
         raise TooLittleData("logs: none given; name at least one log")
     if any(s.joint_names != streams[0].joint_names for s in streams):
         raise DifferentArms("logs: joint names differ between the logs; give logs of one arm")
-    parts: list[Transitions] = []
-    session = segment = 0
+    columns = {name: GrowingArray() for name in Transitions.__dataclass_fields__}
+    session = segment = rows = 0
     for stream in streams:
-        rows = cut_transitions(stream, grid)
-        parts.append(replace(rows, session=rows.session + session, segment=rows.segment + segment))
+        cut = _Cut.of(stream, grid)
+        for piece in cut.pieces():
+            numbered = replace(piece, session=piece.session + session, segment=piece.segment + segment)
+            for name, column in columns.items():
+                column.append(getattr(numbered, name))
         session += len(stream.payload_ns) + 1
-        segment += int(rows.segment[-1]) + 1 if len(rows) else 0
-    if not any(len(part) for part in parts):
+        segment += int(cut.segment[-1]) + 1 if len(cut) else 0
+        rows += len(cut)
+    if not rows:
         raise TooLittleData("logs: no row with drives enabled, relay publishing and no gap; log the arm while it moves")
-    return concatenate(parts)
+    return Transitions(**{name: column.array() for name, column in columns.items()})
 
 
 def cut_transitions(streams: Streams, grid: Grid, since_ns: int = 0) -> Transitions:
@@ -77,41 +82,75 @@ def cut_transitions(streams: Streams, grid: Grid, since_ns: int = 0) -> Transiti
 
     ``since_ns``: rows lie on strides from there on; where the log begins later, from its beginning.
     """
-    delay_ns = round(grid.delay_s * 1e9)
-    moment = row_moments(streams, grid, since_ns)
-    moment = moment[~np.any(list(row_faults(streams, moment, grid).values()), axis=0)]
-    after = moment + grid.dt_ns
-    command = HeldSignal(streams.command_ns, streams.applied)
-    means = [
-        command.mean(moment - delay_ns - k * grid.dt_ns, after - delay_ns - k * grid.dt_ns)
-        for k in range(grid.history, -1, -1)
-    ]
-    joints = len(streams.joint_names)
-    session = np.searchsorted(streams.payload_ns, moment, side="right").astype(np.int64)
-    return Transitions(
-        position=interpolate(streams.belief_ns, streams.position, moment),
-        velocity=interpolate(streams.belief_ns, streams.velocity, moment),
-        history=np.stack(means[:-1], axis=1) if grid.history else np.empty((len(moment), 0, joints)),
-        action=means[-1],
-        next_position=interpolate(streams.belief_ns, streams.position, after),
-        next_velocity=interpolate(streams.belief_ns, streams.velocity, after),
-        next_effort=HeldSignal(streams.belief_ns, streams.effort).mean(moment, after),
-        stamp_ns=moment,
-        session=session,
-        segment=_segments(moment, session, grid.stride_ns),
-    )
+    return _Cut.of(streams, grid, since_ns).rows(slice(None))
 
 
-def concatenate(parts: Sequence[Transitions]) -> Transitions:
-    """Join rows of several logs, in order."""
-    return Transitions(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in Transitions.__dataclass_fields__)
-    )
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Where the whole rows of one log are; they are made when they are asked for."""
+
+    streams: Streams
+    grid: Grid
+    moment: NDArray[np.int64]
+    """[M] ns, at which they begin."""
+    session: NDArray[np.int64]
+    segment: NDArray[np.int64]
+    """[M], from 0 in this log."""
+    command: HeldSignal
+    effort: HeldSignal
+
+    @staticmethod
+    def of(streams: Streams, grid: Grid, since_ns: int = 0) -> _Cut:
+        moment = row_moments(streams, grid, since_ns)
+        moment = moment[~np.any(list(row_faults(streams, moment, grid).values()), axis=0)]
+        session = np.searchsorted(streams.payload_ns, moment, side="right").astype(np.int64)
+        segment = _segments(moment, session, grid.stride_ns)
+        command = HeldSignal(streams.command_ns, streams.applied)
+        effort = HeldSignal(streams.belief_ns, streams.effort)
+        return _Cut(streams, grid, moment, session, segment, command, effort)
+
+    def __len__(self) -> int:
+        return len(self.moment)
+
+    def pieces(self) -> Iterator[Transitions]:
+        """All rows, so many at once that little lies beside what they are put into; at least one piece."""
+        for begin in range(0, max(1, len(self)), _PIECE):
+            yield self.rows(slice(begin, begin + _PIECE))
+
+    def rows(self, place: slice) -> Transitions:
+        streams, grid, moment = self.streams, self.grid, self.moment[place]
+        after, delay_ns = moment + grid.dt_ns, round(grid.delay_s * 1e9)
+        means = [
+            self.command.mean(moment - delay_ns - k * grid.dt_ns, after - delay_ns - k * grid.dt_ns)
+            for k in range(grid.history, -1, -1)
+        ]
+        no_history = np.empty((len(moment), 0, len(streams.joint_names)))
+        return Transitions(
+            position=interpolate(streams.belief_ns, streams.position, moment),
+            velocity=interpolate(streams.belief_ns, streams.velocity, moment),
+            history=np.stack(means[:-1], axis=1) if grid.history else no_history,
+            action=means[-1],
+            next_position=interpolate(streams.belief_ns, streams.position, after),
+            next_velocity=interpolate(streams.belief_ns, streams.velocity, after),
+            next_effort=self.effort.mean(moment, after),
+            stamp_ns=moment,
+            session=self.session[place],
+            segment=self.segment[place],
+        )
 
 
 def select(rows: Transitions, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Transitions:
     """The chosen rows, by mask or index."""
-    return Transitions(*(getattr(rows, name)[chosen] for name in Transitions.__dataclass_fields__))
+    place = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
+    columns = {name: GrowingArray() for name in Transitions.__dataclass_fields__}
+    for name, column in columns.items():
+        for begin in range(0, max(1, len(place)), _PIECE):
+            column.append(getattr(rows, name)[place[begin : begin + _PIECE]])
+    return Transitions(**{name: column.array() for name, column in columns.items()})
+
+
+_PIECE = 1 << 14
+"""Rows that are made at once on their way into an array that grows."""
 
 
 def row_moments(streams: Streams, grid: Grid, since_ns: int = 0) -> NDArray[np.int64]:

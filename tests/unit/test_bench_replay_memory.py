@@ -10,12 +10,14 @@ import pytest
 
 from benchmarks.replay_memory import figures
 from benchmarks.replay_memory_child import BLOCK, CONTESTANTS, RAW_ROW_BYTES, blocks, measure
-from mbrl_control.replay.transitions import concatenate
+from mbrl_control.signals import Transitions
 
 
 @pytest.mark.parametrize("rows", [1200, BLOCK + 1300])
 def test_blocks_are_as_many_rows_of_the_raw_size(rows: int) -> None:
-    given = concatenate(list(blocks(rows, 0)))
+    parts = list(blocks(rows, 0))
+    columns = ([getattr(part, field.name) for part in parts] for field in fields(Transitions))
+    given = Transitions(*map(np.concatenate, columns))
     assert sum(getattr(given, field.name).nbytes for field in fields(given)) == rows * RAW_ROW_BYTES
     assert (np.diff(given.stamp_ns) > 0).all()
     assert (np.diff(given.segment) >= 0).all()
