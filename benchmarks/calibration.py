@@ -4,11 +4,13 @@ Everything in virtual time: one session to learn from, a second to fit the sprea
 judged on; then sessions of the same excitation of an arm with +2 kg, with twice the friction, in the other simulator,
 in a wider box, and one more of the unchanged arm as the null.
 
-    ece_1, ece_15        calibration error of the scaled spread, mean over outputs (`learning.calibration`)
+    ece_1, ece_15        calibration error of the scaled spread, mean over outputs (`learning.calibration`); beside them
+                         ece_constant_1 and _15 of the best constant spread
     sharpness_ratio      mean std after 15 steps over that of the best constant spread
-    auroc_region         members' disagreement about a row's pose at rest: rows with some joint 0.3-0.6 rad outside the
-                         excited range against another session's inside; beside it the disagreement as the arm moves, of
-                         all outputs and of the velocities alone as the deployed graph states it, and inside to inside
+    auroc_region         members' disagreement one step ahead, as the deployed graph states it (velocities): rows
+                         with some joint 0.3-0.6 rad outside the excited range against another session's inside;
+                         `region` has it of all outputs, and of the same poses at rest, which no graph computes
+    auroc_region_at_rest   the latter
     auroc_payload, auroc_friction   innovation in windows of 1 s of motion, 15 steps ahead; beside them other windows,
                          horizons and quantities, disagreement in the innovation's place, and null against null
 
@@ -33,24 +35,23 @@ from typing import Any
 import numpy as np
 
 from benchmarks import calibration_table
-from benchmarks.calibration_plot import plot_reliability
 from benchmarks.calibration_sessions import (
     FRICTION_FACTOR,
-    HORIZONS,
     OUTSIDE_RAD,
     PAYLOAD_KG,
     Bench,
     Plant,
-    Session,
     outside,
 )
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.calibration import CALIBRATED_STEPS, Errors, fit_scale, judged
 from mbrl_control.learning.compare import Recorded
-from mbrl_control.learning.detection import WINDOWS_NS, auroc, innovation, unfamiliar_pose, unfamiliarity, windowed
+from mbrl_control.learning.detection import WINDOWS_NS, auroc, unfamiliar_pose, unfamiliarity
 from mbrl_control.learning.learn import Learned
+from mbrl_control.learning.reliability_plot import plot_reliability
 from mbrl_control.learning.score import k_step_errors
+from mbrl_control.learning.session import HORIZONS, Session, residual_unit, velocity_unit, window_scores
 from mbrl_control.signals import Array, CommandInterface, Transitions
 from sim.engines import Simulator
 
@@ -66,10 +67,7 @@ PLANTS = {
     "region": Plant(wider_rad=OUTSIDE_RAD[1]),
 }
 """Sessions beside the one that is learned from, each with a seed of its own."""
-DT_NS = 20_000_000
 HEADLINE_NS, HEADLINE_STEPS = 1_000_000_000, 15
-MOVES = 0.05
-"""rad/s, RMS over joints and a window, from which the window counts as motion."""
 GROWTH = (1, 2, 5, 10, 15)
 
 
@@ -96,7 +94,8 @@ def main() -> None:
     figures = measure(learned.fitted.ensemble, excited, sessions)
     options.out.mkdir(parents=True, exist_ok=True)
     picture = options.out / "reliability.png"
-    plot_reliability({steps: _spreads(sessions, steps) for steps in CALIBRATED_STEPS}, picture)
+    spreads = {steps: _spreads(sessions, steps) for steps in CALIBRATED_STEPS}
+    plot_reliability(spreads, picture, "another session")
     facts: dict[str, Any] = {"plots": [str(picture)]}
     if options.table:
         recorded = Recorded(train, sessions["fit"].rows, sessions["judge"].rows)
@@ -118,8 +117,11 @@ def measure(ensemble: ProbabilisticEnsemble, excited: Array, sessions: dict[str,
     figures = {
         "ece_1": calibrated[1].ece,
         "ece_15": calibrated[15].ece,
+        "ece_constant_1": calibrated[1].ece_constant,
+        "ece_constant_15": calibrated[15].ece_constant,
         "sharpness_ratio": calibrated[15].sharpness_ratio,
-        "auroc_region": region["at_rest"],
+        "auroc_region": region["moving_velocity_alone"],
+        "auroc_region_at_rest": region["at_rest"],
         "auroc_payload": _headline(changes, "payload"),
         "auroc_friction": _headline(changes, "friction"),
         "auroc_other_simulator": _headline(changes, "other_simulator"),
@@ -155,7 +157,7 @@ def misses(figures: dict[str, float]) -> list[str]:
 
 def region_figures(ensemble: ProbabilisticEnsemble, excited: Array, sessions: dict[str, Session]) -> dict[str, float]:
     """AUROC of rows outside the excited range against another session's inside it, and how many there are."""
-    units = _units(ensemble)
+    units = {"all_outputs": residual_unit(ensemble), "velocity_alone": velocity_unit(ensemble)}
     chosen = {name: outside(sessions[name].rows.position, excited) == 0.0 for name in ("judge", "null")}
     beyond = outside(sessions["region"].rows.position, excited)
     chosen["region"] = (beyond >= OUTSIDE_RAD[0]) & (beyond <= OUTSIDE_RAD[1])
@@ -173,7 +175,7 @@ def region_figures(ensemble: ProbabilisticEnsemble, excited: Array, sessions: di
 
 def change_figures(ensemble: ProbabilisticEnsemble, sessions: dict[str, Session]) -> dict[str, dict[str, float]]:
     """By session, AUROC of its windows against those of the judging session, by horizon, window and score."""
-    unit = _units(ensemble)["all_outputs"]
+    unit = residual_unit(ensemble)
     scales = {steps: fit_scale(Errors.of(sessions["fit"].ahead[steps])) for steps in HORIZONS}
     found: dict[str, dict[str, float]] = {}
     for name in ("null", "payload", "friction", "other_simulator"):
@@ -188,38 +190,12 @@ def change_figures(ensemble: ProbabilisticEnsemble, sessions: dict[str, Session]
     return found
 
 
-def window_scores(session: Session, steps: int, scale: Array, unit: Array, window_ns: int) -> dict[str, Array]:
-    """[n] of each score, of the windows of motion."""
-    ahead, rows = session.ahead[steps], session.rows
-    speed = np.mean(rows.velocity[ahead.starts] ** 2, axis=1)
-    columns = [innovation(ahead, scale), unfamiliarity(ahead, unit)[:, None], speed[:, None]]
-    found = windowed(rows.stamp_ns[ahead.starts], np.concatenate(columns, axis=1), window_ns, DT_NS)
-    position, velocity, effort, disagreement, squared = found.mean[np.sqrt(found.mean[:, -1]) > MOVES].T
-    return {
-        "innovation": position + velocity + effort,
-        "position": position,
-        "velocity": velocity,
-        "effort": effort,
-        "disagreement": disagreement,
-        "speed": squared,
-    }
-
-
 def _key(steps: int, window_ns: int, score: str) -> str:
     return f"{score}_{steps}_steps_{window_ns / 1e9:g}_s"
 
 
 def _headline(changes: dict[str, dict[str, float]], name: str) -> float:
     return changes[name][_key(HEADLINE_STEPS, HEADLINE_NS, "innovation")]
-
-
-def _units(ensemble: ProbabilisticEnsemble) -> dict[str, Array]:
-    """Of all outputs; and as the deployed graph has it, the joints' velocities alone."""
-    unit = ensemble.target_std.double().numpy()
-    joints = ensemble.shape.joints
-    alone = np.full(3 * joints, np.inf)
-    alone[joints : 2 * joints] = 1.0
-    return {"all_outputs": unit, "velocity_alone": alone}
 
 
 def _spreads(sessions: dict[str, Session], steps: int) -> dict[str, Errors]:

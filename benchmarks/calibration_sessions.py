@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.fit_ensemble import FitSettings
 from mbrl_control.learning.learn import Learned, learn
-from mbrl_control.learning.open_loop import Predicted, predictions
 from mbrl_control.planning.excitation import ExcitationConfig
 from mbrl_control.replay.blocks import split_blocks, thin_to_model_step
 from mbrl_control.replay.carried_weight import on_command_side
@@ -28,7 +26,6 @@ OUTSIDE_RAD = (0.3, 0.6)
 """Of a state that counts as outside: as far beyond the excited range some joint is, and none is farther."""
 _STOP_RAD = 0.05
 """Wide sessions stay so far from the position limits."""
-HORIZONS = (1, 5, 15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +96,6 @@ class Bench:
 
     def _every(self, streams: Streams, grid: Grid) -> Transitions:
         return on_command_side(transitions_from_streams([streams], grid), self.arm)
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Rows of one session and what the model says of them."""
-
-    rows: Transitions
-    ahead: dict[int, Predicted]
-    """By steps."""
-
-    @staticmethod
-    def of(ensemble: ProbabilisticEnsemble, rows: Transitions) -> Session:
-        return Session(rows, {each.steps: each for each in predictions(ensemble, rows, HORIZONS)})
 
 
 def outside(position: Array, excited: Array) -> Array:

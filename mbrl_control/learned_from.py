@@ -26,6 +26,7 @@ from mbrl_control.replay.dataset import (
 )
 from mbrl_control.replay.golden_rows import coincident_ns, without
 from mbrl_control.replay.importing.report import read_report
+from mbrl_control.replay.regimes import NewestRegime
 from mbrl_control.replay.streams import Streams
 from mbrl_control.replay.transitions import Grid, transitions_from_streams
 from mbrl_control.robot import Arm
@@ -78,11 +79,13 @@ def log_source(
     return LogSource(log_label(log), files, phase, newest_s, None if report is None else imported_figures(report))
 
 
-def dataset_of(logs: Sequence[LearnedLog], arm: Arm, grid: Grid, trained_on: int) -> DatasetFigures:
-    """Of what was learned from ``logs`` with rows cut by ``grid``."""
+def dataset_of(
+    logs: Sequence[LearnedLog], arm: Arm, grid: Grid, regime: NewestRegime, trained_on: int
+) -> DatasetFigures:
+    """Of what was learned for ``regime`` from ``logs`` with rows cut by ``grid``."""
     kept = [log.kept for log in logs]
     said = [log_figures(log.source, log.streams, grid, log.golden_ns) for log in logs]
-    return dataset_figures(arm, said, kept, transitions_from_streams(kept, grid), grid, trained_on)
+    return dataset_figures(arm, said, kept, transitions_from_streams(kept, grid), grid, regime, trained_on)
 
 
 def as_json(figures: DatasetFigures) -> bytes:

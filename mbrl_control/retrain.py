@@ -273,7 +273,7 @@ def _store(
     training = training_of(learned, verdict, logs[-1].streams.payload_kg, digests, sizes, newest_ns)
     parents = () if active is None else (active.model_id,)
     grid = Grid(learned.delay_s, config.dt_ns, history_of(config.arm))
-    dataset = dataset_of(logs, config.arm, grid, learned.rows)
+    dataset = dataset_of(logs, config.arm, grid, learned.regime, learned.rows)
     files_of_dataset = {DATASET: as_json(dataset), DATASET_CARD: dataset_text(dataset).encode()}
     origin = Origin(
         config.created_ns, learned.delay_s, training, parents, config.git_sha, config.made_by, files_of_dataset

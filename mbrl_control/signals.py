@@ -243,7 +243,8 @@ class Transitions:
     stamp_ns: NDArray[np.int64]
     """[N] of t."""
     session: NDArray[np.int64]
-    """[N] regime id: grows whenever the payload or the log changes."""
+    """[N] stretch of the logs: grows whenever payload or log changes; of rows to learn from the regime, the newest the
+    highest (`replay.regimes.with_regimes`)."""
     segment: NDArray[np.int64]
     """[N] rows of one segment are gapless; no block crosses a segment."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbrl_control.cli import model_golden, model_keys
+from mbrl_control.cli import model_golden, model_judge, model_keys
 from mbrl_control.cli.model_options import MODELS, CommandOption, RegistryOption, RobotOption
 from mbrl_control.command_interface import CommandInterface
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 app.add_typer(model_keys.app, name="keys")
 app.add_typer(model_golden.app, name="golden")
+app.command("judge")(model_judge.judge)
 
 
 @app.command("list")

@@ -24,7 +24,7 @@ class Policy:
     retry_minutes: float = 10.0
     """New motion after an attempt that made no model that stayed; doubled with every further one, up to 8 times."""
     least_minutes: float = 1.2
-    """In the newest regime (one run, one payload) before anything is tried: the gate needs 64 s of it, see
+    """In the newest regime (one payload, of however many runs) before anything is tried: the gate needs 64 s of it, see
     `replay.blocks`. And how much of it has to be new after drift or another payload."""
     shadow: bool = False
     """What passes becomes the candidate of live motion; nothing is learned while there is one."""
@@ -71,7 +71,7 @@ class Seen:
     new_s: float = 0.0
     """Motion after the mark of `since_ns`."""
     regime_s: float = 0.0
-    """Motion of the newest regime: of the newest run, under the present payload."""
+    """Motion under the present payload, of all logs that would be learned from and were read."""
     fresh_s: float = 0.0
     """Of that, after the mark."""
     payload_kg: float = 0.0
@@ -120,7 +120,7 @@ def decide(policy: Policy, known: Known, memory: Memory, seen: Seen) -> Decision
         return _wait(f"{known.candidate} is compared with {known.model_id} on live motion; a running graph decides")
     least_s = policy.least_minutes * _MINUTE_S
     if seen.regime_s < least_s:
-        return _wait(f"{_of(seen.regime_s, least_s)} of motion in the newest run under its present payload")
+        return _wait(f"{_of(seen.regime_s, least_s)} of motion under the present payload")
     failures = failures_of(known, memory)
     if failures:
         pause_s = policy.retry_minutes * _MINUTE_S * 2.0 ** min(failures - 1, _DOUBLINGS)

@@ -29,6 +29,7 @@ from mbrl_control.episode_log.schema import (
     Topic,
     matches,
 )
+from mbrl_control.replay.regimes import same_regime
 from mbrl_control.robot import Arm
 
 SAMPLE_NS = 100_000_000
@@ -51,9 +52,8 @@ class RunTally:
         self.begin_ns = 0
         self.end_ns = 0
         """Of the state that was read; 0: none yet."""
-        self.payload_kg = 0.0
-        self.regime_ns = 0
-        """Since when the declared payload has been as it is; 0: since the log's begin."""
+        self.declared: list[tuple[int, float]] = []
+        """Since when which payload, kg; the first one since the log's begin."""
         self.drift_ns: dict[str, int] = {}
         """By model id: when it last did worse than it promised while it was the active one."""
         self.unread_bytes = 0
@@ -64,7 +64,7 @@ class RunTally:
         self._decoder = Decoder(log)
         self._decoded: dict[Topic, int] = {}
         """The tenth of a second that was decoded last."""
-        self._declared = self._drives = self._publishing = False
+        self._drives = self._publishing = False
 
     def update(self) -> None:
         """Read what was written since the last call; LogError for a damaged log, or one of another arm or interface.
@@ -85,6 +85,22 @@ class RunTally:
     def motion_s(self, since_ns: int) -> float:
         """Seconds of motion after ``since_ns``."""
         return (len(self._motion) - bisect_right(self._motion, since_ns)) * SAMPLE_NS * 1e-9
+
+    def motion_under_s(self, payload_kg: float, since_ns: int) -> float:
+        """Seconds of motion after ``since_ns`` while a payload was declared that is one regime with this one."""
+        begins = [since for since, _ in self.declared] or [0]
+        masses = [mass for _, mass in self.declared] or [0.0]
+        stretches = zip(begins, [*begins[1:], 2**63 - 1], masses, strict=True)
+        return sum(
+            self.motion_s(max(begin, since_ns)) - self.motion_s(max(end, since_ns))
+            for begin, end, mass in stretches
+            if same_regime(mass, payload_kg)
+        )
+
+    @property
+    def payload_kg(self) -> float:
+        """Declared last; none declared is none carried."""
+        return self.declared[-1][1] if self.declared else 0.0
 
     @property
     def newest_ns(self) -> int:
@@ -144,6 +160,7 @@ class RunTally:
         self._drives = bool(message.drives_enabled)
 
     def _on_payload(self, now_ns: int, payload_kg: float) -> None:
-        if self._declared and payload_kg != self.payload_kg:
-            self.regime_ns = now_ns
-        self._declared, self.payload_kg = True, payload_kg
+        if not self.declared:
+            self.declared.append((0, payload_kg))
+        elif payload_kg != self.payload_kg:
+            self.declared.append((now_ns, payload_kg))

@@ -53,14 +53,13 @@ class Watch:
         usable = self._usable()
         if not usable:
             return Seen()
-        newest = usable[0]
-        present_ns = max(newest.regime_ns, self._window_ns(newest))
+        present_kg, learned = usable[0].payload_kg, [self._tallies[log] for log in self.logs()]
         return Seen(
             newest_ns=max(tally.newest_ns for tally in usable),
             new_s=sum(tally.motion_s(max(since_ns, self._window_ns(tally))) for tally in usable),
-            regime_s=newest.motion_s(present_ns),
-            fresh_s=newest.motion_s(max(since_ns, present_ns)),
-            payload_kg=newest.payload_kg,
+            regime_s=sum(tally.motion_under_s(present_kg, self._window_ns(tally)) for tally in learned),
+            fresh_s=sum(tally.motion_under_s(present_kg, max(since_ns, self._window_ns(tally))) for tally in learned),
+            payload_kg=present_kg,
             drift_ns=max(tally.drift_ns.get(model_id, 0) for tally in usable),
         )
 

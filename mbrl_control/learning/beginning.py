@@ -10,6 +10,7 @@ from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.normalizer import Normalizer, raw_features
 from mbrl_control.dynamics.prior import Prior
 from mbrl_control.learning.anchor import Anchor, anchor_to_parent, anchor_to_prior
+from mbrl_control.learning.apart import Apart, held_apart
 from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.learning.model_rows import ModelRows, rows_beside
@@ -28,6 +29,8 @@ class Beginning:
     rows: ModelRows
     anchor: Anchor | None
     """Of torques; velocities have none."""
+    apart: Apart | None = None
+    """Of velocities, and of a first model of several members: a parent's members differ already."""
 
 
 def begin(
@@ -66,7 +69,9 @@ def begin(
     mixing = ensemble.mixing.double()
     parts = ((raw_features(p.position, p.velocity, p.commands) @ mixing, p.residual) for _, p in rows.pieces())
     ensemble.set_normalizer(Normalizer.of(parts))
-    return Beginning(ensemble, rows, anchor_to_prior(ensemble, generator) if anchored else None)
+    anchor = anchor_to_prior(ensemble, generator) if anchored else None
+    apart = held_apart(ensemble, rows, generator) if settings.networks > 1 and not anchored else None
+    return Beginning(ensemble, rows, anchor, apart)
 
 
 def _fits(parent: ProbabilisticEnsemble, rows: ModelRows) -> bool:

@@ -89,6 +89,12 @@ def judged(steps: int, fitted_on: Errors, judged_on: Errors) -> Calibrated:
     return _figures(steps, scale, judged_on, judged_on.scaled(scale), judged_on.constant().scaled(constant))
 
 
+def judged_as_scaled(steps: int, scale: Array, judged_on: Errors) -> Calibrated:
+    """The figures of a ``scale`` [D] that is known already; the constant spread beside it is the best of these rows."""
+    constant = judged_on.constant()
+    return _figures(steps, scale, judged_on, judged_on.scaled(scale), constant.scaled(fit_scale(constant)))
+
+
 def fit_scale(errors: Errors) -> Array:
     """[D] the factor on the std with the least calibration error; DataError for too few or unusable rows.
 

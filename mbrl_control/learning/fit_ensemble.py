@@ -93,7 +93,7 @@ def problem_of(
     windows = None
     if settings.rollout is not None:
         windows = windows_of(transitions, held, beginning.ensemble.prior, settings.rollout.steps)
-    return Problem(train_rows, held_rows, settings, beginning.anchor, windows)
+    return Problem(train_rows, held_rows, settings, beginning.anchor, beginning.apart, windows)
 
 
 def _keeper(

@@ -15,10 +15,10 @@ from mbrl_control.block_bootstrap import paired_difference
 from mbrl_control.learning.judge import MARGIN, GoldenScore, RetrainRefused
 from mbrl_control.learning.learn import Parent
 from mbrl_control.learning.losses import BlockLosses, losses_of, paired, prior_losses
-from mbrl_control.learning.regimes import same_regime
 from mbrl_control.learning.stability import Loops, faults
 from mbrl_control.replay.blocks import judged_blocks, thin_to_model_step
 from mbrl_control.replay.carried_weight import on_command_side
+from mbrl_control.replay.regimes import same_regime
 from mbrl_control.replay.streams import Streams
 from mbrl_control.replay.transitions import Grid, history_of, select, transitions_from_streams
 from mbrl_control.robot import Arm

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mbrl_control.dynamics.prior import Prior
 from mbrl_control.learning.identify import prior_of_each_regime
@@ -41,6 +42,10 @@ class ModelRows:
 
     def __len__(self) -> int:
         return len(self.transitions)
+
+    def at(self, rows: NDArray[np.int64]) -> ModelTensors:
+        """Those rows."""
+        return self._made(select(self.transitions, rows))
 
     def pieces(self) -> Iterator[tuple[slice, ModelTensors]]:
         """All rows in their order, up to `PIECE` at once, and which they are."""

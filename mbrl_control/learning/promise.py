@@ -43,17 +43,24 @@ def promise(ensemble: ProbabilisticEnsemble, rows: Transitions, calibrated: tupl
     DataError where no prediction is whole.
     """
     scale = next(np.array(each.scale) for each in calibrated if each.steps == AHEAD)
+    scores = window_innovation(ensemble, rows, scale)
+    return None if len(scores) < LEAST_WINDOWS else promised(scores)
+
+
+def window_innovation(ensemble: ProbabilisticEnsemble, rows: Transitions, scale: Array) -> Array:
+    """[n, 3] of the windows of motion in ``rows`` one model step apart, in the spread times ``scale`` [3J].
+
+    DataError where no prediction is whole.
+    """
     (ahead,) = predictions(ensemble, rows, (AHEAD,))
     windows = motion_windows(rows)
-    if len(windows) < LEAST_WINDOWS:
-        return None
-    scores = innovation(ahead, scale)[np.searchsorted(ahead.starts, windows)].mean(axis=1)
-    return promised(scores)
+    scores = innovation(ahead, scale)[np.searchsorted(ahead.starts, windows)]
+    return np.asarray(scores.mean(axis=1), dtype=np.float64)
 
 
 def promised(scores: Array) -> Promised:
     """Innovations [n, 3] of the windows -> what they let expect of another."""
-    logs = np.log(np.maximum(scores, _LEAST))
+    logs = logarithm(scores)
     return Promised(
         steps=AHEAD,
         windows=len(scores),
@@ -61,3 +68,8 @@ def promised(scores: Array) -> Promised:
         log_mean=tuple(logs.mean(axis=0).tolist()),
         log_std=tuple(logs.std(axis=0, ddof=1).tolist()),
     )
+
+
+def logarithm(scores: Array) -> Array:
+    """Natural, of innovations of any shape."""
+    return np.asarray(np.log(np.maximum(scores, _LEAST)), dtype=np.float64)

@@ -14,6 +14,7 @@ import torch
 
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.learning.anchor import Anchor
+from mbrl_control.learning.apart import Apart
 from mbrl_control.learning.curves import Curves
 from mbrl_control.learning.dropout import masked_heads
 from mbrl_control.learning.errors import DataError
@@ -38,6 +39,7 @@ class Problem:
     held: ScaledRows
     settings: FitSettings
     anchor: Anchor | None = None
+    apart: Apart | None = None
     rollout: tuple[Windows, Windows] | None = None
     """Trained on, held out; of `FitSettings.rollout`."""
 
@@ -169,6 +171,8 @@ def _loss(
     loss = (nll.mean(-1) * rows.weights[batch]).mean(1).sum() + _BOUND_PENALTY * spread
     if problem.anchor is not None:
         loss = loss + problem.anchor.loss(ensemble, generator)
+    if problem.apart is not None:
+        loss = loss + problem.apart.loss(ensemble, generator)
     if problem.rollout is not None and settings.rollout is not None:
         windows = problem.rollout[0]
         drawn = torch.randint(len(windows.start), (settings.rollout.batch_size,), generator=generator)

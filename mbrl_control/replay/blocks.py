@@ -7,14 +7,13 @@ log gives the same held-out rows in every retraining and no parent has trained o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.replay.errors import TooLittleData
-from mbrl_control.replay.streams import Streams
+from mbrl_control.replay.regimes import NewestRegime
 from mbrl_control.replay.transitions import select
 from mbrl_control.signals import Transitions
 
@@ -75,16 +74,15 @@ def _well_filled(rows: Transitions, block: NDArray[np.int64], stride_ns: int) ->
 
 
 def newest_regime(rows: Transitions) -> NDArray[np.bool_]:
-    """[N] rows of the last session."""
+    """[N] rows of the highest session: see `replay.regimes.with_regimes`."""
     return np.asarray(rows.session == rows.session.max(), dtype=np.bool_)
 
 
-def require_newest(rows: Transitions, streams: Sequence[Streams]) -> None:
-    """TooLittleData where the newest regime of the logs has no row: an older one would be taken for it."""
-    newest = sum(len(each.payload_ns) + 1 for each in streams) - 1
-    if int(rows.session.max()) != newest:
+def require_newest(rows: Transitions, newest: NewestRegime, payload_kg: float) -> None:
+    """TooLittleData where the newest regime has no row: an older one would be taken for it."""
+    if int(rows.session.max()) != newest.number:
         raise TooLittleData(
-            f"logs: no usable row with the payload declared last, {streams[-1].payload_kg:g} kg; "
+            f"logs: no usable row with the payload declared last, {payload_kg:g} kg; "
             "log motion with it, or leave out what came after the last motion (--phase)"
         )
 

@@ -17,6 +17,7 @@ from mbrl_control.replay.blocks import BLOCK_NS, GROUP, MARGIN_NS, split_blocks
 from mbrl_control.replay.golden_rows import without
 from mbrl_control.replay.importing.report import ImportReport
 from mbrl_control.replay.joint_coverage import Coverage, JointFigures, coverage, joint_figures
+from mbrl_control.replay.regimes import NewestRegime, with_regimes
 from mbrl_control.replay.streams import Streams
 from mbrl_control.replay.transitions import DRIVES_OFF, Grid, gaps, row_faults, row_moments, select
 from mbrl_control.robot import Arm
@@ -94,10 +95,14 @@ class LogFigures:
 
 @dataclass(frozen=True, slots=True)
 class RegimeFigures:
-    """Rows between two changes of payload or log."""
+    """A stretch: rows between two changes of payload or log."""
 
     number: int
-    """Oldest first; the last one is the regime that was learned for."""
+    """Oldest first."""
+    newest: bool
+    """It is of the regime that was learned for; the last one always is."""
+    changed: str
+    """Why it is not, where its declared payload is the same; else empty."""
     log: str
     payload_kg: float
     rows: int
@@ -140,13 +145,20 @@ class DatasetFigures:
 
 
 def dataset_figures(
-    arm: Arm, sources: Sequence[LogFigures], streams: Sequence[Streams], rows: Transitions, grid: Grid, trained_on: int
+    arm: Arm,
+    sources: Sequence[LogFigures],
+    streams: Sequence[Streams],
+    rows: Transitions,
+    grid: Grid,
+    regime: NewestRegime,
+    trained_on: int,
 ) -> DatasetFigures:
     """Of rows [N] cut from ``streams`` with ``grid``, and what was said of each log."""
-    split = split_blocks(rows, grid.stride_ns)
+    held = split_blocks(with_regimes(rows, regime), grid.stride_ns).held
     names = [log.source.log for log, each in zip(sources, streams, strict=True) for _ in each.payloads_kg]
     masses = [mass for each in streams for mass in each.payloads_kg]
-    newest = select(rows, rows.session == len(masses) - 1)
+    newest = select(rows, regime.holds(rows.session))
+    changed = {each.stretch: each.said for each in regime.changed}
     return DatasetFigures(
         format=FORMAT,
         robot=arm.name,
@@ -157,7 +169,7 @@ def dataset_figures(
         delay_s=grid.delay_s,
         logs=tuple(sources),
         regimes=tuple(
-            _regime(number, name, mass, rows, split.held)
+            _regime(number, name, mass, number in regime.stretches, changed.get(number, ""), rows, held)
             for number, (name, mass) in enumerate(zip(names, masses, strict=True))
         ),
         rows=len(rows),
@@ -221,10 +233,18 @@ def log_label(log: Path) -> str:
     return f"{place.parent.name}/{place.name}"
 
 
-def _regime(number: int, log: str, payload_kg: float, rows: Transitions, held: NDArray[np.bool_]) -> RegimeFigures:
+def _regime(
+    number: int,
+    log: str,
+    payload_kg: float,
+    newest: bool,
+    changed: str,
+    rows: Transitions,
+    held: NDArray[np.bool_],
+) -> RegimeFigures:
     own = rows.session == number
     blocks = len(np.unique(rows.stamp_ns[own & held] // BLOCK_NS))
-    return RegimeFigures(number, log, payload_kg, int(own.sum()), int((own & held).sum()), blocks)
+    return RegimeFigures(number, newest, changed, log, payload_kg, int(own.sum()), int((own & held).sum()), blocks)
 
 
 def _stream(stamp_ns: NDArray[np.int64]) -> StreamFigures:

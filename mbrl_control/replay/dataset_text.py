@@ -26,11 +26,11 @@ def dataset_text(figures: DatasetFigures) -> str:
         "",
         "## Regimes",
         "",
-        "| | log | declared payload, kg | rows | held out | blocks |",
-        "|---|---|---|---|---|---|",
+        "| | log | declared payload, kg | rows | held out | blocks | counts as |",
+        "|---|---|---|---|---|---|---|",
         *map(_regime, figures.regimes[-_SHOWN:]),
         "",
-        f"The last one is what the model is for: {newest.payload_kg:g} kg.",
+        f"The newest regime is what the model is for, and judges it: {newest.payload_kg:g} kg, {_together(figures)}.",
     ]
     for log in figures.logs[-_SHOWN:]:
         lines += ["", f"## {log.source.log}", "", *log_lines(log)]
@@ -102,7 +102,15 @@ def _missing(joint: JointFigures) -> str:
 
 def _regime(regime: RegimeFigures) -> str:
     cells = (regime.number, regime.log, f"{regime.payload_kg:g}", regime.rows, regime.held_out_rows)
-    return f"| {' | '.join(map(str, cells))} | {regime.held_out_blocks} |"
+    counts_as = "newest" if regime.newest else regime.changed or "older"
+    return f"| {' | '.join(map(str, cells))} | {regime.held_out_blocks} | {counts_as} |"
+
+
+def _together(figures: DatasetFigures) -> str:
+    """The newest regime in one clause."""
+    newest = [regime for regime in figures.regimes if regime.newest]
+    rows, blocks = sum(each.rows for each in newest), sum(each.held_out_blocks for each in newest)
+    return f"{len(newest)} stretches with {rows} rows and {blocks} held-out blocks"
 
 
 def _imported(imported: Imported) -> list[str]:

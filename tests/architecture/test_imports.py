@@ -41,7 +41,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     "report": VALUES | {"episode_log", "replay", "deployment.check", "deployment.manifest", "cli.locations"},
     "golden_logs": VALUES | {"episode_log", "replay", "deployment"},
     "learned_from": VALUES | {"episode_log", "replay", "golden_logs"},
-    "learner": VALUES | {"episode_log", "deployment.registry", "deployment.check", "deployment.files"},
+    "judged_log": VALUES | {"episode_log", "replay", "learning", "deployment", "dynamics", "live"},
+    "learner": VALUES
+    | {"episode_log", "replay.regimes", "deployment.registry", "deployment.check", "deployment.files"},
     "retrain": VALUES
     | {"episode_log", "replay", "learning", "deployment", "live", "dynamics", "rewards", "golden_logs", "learned_from"},
 }

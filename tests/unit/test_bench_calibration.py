@@ -13,21 +13,23 @@ import pytest
 import torch
 
 import mbrl_control.learning.learn as learn_module
-from benchmarks.calibration import change_figures, misses, region_figures, window_scores
-from benchmarks.calibration_plot import plot_reliability
-from benchmarks.calibration_sessions import Bench, Plant, Session, outside
+from benchmarks.calibration import PLANTS, change_figures, measure, misses, region_figures
+from benchmarks.calibration_sessions import Bench, Plant, outside
 from benchmarks.calibration_table import write_table
 from benchmarks.step_cost import CALLS, ROUNDS, deployed_step_us
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.dynamics.delta_prior import DeltaPrior
 from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
+from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.dynamics.prior import prior_of
 from mbrl_control.learning.calibration import Errors, fit_scale
 from mbrl_control.learning.compare import Compared
+from mbrl_control.learning.reliability_plot import plot_reliability
+from mbrl_control.learning.session import Session, window_scores
 from mbrl_control.replay.delay import estimate_delay
 from mbrl_control.robot import load_arm
 from mbrl_control.signals import CommandInterface, Transitions
-from tests.unit.noisy_arm import knowing, noisy_arm
+from tests.unit.noisy_arm import DT_S, LAG_S, knowing, noisy_arm
 
 NOISE = 0.05
 SECOND_NS = 1_000_000_000
@@ -41,7 +43,7 @@ def test_windows_at_rest_are_left_out() -> None:
     moving = session(0)
     velocity = moving.rows.velocity.copy()
     velocity[1500:] = 0.0
-    half = Session(replace(moving.rows, velocity=velocity), moving.ahead)
+    half = replace(moving, rows=replace(moving.rows, velocity=velocity))
     unit = np.ones(3)
     every, some = (window_scores(each, 1, unit, unit, SECOND_NS)["innovation"] for each in (moving, half))
     assert len(some) == 30
@@ -62,12 +64,30 @@ def test_a_noisier_arm_is_told_by_innovation_and_not_by_disagreement() -> None:
 def test_region_compares_rows_far_outside_with_rows_inside() -> None:
     inside = session(0)
     edge = np.array([[inside.rows.position.min()], [inside.rows.position.max()]])
-    beyond = Session(replace(inside.rows, position=edge[1] + np.linspace(0.0, 0.9, 3000)[:, None]), inside.ahead)
+    beyond = replace(inside, rows=replace(inside.rows, position=edge[1] + np.linspace(0.0, 0.9, 3000)[:, None]))
     found = region_figures(knowing(NOISE), edge, {"judge": inside, "null": inside, "region": beyond})
     assert found["rows_inside"] == 3000
     assert found["rows_outside"] == pytest.approx(1000, abs=2)
     # Members that always agree tell nothing apart.
     assert found["at_rest"] == found["null_at_rest"] == pytest.approx(0.5)
+
+
+def test_the_headline_of_the_region_is_what_the_deployed_graph_states() -> None:
+    """Of the rows as they move, not of their poses at rest, which no graph is asked about."""
+    model = ProbabilisticEnsemble(
+        EnsembleShape(3, 1, 1, 8), NominalPrior(DT_S, (LAG_S,)), torch.Generator().manual_seed(0)
+    )
+    model.target_std = torch.tensor([1e-4, NOISE, 1.0])
+    rows = {name: noisy_arm(NOISE, seed, 2000) for seed, name in enumerate(PLANTS)}
+    wide = rows["region"]
+    rows["region"] = replace(wide, position=wide.position + 0.5, next_position=wide.next_position + 0.5)
+    sessions = {name: Session.of(model.eval(), each) for name, each in rows.items()}
+    found = measure(model, rows["judge"].position, sessions)
+    assert found["auroc_region"] == found["region"]["moving_velocity_alone"]
+    assert found["auroc_region_at_rest"] == found["region"]["at_rest"] != found["auroc_region"]
+    for steps in (1, 15):
+        assert found[f"ece_constant_{steps}"] == round(found["calibration"][steps]["ece_constant"], 4)
+    assert any(miss.startswith("auroc_region ") for miss in found["misses"]) == (found["auroc_region"] < 0.95)
 
 
 def test_outside_is_the_farthest_joint_beyond_the_excited_range() -> None:
@@ -136,8 +156,8 @@ def test_the_table_is_written_for_people_and_for_programs(tmp_path: Path) -> Non
 def test_the_diagram_is_a_picture_with_a_panel_for_each_horizon(tmp_path: Path) -> None:
     errors = Errors.of(session(0).ahead[1])
     named = {"best constant": errors.constant(), "as predicted": errors, "scaled": errors.scaled(fit_scale(errors))}
-    plot_reliability({1: named, 15: named}, tmp_path / "two.png")
-    plot_reliability({1: named}, tmp_path / "one.png")
+    plot_reliability({1: named, 15: named}, tmp_path / "two.png", "rows")
+    plot_reliability({1: named}, tmp_path / "one.png", "rows")
     two, one = (matplotlib.image.imread(tmp_path / name) for name in ("two.png", "one.png"))
     assert two.shape[1] == pytest.approx(2 * one.shape[1], abs=2)
     assert two.std() > 0.05

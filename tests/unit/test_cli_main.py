@@ -38,6 +38,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("models", "rollback"),
         ("models", "sign"),
         ("models", "import"),
+        ("models", "judge"),
         ("models", "keys"),
         ("models", "golden"),
         ("models", "golden", "add"),

@@ -17,7 +17,7 @@ from mbrl_control.dynamics.nominal import NominalPrior
 from mbrl_control.learning.further_gates import Yardstick, judge_golden, require_stable
 from mbrl_control.learning.judge import MARGIN, GoldenScore, RetrainRefused
 from mbrl_control.learning.learn import Parent
-from mbrl_control.learning.regimes import SAME_PAYLOAD, other_payloads, same_regime
+from mbrl_control.learning.regimes import other_payloads
 from mbrl_control.learning.stability import (
     DISTANCE_FACTOR,
     DISTANCE_FLOOR_M,
@@ -28,6 +28,7 @@ from mbrl_control.learning.stability import (
     distance_limit,
     faults,
 )
+from mbrl_control.replay.regimes import SAME_PAYLOAD, same_regime
 from mbrl_control.robot import load_arm
 from tests.unit.synthetic_log import Arm, arm_streams
 

@@ -123,7 +123,7 @@ def test_a_log_read_while_it_grows_holds_what_it_holds_read_at_once(
     for since in range(11):
         assert growing.motion_s(T0_NS + since * SECOND) == whole.motion_s(T0_NS + since * SECOND)
     assert growing.unread_bytes == 0
-    kept = ("begin_ns", "end_ns", "payload_kg", "regime_ns", "newest_ns")
+    kept = ("begin_ns", "end_ns", "payload_kg", "declared", "newest_ns")
     assert [getattr(growing, name) for name in kept] == [getattr(whole, name) for name in kept]
 
 
@@ -182,6 +182,9 @@ def test_memory_bounds_what_is_learned_from_and_counted(arm: Arm, moving: Path, 
     both, _ = watch_of(tmp_path, arm, newest_s=30.0)
     both.look(0)
     assert [log.name for log in both.logs()] == ["later.mcap", "log"]
+    # Both under no load: motion counts however many runs it is spread over, and not what was logged under 1 kg.
+    assert both.seen(0, "").regime_s == pytest.approx(16.0, abs=0.4)
+    assert both.seen(T0_NS + 3 * SECOND, "").fresh_s == pytest.approx(13.0, abs=0.4)
     one, _ = watch_of(tmp_path, arm, newest_s=5.0)
     one.look(0)
     assert [log.name for log in one.logs()] == ["later.mcap"]

@@ -13,7 +13,7 @@ import mbrl_control.learning.judge as judge_module
 import mbrl_control.learning.learn as learn_module
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.deployment.bundle import prior_bundle
-from mbrl_control.deployment.check import CARD, verify_bundle
+from mbrl_control.deployment.check import CARD, DATASET_CARD, verify_bundle
 from mbrl_control.deployment.errors import ActiveChanged, BundleError
 from mbrl_control.deployment.manifest import Promise
 from mbrl_control.deployment.registry import Candidate, Registry
@@ -104,6 +104,7 @@ def test_first_bundle_beats_the_prior_and_the_next_must_beat_it(config: RetrainC
     # The log of the arm as it was is an older regime: the parent is better there, which is said and does not decide.
     (older,) = record.others
     assert older.regime == 0
+    assert "| another arm: innovation of " in (second.path / DATASET_CARD).read_text(encoding="utf-8")
     assert older.blocks >= 8
     assert older.reference < older.candidate
     assert "older regime 0" in (second.path / CARD).read_text(encoding="utf-8")

@@ -14,8 +14,11 @@ from mbrl_control.learning.calibration import LEVELS, Errors, shares_below
 _COLOURS = {"scaled": "#1f4e8c", "as predicted": "#d98e04", "best constant": "#2b2b2b"}
 
 
-def plot_reliability(spreads: dict[int, dict[str, Errors]], path: Path) -> None:
-    """By steps ahead, one panel each; by spread (`_COLOURS`), mean over outputs in bold; of the scaled every one."""
+def plot_reliability(spreads: dict[int, dict[str, Errors]], path: Path, judged_on: str) -> None:
+    """By steps ahead, one panel each; by spread (`_COLOURS`), mean over outputs in bold; of the scaled every one.
+
+    ``judged_on``: which rows, in words.
+    """
     figure, axes = plt.subplots(1, len(spreads), figsize=(4.6 * len(spreads), 5.0), layout="constrained", squeeze=False)
     for axis, (steps, named) in zip(axes[0], spreads.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle="--")
@@ -29,6 +32,6 @@ def plot_reliability(spreads: dict[int, dict[str, Errors]], path: Path) -> None:
         axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axis.legend(loc="upper left", frameon=False)
         axis.grid(True, alpha=0.3)
-    axes[0, 0].set_ylabel("share of truths below it, on another session")
+    axes[0, 0].set_ylabel(f"share of truths below it, on {judged_on}")
     figure.savefig(path, dpi=120)
     plt.close(figure)

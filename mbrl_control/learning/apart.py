@@ -1,0 +1,75 @@
+"""Members that differ where no row is, so that their disagreement says so.
+
+Members that differ by their initial weights and batches alone disagree about poses beyond the excited range of a joint
+less than about fast motion within it, and a planner that cuts its horizon by their disagreement is not warned. So at
+poses beyond the range of the rows each is held, loosely, at an offset of its own from the mean of all members. The
+offsets sum to zero and the mean is not held: what the ensemble predicts there stays as the rows have it, and only
+its unanimity goes. Anchored ensembles (Pearce et al., AISTATS 2020, arXiv:1810.05546) hold each member to a draw of
+the prior; noise-contrastive priors (Hafner et al., UAI 2019, arXiv:1807.09289) ask for uncertainty at inputs moved off
+the rows. Here both meet: a draw per member, in the outputs, off the rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
+from mbrl_control.learning.model_rows import ModelRows
+from mbrl_control.signals import Array
+
+OFFSET = 0.5
+"""Std of the members' offsets, in std of the learned residual."""
+APART_WEIGHT = 0.1
+_POINTS, _BATCH = 4096, 32
+_BEYOND_RAD = (0.1, 0.8)
+"""How far beyond the range of the rows one joint is moved."""
+_EDGE = 0.1
+"""Share of the rows that counts as near to an edge: those are moved."""
+_POOL = 20_000
+"""Rows that the edges are looked for among: millions need no sorting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Points that the fit draws from, and where the members are held there."""
+
+    features: torch.Tensor
+    """[P, F] scaled."""
+    offsets: torch.Tensor
+    """[E, 1, 3J] from the members' mean, in units of the targets' std; their sum is zero."""
+
+    def loss(self, ensemble: ProbabilisticEnsemble, generator: torch.Generator) -> torch.Tensor:
+        """Of some of the points, summed over members; to be added to that of the rows."""
+        chosen = torch.randint(len(self.features), (_BATCH,), generator=generator)
+        mean, _ = ensemble.heads(self.features[chosen].expand(ensemble.shape.members, -1, -1))
+        between = mean - mean.mean(0).detach()
+        return APART_WEIGHT * (between - self.offsets).square().mean((1, 2)).sum()
+
+
+def held_apart(ensemble: ProbabilisticEnsemble, rows: ModelRows, generator: torch.Generator) -> Apart:
+    """Of a fresh ensemble of two members or more and the rows that it will learn, in its scaling."""
+    position = rows.transitions.position
+    lowest, highest = (torch.from_numpy(edge) for edge in (position.min(axis=0), position.max(axis=0)))
+    joint = torch.arange(_POINTS) % ensemble.shape.joints
+    upwards = torch.rand(_POINTS, generator=generator) < 0.5
+    near = rows.at(_near_edges(position, joint, upwards, generator).numpy())
+    beyond = _BEYOND_RAD[0] + (_BEYOND_RAD[1] - _BEYOND_RAD[0]) * torch.rand(_POINTS, generator=generator).double()
+    moved = near.position.clone()
+    moved[torch.arange(_POINTS), joint] = torch.where(upwards, highest[joint] + beyond, lowest[joint] - beyond)
+    features = ensemble.scaled_features(moved.float(), near.velocity.float(), near.commands.float())
+    members = ensemble.shape.members
+    drawn = OFFSET * torch.randn(members, 1, ensemble.shape.outputs, generator=generator)
+    return Apart(features, (drawn - drawn.mean(0)) * (members / (members - 1)) ** 0.5)
+
+
+def _near_edges(
+    position: Array, joint: torch.Tensor, upwards: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """[P] a row for each point, with its ``joint`` [P] among the outermost on that side."""
+    pool = torch.randint(len(position), (min(len(position), _POOL),), generator=generator)
+    order = torch.from_numpy(position[pool.numpy()].argsort(axis=0))
+    outermost = max(1, round(_EDGE * len(pool)))
+    rank = torch.randint(outermost, (len(joint),), generator=generator)
+    return pool[order[torch.where(upwards, len(pool) - 1 - rank, rank), joint]]
