@@ -16,7 +16,7 @@ class HeldSignal:
     def __init__(self, stamp_ns: NDArray[np.int64], value: Array) -> None:
         """``stamp_ns`` [N] increasing, ``value`` [N, D]."""
         self._origin_ns = int(stamp_ns[0])
-        self._time: Array = (stamp_ns - self._origin_ns) * 1e-9
+        self._time = (stamp_ns - self._origin_ns) * 1e-9
         self._integral = np.zeros((len(value), value.shape[1]))
         step = self._integral[1:]
         np.multiply(np.diff(self._time)[:, None], value[:-1], out=step)
@@ -29,7 +29,7 @@ class HeldSignal:
         return (self._integral_to(end_ns) - self._integral_to(start_ns)) / duration
 
     def _integral_to(self, moment_ns: NDArray[np.int64]) -> Array:
-        moment: Array = (moment_ns - self._origin_ns) * 1e-9
+        moment = (moment_ns - self._origin_ns) * 1e-9
         near = _around(self._time, moment)
         beyond = np.maximum(moment - self._time[-1], 0.0)
         held: Array = beyond[:, None] * self._last
@@ -52,5 +52,5 @@ def _around(times: NDArray[Any], moments: NDArray[Any]) -> slice:
     return slice(max(first, 0), int(np.searchsorted(times, moments.max())) + 1)
 
 
-def _between(time: Array, value: Array, moment: Array) -> Array:
+def _between(time: NDArray[Any], value: Array, moment: NDArray[Any]) -> Array:
     return np.stack([np.interp(moment, time, column) for column in value.T], axis=1)
