@@ -40,7 +40,7 @@ def learner(
         typer.Option("--retry-minutes", help="New motion before another try after a refusal; doubles.", min=0.5),
     ] = 10.0,
     minutes: Annotated[
-        float, typer.Option("--minutes", help="Learn from so much log at most; 57 MB of memory each.", min=2.0)
+        float, typer.Option("--minutes", help="Learn from so much log at most; 6 MB of memory each.", min=2.0)
     ] = 45.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of every training.", min=0)] = 0,
     once: Annotated[bool, typer.Option("--once", help="One look, one retraining if it is due, end: for cron.")] = False,

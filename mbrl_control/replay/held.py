@@ -52,5 +52,5 @@ def _around(times: NDArray[Any], moments: NDArray[Any]) -> slice:
     return slice(max(first, 0), int(np.searchsorted(times, moments.max())) + 1)
 
 
-def _between(time: Array, value: Array, moment: Array) -> Array:
+def _between(time: NDArray[Any], value: Array, moment: NDArray[Any]) -> Array:
     return np.stack([np.interp(moment, time, column) for column in value.T], axis=1)
