@@ -1,12 +1,13 @@
 """Members that differ where no row is, so that their disagreement says so.
 
-Members that differ by their initial weights and batches alone disagree about poses beyond the excited range of a joint
-less than about fast motion within it, and a planner that cuts its horizon by their disagreement is not warned. So at
-poses beyond the range of the rows each is held, loosely, at an offset of its own from the mean of all members. The
-offsets sum to zero and the mean is not held: what the ensemble predicts there stays as the rows have it, and only
-its unanimity goes. Anchored ensembles (Pearce et al., AISTATS 2020, arXiv:1810.05546) hold each member to a draw of
-the prior; noise-contrastive priors (Hafner et al., UAI 2019, arXiv:1807.09289) ask for uncertainty at inputs moved off
-the rows. Here both meet: a draw per member, in the outputs, off the rows.
+Members that differ by their initial weights and batches alone disagree about poses beyond the excited range of a
+joint less than about fast motion within it, and a planner that cuts its horizon by their disagreement is not warned.
+So at poses beyond the range of the rows each is held, loosely, at an offset of its own from the mean of all members.
+The offsets come in pairs of opposite sign, of which both or none are chosen for the model, and the mean is not held:
+what the ensemble predicts there stays as the rows have it, and only its unanimity goes. Anchored ensembles (Pearce et
+al., AISTATS 2020, arXiv:1810.05546) hold each member to a draw of the prior; noise-contrastive priors (Hafner et al.,
+UAI 2019, arXiv:1807.09289) ask for uncertainty at inputs moved off the rows. Here both meet: a draw per member, in
+the outputs, off the rows.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Apart:
     features: torch.Tensor
     """[P, F] scaled."""
     offsets: torch.Tensor
-    """[E, 1, 3J] from the members' mean, in units of the targets' std; their sum is zero."""
+    """[E, 1, 3J] from the members' mean, in units of the targets' std: the second half is the negative of the first, an
+    odd last one is zero."""
 
     def loss(self, ensemble: ProbabilisticEnsemble, generator: torch.Generator) -> torch.Tensor:
         """Of some of the points, summed over members; to be added to that of the rows."""
@@ -60,8 +62,21 @@ def held_apart(ensemble: ProbabilisticEnsemble, rows: ModelRows, generator: torc
     moved[torch.arange(_POINTS), joint] = torch.where(upwards, highest[joint] + beyond, lowest[joint] - beyond)
     features = ensemble.scaled_features(moved.float(), near.velocity.float(), near.commands.float())
     members = ensemble.shape.members
-    drawn = OFFSET * torch.randn(members, 1, ensemble.shape.outputs, generator=generator)
-    return Apart(features, (drawn - drawn.mean(0)) * (members / (members - 1)) ** 0.5)
+    drawn = OFFSET * torch.randn(members // 2, 1, ensemble.shape.outputs, generator=generator)
+    alone = torch.zeros(members % 2, 1, ensemble.shape.outputs)
+    return Apart(features, torch.cat([drawn, -drawn, alone]))
+
+
+def balanced(scores: torch.Tensor, count: int) -> list[int]:
+    """Which ``count`` members are chosen by their ``scores`` [E], lower is better: pairs as a whole, so that offsets of
+    the chosen sum to zero, too; the best where no such choice exists."""
+    pairs, alone = divmod(len(scores), 2)
+    chosen_alone = count % 2
+    if chosen_alone > alone:
+        return sorted(torch.argsort(scores)[:count].tolist())
+    both = scores[:pairs] + scores[pairs : 2 * pairs]
+    first = torch.argsort(both)[: count // 2].tolist()
+    return sorted([*first, *(pairs + number for number in first), *([2 * pairs] if chosen_alone else [])])
 
 
 def _near_edges(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
 from mbrl_control.dynamics.prior import Prior
+from mbrl_control.learning.apart import balanced
 from mbrl_control.learning.beginning import Beginning, begin
 from mbrl_control.learning.checkpoint import identity_of, resume, save
 from mbrl_control.learning.curves import Curves
@@ -119,5 +120,7 @@ def _members(trained: ProbabilisticEnsemble, problem: Problem, generator: torch.
         return dropout_members(trained, settings.dropout, settings.elites, generator)
     if settings.method is Method.LAPLACE:
         return laplace_members(trained, problem.train, problem.anchor, settings.elites, generator)
-    elites = torch.argsort(member_scores(trained, problem))[: settings.elites]
-    return trained.select(sorted(int(member) for member in elites))
+    scores = member_scores(trained, problem)
+    if problem.apart is not None:
+        return trained.select(balanced(scores, settings.elites))
+    return trained.select(sorted(torch.argsort(scores)[: settings.elites].tolist()))

@@ -10,7 +10,7 @@ import torch
 
 import mbrl_control.learning.beginning as beginning_module
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
-from mbrl_control.learning.apart import OFFSET, held_apart
+from mbrl_control.learning.apart import OFFSET, balanced, held_apart
 from mbrl_control.learning.beginning import begin
 from mbrl_control.learning.detection import auroc, unfamiliarity
 from mbrl_control.learning.fit_ensemble import FitSettings, fit
@@ -73,6 +73,19 @@ def test_within_the_rows_it_costs_nothing(apart: ProbabilisticEnsemble, left_alo
     every = np.arange(len(OTHERS))
     (ours,), (theirs,) = (k_step_errors(each, OTHERS, every, (1,)) for each in (apart, left_alone))
     assert ours.velocity < 1.03 * theirs.velocity
+
+
+@pytest.mark.parametrize(
+    ("scores", "count", "chosen"),
+    [
+        ([0.0, 1.0, 9.0, 2.0, 1.0, 0.0, 50.0], 5, [0, 1, 3, 4, 6]),
+        ([5.0, 6.0, 0.0], 2, [0, 1]),
+        ([0.0, 9.0, 8.0, 0.5], 2, [0, 2]),
+        ([0.0, 9.0, 1.0, 2.0], 3, [0, 2, 3]),
+    ],
+)
+def test_pairs_are_chosen_as_a_whole_where_that_is_possible(scores: list[float], count: int, chosen: list[int]) -> None:
+    assert balanced(torch.tensor(scores), count) == chosen
 
 
 def test_points_lie_beyond_one_joint_and_the_members_offsets_sum_to_zero() -> None:

@@ -88,7 +88,8 @@ def test_no_plan_is_worse_than_its_warm_start_nor_one_that_nobody_scored(
         return
     assert result is not None
     actions, costs = np.concatenate(evaluator.actions), np.concatenate(evaluator.costs)
-    assert not result.best.cost > warm_cost
+    # Sums of another number of rows round otherwise.
+    assert not result.best.cost > warm_cost * (1.0 + 1e-12)
     assert result.best.cost == np.nanmin(costs)
     executed = mean_actions(result.best.knots[None], FIRST)[0]
     assert (actions[np.nanargmin(costs)] == executed).all()
