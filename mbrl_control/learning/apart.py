@@ -70,6 +70,7 @@ def held_apart(ensemble: ProbabilisticEnsemble, rows: ModelRows, generator: torc
 def balanced(scores: torch.Tensor, count: int) -> list[int]:
     """Which ``count`` members are chosen by their ``scores`` [E], lower is better: pairs as a whole, so that offsets of
     the chosen sum to zero, too; the best where no such choice exists."""
+    count = min(count, len(scores))
     pairs, alone = divmod(len(scores), 2)
     chosen_alone = count % 2
     if chosen_alone > alone:
