@@ -14,6 +14,7 @@ RANGE_VARIABLE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 TRANSPORTS_VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """Of Fast DDS 3 and 2."""
+_WITH_FAST_DDS_2 = ("humble", "iron", "jazzy")
 DISCOVERY_VARIABLES = (RANGE_VARIABLE, TRANSPORTS_VARIABLE, *PROFILE_VARIABLES)
 """What another process needs to be where the graph is, beside the domain."""
 _CHOSEN_ELSEWHERE = (TRANSPORTS_VARIABLE, *PROFILE_VARIABLES, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
@@ -34,5 +35,7 @@ def transports(environment: Mapping[str, str], at_home: bool) -> dict[str, str]:
 
         # Within LOCALHOST rmw_fastrtps makes transports of its own, shared memory among them, and ignores all others.
         profile = str(launch_file(PROFILE))
-        return {RANGE_VARIABLE: "SYSTEM_DEFAULT", **dict.fromkeys(PROFILE_VARIABLES, profile)}
+        # Fast DDS 3 knows the older name, too, and every node warns of it.
+        older = environment.get("ROS_DISTRO", "") in _WITH_FAST_DDS_2
+        return {RANGE_VARIABLE: "SYSTEM_DEFAULT", PROFILE_VARIABLES[older]: profile}
     return {TRANSPORTS_VARIABLE: "UDPv4"}

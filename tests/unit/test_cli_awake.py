@@ -33,8 +33,7 @@ def machine(root: Path, flags: str, driver: str | None) -> Path:
     [
         ("hypervisor", "none", True),
         ("hypervisor", None, True),
-        ("hypervisor", "haltpoll", True),
-        ("hypervisor", "acpi_idle", False),
+        ("hypervisor", "haltpoll", False),
         ("", "intel_idle", False),
         ("", None, False),
     ],

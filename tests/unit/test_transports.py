@@ -18,8 +18,9 @@ RANGE, BUILTIN = "ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTDDS_BUILTIN_TRANSPORTS"
 def test_a_graph_within_its_machine_has_the_profile(given: dict[str, str], at_home: bool) -> None:
     found = transports(given, at_home)
     assert found.pop(RANGE) == "SYSTEM_DEFAULT"
-    assert set(found) == set(PROFILE_VARIABLES)
-    assert set(found.values()) == {str(launch_file(PROFILE))}
+    assert found == {PROFILE_VARIABLES[0]: str(launch_file(PROFILE))}
+    older = transports(given | {"ROS_DISTRO": "jazzy"}, at_home)
+    assert older == {RANGE: "SYSTEM_DEFAULT", PROFILE_VARIABLES[1]: str(launch_file(PROFILE))}
 
 
 @pytest.mark.parametrize(
