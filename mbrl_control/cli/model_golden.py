@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbrl_control.cli.model_options import MODELS, CommandOption, RegistryOption, RobotOption
+from mbrl_control.cli.model_options import (
+    MODELS,
+    CommandOption,
+    MinutesOption,
+    PhaseOption,
+    RegistryOption,
+    RobotOption,
+)
 from mbrl_control.command_interface import CommandInterface
 
 if TYPE_CHECKING:
@@ -28,10 +35,8 @@ app = typer.Typer(
 def add(
     log: Annotated[Path, typer.Argument(metavar="LOG", help="Log folder or MCAP file.")],
     name: Annotated[str, typer.Option("--name", help="Of the golden log: letters, digits, _ and -.")],
-    phase: Annotated[
-        str | None, typer.Option("--phase", help="Only the newest stretch of this phase (topic `phase`).")
-    ] = None,
-    minutes: Annotated[float | None, typer.Option("--minutes", help="Only the last minutes.", min=0.1)] = None,
+    phase: PhaseOption = None,
+    minutes: MinutesOption = None,
     robot: RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,

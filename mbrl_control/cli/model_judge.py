@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbrl_control.cli.errors import UserError
-from mbrl_control.cli.model_options import MODELS, CommandOption, RegistryOption, RobotOption
+from mbrl_control.cli.model_options import (
+    MODELS,
+    CommandOption,
+    MinutesOption,
+    PhaseOption,
+    RegistryOption,
+    RobotOption,
+)
 from mbrl_control.command_interface import CommandInterface
 
 if TYPE_CHECKING:
@@ -23,10 +30,8 @@ def judge(
     null: Annotated[
         Path | None, typer.Option("--null", help="Log of the unchanged arm: how well the other is told from it.")
     ] = None,
-    phase: Annotated[
-        str | None, typer.Option("--phase", help="Only the newest stretch of this phase (topic `phase`).")
-    ] = None,
-    minutes: Annotated[float | None, typer.Option("--minutes", help="Only the last minutes.", min=0.1)] = None,
+    phase: PhaseOption = None,
+    minutes: MinutesOption = None,
     robot: RobotOption = "panda",
     command: CommandOption = CommandInterface.VELOCITY,
     registry: RegistryOption = MODELS,
