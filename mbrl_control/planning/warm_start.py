@@ -8,6 +8,10 @@ from mbrl_control.planning.methods.protocol import Method
 from mbrl_control.planning.optimize import Begin, Result
 from mbrl_control.signals import Array
 
+HELD = 0.8
+"""Share of the last step that is left behind the end, per step that has passed. Held as it is (1) it hands its noise on
+from cycle to cycle, a random walk; at rest at once (0) an arm that needs several cycles to get away does not."""
+
 
 class WarmStart:
     """Of one arm; ``count`` elites are handed on."""
@@ -33,12 +37,16 @@ class WarmStart:
         """Of a cycle whose plan began at ``start_ns``."""
         self._rows, self._start_ns = np.concatenate([result.mean[None], result.elites]), start_ns
 
-    def begin(self, method: Method, start_ns: int, dt_ns: int) -> Begin:
-        """For a plan that begins at ``start_ns``."""
+    def begin(self, method: Method, start_ns: int, dt_ns: int, rest: float | Array = 0.0) -> Begin:
+        """For a plan that begins at ``start_ns``; behind the last one's end rows go to ``rest`` [J], the
+        command that asks for nothing."""
         shape = self._rows.shape[1:]
         if not len(self._rows):
             return Begin(np.zeros(shape), np.zeros((0, *shape)))
-        moved = self.moved(self._rows[: 1 + self._count], start_ns, dt_ns)
+        rows = self._rows[: 1 + self._count]
+        passed = (start_ns - self._start_ns) / dt_ns
+        ends = rest + (rows[:, -1:] - rest) * HELD**passed
+        moved = self.moved(np.concatenate([rows, ends], axis=1), start_ns, dt_ns)[:, :-1]
         mean, elites = moved[0], moved[1:]
         return Begin(elites.mean(axis=0) if method.begins_at_elites and len(elites) else mean, elites)
 

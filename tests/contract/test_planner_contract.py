@@ -7,6 +7,7 @@ import pytest
 
 from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
+from mbrl_control.planning.warm_start import HELD
 from mbrl_control.robot import Arm, load_arm
 from mbrl_control.signals import CommandInterface, Goal, GoalKind, PlanOutcome
 from tests.contract.planner_bench import EFFORT, MS, ROBOTS, T0, VELOCITY, Bench, evaluator_of, knot_limits, pose
@@ -127,9 +128,9 @@ def test_the_next_cycle_scores_the_last_ones_best_first_moved_on_by_what_has_pas
     plan = bench.cycle(pose(arm), 20).plan
     assert plan is not None
     moved = (plan.start_ns - start_ns) / (20 * MS)
-    steps = np.arange(bench.evaluator.horizon)
-    times = np.minimum(steps + moved, steps[-1])
-    shifted = np.stack([np.interp(times, steps, elites[0][:, j]) for j in range(arm.joints)], axis=1)
+    steps = np.arange(bench.evaluator.horizon + 1)
+    longer = np.vstack([elites[0], elites[0][-1] * HELD**moved])
+    shifted = np.stack([np.interp(steps[:-1] + moved, steps, longer[:, j]) for j in range(arm.joints)], axis=1)
     expected = 0.5 * (shifted + np.vstack([plan.knots[0], shifted[:-1]]))
     nearest = np.abs(scored[0] - expected).max(axis=(1, 2))
     assert nearest.argmin() == 0

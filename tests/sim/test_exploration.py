@@ -97,10 +97,11 @@ def within_limits(arm: Arm, lockstep: Lockstep) -> bool:
 
 
 def test_a_bonus_on_the_spread_leads_to_disagreement_within_the_limits(trained: Trained) -> None:
+    """A light one beside the task, and one before which the task hardly counts."""
     excitation = Lockstep(arm_file("planar"), 0)
     excite(excitation, SECONDS, ExcitationConfig(), 0)
     home = trained.arm.home
-    plain, curious, seeking = (explored(trained, weight, home) for weight in (0.0, -100.0, -1000.0))
+    plain, curious, seeking = (explored(trained, weight, home) for weight in (0.0, -100.0, -10_000.0))
     found = [disagreement(trained, each) for each in (plain, curious, seeking)]
     assert found[1] > 2.0 * found[0]
     assert found[2] > found[1]

@@ -79,12 +79,14 @@ def touched(arm: Arm, positions: Array) -> Array:
 
 
 def test_the_arm_reaches_its_goal_around_the_obstacle() -> None:
-    arm, positions = motion(PlannerConfig(samples=32, obstacles=(IN_THE_WAY,)))
-    assert touched(arm, positions).max() == 0.0
+    """Head on, so that for a while every way around looks worse: 64 samples find one (with 32, not all seeds do). The
+    obstacle's cost is one among others: the arm may graze it."""
+    arm, positions = motion(PlannerConfig(samples=64, obstacles=(IN_THE_WAY,)))
+    assert touched(arm, positions).max() < 0.002**2
     tool = forward_kinematics(arm, positions)
     assert np.linalg.norm(tool[-1] - forward_kinematics(arm, END)) < 0.01
 
 
 def test_without_its_cost_the_arm_goes_through() -> None:
-    weightless = PlannerConfig(samples=32, obstacles=(IN_THE_WAY,), pose_weights={"obstacle": 0.0})
+    weightless = PlannerConfig(samples=64, obstacles=(IN_THE_WAY,), pose_weights={"obstacle": 0.0})
     assert touched(*motion(weightless)).max() > 0.01**2
