@@ -31,7 +31,6 @@ machines do not compare; so give a session whole tasks (`--tasks reach`). A fini
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 import tempfile
@@ -48,7 +47,7 @@ from benchmarks.peers import peers_python
 from benchmarks.plan_contestants import FEWER, ORACLE, PEERS, SAMPLES, Contestant, at_edge, grid
 from benchmarks.plan_figures import Point, best_of, cpu_ratio, of_optimizers, picture, points_of, regret, table
 from benchmarks.plan_oracle import Oracle
-from benchmarks.plan_peer_client import Ours, Peer
+from benchmarks.plan_peer_client import Ours, Peer, Peers
 from benchmarks.plan_rows import EPISODES, NotToBeResumed, Row, RowFile, machine, read_rows, require_model
 from benchmarks.plan_schedule import Turn, comparable, finalists, pending, screening_seeds
 from benchmarks.plan_tasks import TASKS, Task, run_episode
@@ -149,7 +148,7 @@ def episodes(contest: Contest, rows: list[Row], folder: Path) -> Iterator[Row]:
     # What cannot be had is found out before hours are spent: the peers' environment, and every task's model.
     if left and any(one.planner in PEERS for one in contest.contestants):
         peers_python()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, Peers() as peers:
         extended = any(one.derivatives for one in contest.contestants)
         stages = [prepare(TASKS[name], Path(scratch) / name, folder, extended) for name in left]
         for stage in stages:
@@ -159,7 +158,7 @@ def episodes(contest: Contest, rows: list[Row], folder: Path) -> Iterator[Row]:
                 count = sum(len(seeds) for _, seeds in own)
                 say(f"{stage.task.name}: {count} episodes of {len({str(one) for one, _ in own})} settings in this pass")
                 for contestant, seeds in own:
-                    for row in run(stage, contestant, seeds, contest.machine):
+                    for row in run(stage, contestant, seeds, contest.machine, peers):
                         rows.append(row)
                         yield row
 
@@ -217,31 +216,30 @@ def prepare(task: Task, folder: Path, kept: Path, extended: bool) -> Stage:
     return Stage(task, ensemble, delay_s, fingerprint(ensemble), bundle, folder)
 
 
-def run(stage: Stage, contestant: Contestant, seeds: list[int], machine_name: str) -> Iterator[Row]:
+def run(stage: Stage, contestant: Contestant, seeds: list[int], machine_name: str, peers: Peers) -> Iterator[Row]:
     """The episodes of one point of the grid."""
-    task, peers = stage.task, contestant.planner in PEERS
-    with contextlib.ExitStack() as stack:
-        optimizer: Peer | Ours = stack.enter_context(peer_of(stage, contestant)) if peers else Ours()
-        config = task.config if peers else task.config.model_copy(update=contestant.settings)
-        model = model_of(stage, config, contestant.planner == ORACLE)
+    task, is_peer = stage.task, contestant.planner in PEERS
+    optimizer: Peer | Ours = peers.of(contestant.planner, peer_settings(stage, contestant)) if is_peer else Ours()
+    config = task.config if is_peer else task.config.model_copy(update=contestant.settings)
+    model = model_of(stage, config, contestant.planner == ORACLE)
 
-        def make(lockstep: Lockstep, generator: np.random.Generator) -> Planner:
-            planner = Planner(task.arm, config, lockstep.clock, generator, optimizer.optimize)
-            planner.use(model)
-            return planner
+    def make(lockstep: Lockstep, generator: np.random.Generator) -> Planner:
+        planner = Planner(task.arm, config, lockstep.clock, generator, optimizer.optimize)
+        planner.use(model)
+        return planner
 
-        for seed in seeds:
-            optimizer.begin(seed)
-            episode = run_episode(task, make, seed)
-            alone_ms = float(np.median(optimizer.cpu_ms))
-            cpu_ms = alone_ms if peers else float(np.median(episode.own_cpu_ms))
-            row = Row(
-                *(task.name, contestant.planner, str(contestant), seed, round(episode.cost, 5), round(episode.end, 5)),
-                *(round(cpu_ms, 4), round(alone_ms, 4), episode.failed, evaluations_of(contestant, config)),
-                *(stage.model, machine_name),
-            )
-            say(str(row))
-            yield row
+    for seed in seeds:
+        optimizer.begin(seed)
+        episode = run_episode(task, make, seed)
+        alone_ms = float(np.median(optimizer.cpu_ms))
+        cpu_ms = alone_ms if is_peer else float(np.median(episode.own_cpu_ms))
+        row = Row(
+            *(task.name, contestant.planner, str(contestant), seed, round(episode.cost, 5), round(episode.end, 5)),
+            *(round(cpu_ms, 4), round(alone_ms, 4), episode.failed, evaluations_of(contestant, config)),
+            *(stage.model, machine_name),
+        )
+        say(str(row))
+        yield row
 
 
 def evaluations_of(contestant: Contestant, config: PlannerConfig) -> int:
@@ -252,11 +250,10 @@ def evaluations_of(contestant: Contestant, config: PlannerConfig) -> int:
     return int(samples * iterations)
 
 
-def peer_of(stage: Stage, contestant: Contestant) -> Peer:
-    """Its process."""
+def peer_settings(stage: Stage, contestant: Contestant) -> dict[str, Any]:
+    """With the compiled rollout of this task."""
     rollout, horizon = stage.traced(contestant.settings["samples"]), stage.task.graph.horizon
-    settings = contestant.settings | {"rollout": str(rollout), "horizon": horizon}
-    return Peer(peers_python(), contestant.planner, settings)
+    return contestant.settings | {"rollout": str(rollout), "horizon": horizon}
 
 
 def model_of(stage: Stage, config: PlannerConfig, oracle: bool) -> PlanningModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peers import peers_python
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.limits import project
 from mbrl_control.planning.methods.protocol import Method
@@ -50,11 +52,33 @@ class Ours:
         return result
 
 
+class Peers:
+    """One child process of each kind, for one setting after another: what it imports takes seconds. A context
+    manager."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, Peer] = {}
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Peers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def of(self, kind: str, settings: dict[str, Any]) -> Peer:
+        """For episodes with these settings; nothing is left of other ones."""
+        if kind not in self._started:
+            self._started[kind] = self._stack.enter_context(Peer(peers_python(), kind))
+        self._started[kind].set(settings)
+        return self._started[kind]
+
+
 class Peer:
     """A child process; `optimize` is what `planning.optimize.optimize` is. A context manager."""
 
-    def __init__(self, python: Path, kind: str, settings: dict[str, Any]) -> None:
-        command: Sequence[str] = [str(python), str(_SCRIPT), kind, json.dumps(settings)]
+    def __init__(self, python: Path, kind: str) -> None:
+        command: Sequence[str] = [str(python), str(_SCRIPT), kind]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._anew, self._seed = True, 0
         self.cpu_ms: list[float] = []
@@ -67,6 +91,10 @@ class Peer:
         assert self._child.stdin is not None
         self._child.stdin.close()
         self._child.wait()
+
+    def set(self, settings: dict[str, Any]) -> None:
+        """Before the episodes of these settings."""
+        self._tell({"settings": settings})
 
     def begin(self, seed: int) -> None:
         """An episode: nothing is left of the one before, so it is the same in whatever order they are played."""
@@ -112,14 +140,16 @@ class Peer:
             "spread": problem.spread,
         }
         self._anew = False
-        assert self._child.stdin is not None
         assert self._child.stdout is not None
-        told = json.dumps({name: np.asarray(value).tolist() for name, value in cycle.items()})
-        self._child.stdin.write(told.encode() + b"\n")
-        self._child.stdin.flush()
+        self._tell({name: np.asarray(value).tolist() for name, value in cycle.items()})
         answer = self._child.stdout.readline()
         if not answer:
             raise RuntimeError("the peer's process ended; what it said stands above")
         knots, cpu_ms, told = json.loads(answer)
         self.cpu_ms.append(cpu_ms)
         return np.array(knots), told
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        assert self._child.stdin is not None
+        self._child.stdin.write(json.dumps(message).encode() + b"\n")
+        self._child.stdin.flush()

@@ -1,4 +1,4 @@
-"""A peer's optimizer in its own environment: ``python plan_peers.py KIND SETTINGS.json``, then one cycle a message.
+"""A peer's optimizer in its own environment: ``python plan_peers.py KIND``, then its settings or one cycle a message.
 
 KIND ``mbrl_cem``: mbrl-lib's `TrajectoryOptimizer` with its `CEMOptimizer`, which begins at its last solution moved on
 by one step; ``pytorch_mppi``: `MPPI.command`, the same. Both score the same sequences by the same weights as ours: the
@@ -25,15 +25,19 @@ Optimize = Callable[[Cycle], torch.Tensor]
 
 
 def compete() -> None:
-    kind, settings = sys.argv[1], json.loads(sys.argv[2])
+    make, scorers = {"mbrl_cem": mbrl_cem, "pytorch_mppi": pytorch_mppi}[sys.argv[1]], Scorers()
     write, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    scorer = Scorer(torch.jit.freeze(torch.jit.load(settings["rollout"]).eval()))
-    optimize = {"mbrl_cem": mbrl_cem, "pytorch_mppi": pytorch_mppi}[kind](settings, scorer)
     with torch.inference_mode():
         for line in sys.stdin:
-            cycle: Cycle = {name: np.array(value) for name, value in json.loads(line).items()}
+            message = json.loads(line)
+            if "settings" in message:
+                settings = message["settings"]
+                scorer = scorers.of(settings["rollout"])
+                optimize = make(settings, scorer)
+                continue
+            cycle: Cycle = {name: np.array(value) for name, value in message.items()}
             if cycle["anew"]:
                 torch.manual_seed(int(cycle["seed"]))
             began = time.process_time()
@@ -41,6 +45,19 @@ def compete() -> None:
             cpu_ms = (time.process_time() - began) * 1e3
             told = scorer.cost(knots.float().expand(settings["samples"], -1, -1))[0].item() if cycle["anew"] else None
             print(json.dumps([knots.double().tolist(), cpu_ms, told]), file=write, flush=True)
+
+
+class Scorers:
+    """Compiled once: settings that differ in other things than samples share one."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, Scorer] = {}
+
+    def of(self, path: str) -> Scorer:
+        """Of the rollout that was compiled to ``path``."""
+        if path not in self._opened:
+            self._opened[path] = Scorer(torch.jit.freeze(torch.jit.load(path).eval()))
+        return self._opened[path]
 
 
 class Scorer:
