@@ -31,7 +31,9 @@ class Stand:
         monkeypatch.setattr(plan, "run", self.run)
         self._monkeypatch = monkeypatch
 
-    def run(self, stage: Any, contestant: Contestant, seeds: list[int], machine_name: str) -> Iterator[Row]:
+    def run(
+        self, stage: Any, contestant: Contestant, seeds: list[int], machine_name: str, _peers: Any
+    ) -> Iterator[Row]:
         work = contestant.settings["samples"] * contestant.settings["iterations"]
         for seed in seeds:
             if self.left == 0:
