@@ -142,9 +142,9 @@ def optimize(
         longer = longest.raised(True, expected.refining).raised(False, expected.sampling)
         if done > 0 and finished + 3 * longer.of(refines is not None) // 2 + settings.reserve_ns > deadline_ns:
             break
-        if refines is not None and best is not None:
-            samples = refines.candidates(problem, best, size)
-        else:
+        about_best = None if refines is None or best is None else refines.candidates(problem, best, size)
+        samples = about_best
+        if samples is None:
             informed = (distribution.mean[None], propose(population))
             first = (begin.elites, *informed) if done == 0 else informed
             samples = _sampled(first, method, distribution, size, generator)
@@ -152,8 +152,8 @@ def optimize(
         kept = (population if kept is None else kept.joined(population)).best(settings.elites)
         distribution = method.update(distribution, population, kept, problem.spread_floor)
         began, finished = finished, clock.now_ns()
-        done, refined = done + 1, refined + (refines is not None)
-        longest = longest.raised(refines is not None, finished - began)
+        done, refined = done + 1, refined + (about_best is not None)
+        longest = longest.raised(about_best is not None, finished - began)
         converged = refinement is not None and refinement.converged(best)
     if kept is None:
         return None

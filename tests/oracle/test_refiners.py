@@ -210,8 +210,8 @@ def test_refinement_begins_after_the_sampled_iterations() -> None:
 
 @pytest.mark.parametrize("part", ["jacobian", "gradient", "hessian"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("refiner", [Descent(), LinearQuadratic()])
-def test_derivatives_that_are_not_finite_change_nothing(refiner, bad: float, part: str) -> None:
+@pytest.mark.parametrize("refine", ["gradient", "ilqr"])
+def test_without_finite_derivatives_the_time_goes_to_samples(refine: str, bad: float, part: str) -> None:
     class Broken(Servo):
         def gradient(self, *args):
             return np.full((HORIZON, JOINTS), bad)
@@ -220,11 +220,28 @@ def test_derivatives_that_are_not_finite_change_nothing(refiner, bad: float, par
             expansion = super().expand(*args)
             return replace(expansion, **{part: np.full_like(getattr(expansion, part), bad)})
 
-    problem = replace(lq_problem(1.0), derivatives=Broken())
-    best = lq_best(problem, np.full((HORIZON, JOINTS), 0.1))
-    search = refiner.about(problem, best)
-    for again in (False, True):
-        np.testing.assert_array_equal(search.candidates(4, again), np.repeat(best.knots[None], 4, axis=0))
+    found = lq_run({"method": "icem", "refine": refine, "sampled_iterations": 1}, 5, Broken())
+    sampled = lq_run({"method": "icem"}, 5)
+    assert found.best.cost == sampled.best.cost
+    assert (found.iterations, found.refined, found.converged) == (5, 0, False)
+
+
+@pytest.mark.parametrize("refine", ["gradient", "ilqr"])
+def test_derivatives_that_are_finite_again_are_used(refine: str) -> None:
+    class Flickers(Servo):
+        asked = 0
+
+        def gradient(self, *args):
+            self.asked += 1
+            return super().gradient(*args) * (np.nan if self.asked == 1 else 1.0)
+
+        def expand(self, *args):
+            self.asked += 1
+            expansion = super().expand(*args)
+            return replace(expansion, gradient=expansion.gradient * (np.nan if self.asked == 1 else 1.0))
+
+    found = lq_run({"method": "icem", "refine": refine, "sampled_iterations": 1}, 5, Flickers())
+    assert 0 < found.refined < 4
 
 
 def lq_problem(bound: float, step: float = 90.0, model: Servo = SERVO) -> Problem:

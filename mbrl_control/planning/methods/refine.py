@@ -42,8 +42,8 @@ class Search(Protocol):
 class Refiner(Protocol):
     """Proposes what to score next."""
 
-    def about(self, problem: Problem, best: Best) -> Search:
-        """The search for something better than ``best``."""
+    def about(self, problem: Problem, best: Best) -> Search | None:
+        """The search for something better than ``best``; None where a derivative is not finite."""
         ...
 
 
@@ -56,10 +56,13 @@ class Refinement:
         self._best: Best | None = None
         self._tried = 0
 
-    def candidates(self, problem: Problem, best: Best, count: int) -> Array:
-        """[count, H, J] about ``best``, others than before where it is still the same."""
-        if self._search is None or best is not self._best:
+    def candidates(self, problem: Problem, best: Best, count: int) -> Array | None:
+        """[count, H, J] about ``best``, others than before where it is still the same; None without derivatives there:
+        nothing has converged then, and samples are what is left."""
+        if best is not self._best:
             self._search, self._best, self._tried = self._refiner.about(problem, best), best, 0
+        if self._search is None:
+            return None
         self._tried += 1
         return self._search.candidates(count, self._tried > 1)
 
@@ -75,8 +78,8 @@ class Descent:
     smoothing: float = 2.0
     """Steps over which a change spreads (Sobolev gradient: Neuberger, 1997)."""
 
-    def about(self, problem: Problem, best: Best) -> Search:
-        """See Refiner; nowhere where the gradient is zero or not finite."""
+    def about(self, problem: Problem, best: Best) -> Search | None:
+        """See Refiner; nowhere where the gradient is zero."""
         actions = mean_actions(best.knots[None], problem.first_knot)[0]
         slope = knot_gradient(_derivatives(problem).gradient(problem.state, actions, problem.objective))
         horizon = len(slope)
@@ -84,7 +87,9 @@ class Descent:
         scaled = problem.limits.bound**2 * slope
         change = -np.linalg.solve(np.eye(horizon) + self.smoothing**2 * difference.T @ difference, scaled)
         largest = float(np.max(np.abs(change) / problem.limits.bound))
-        if not (np.isfinite(largest) and largest > 0.0):
+        if not np.isfinite(largest):
+            return None
+        if largest == 0.0:
             return _Nowhere(best.knots)
         return _Line(best.knots, np.asarray(change / largest, dtype=np.float64))
 
@@ -98,10 +103,10 @@ class LinearQuadratic:
     Plitt, 1984) and not step by step: no feedback gains are needed where the next cycle plans anew.
     """
 
-    def about(self, problem: Problem, best: Best) -> Search:
-        """See Refiner; nowhere where a derivative is not finite."""
+    def about(self, problem: Problem, best: Best) -> Search | None:
+        """See Refiner."""
         quadratic = condensed(problem, best)
-        return _Nowhere(best.knots) if quadratic is None else _Damped(best.knots, quadratic)
+        return None if quadratic is None else _Damped(best.knots, quadratic)
 
 
 @dataclass(frozen=True, slots=True)
