@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mbrl_control.learning.fit_ensemble import FitSettings
-from mbrl_control.learning.learn import Learned, learn
+from mbrl_control.learning.learn import Learned, Parent, learn
 from mbrl_control.planning.excitation import ExcitationConfig
 from mbrl_control.replay.blocks import split_blocks, thin_to_model_step
 from mbrl_control.replay.carried_weight import on_command_side
@@ -79,6 +79,11 @@ class Bench:
     def learned(self, streams: Streams, seed: int) -> Learned:
         """As a first retraining does it."""
         return learn([streams], self.arm, seed, None, self.settings)
+
+    def successor(self, parent: Learned, streams: list[Streams], seed: int) -> Learned:
+        """As the next retraining does it: from its parent's weights, with the older sessions, newest last."""
+        begun = Parent("parent", parent.fitted.ensemble, parent.delay_s)
+        return learn(streams, self.arm, seed, begun, self.settings)
 
     def rows(self, streams: Streams, delay_s: float) -> Transitions:
         """All rows of a session, one model step apart."""

@@ -10,7 +10,7 @@ from mbrl_control.dynamics.ensemble import EnsembleShape, ProbabilisticEnsemble
 from mbrl_control.dynamics.normalizer import Normalizer, raw_features
 from mbrl_control.dynamics.prior import Prior
 from mbrl_control.learning.anchor import Anchor, anchor_to_parent, anchor_to_prior
-from mbrl_control.learning.apart import Apart, held_apart
+from mbrl_control.learning.apart import Apart, held_apart, kept_apart, paired
 from mbrl_control.learning.errors import DataError
 from mbrl_control.learning.fit_settings import FitSettings
 from mbrl_control.learning.model_rows import ModelRows, rows_beside
@@ -30,7 +30,7 @@ class Beginning:
     anchor: Anchor | None
     """Of torques; velocities have none."""
     apart: Apart | None = None
-    """Of velocities, and of a first model of several members: a parent's members differ already."""
+    """Of velocities, where there are several members."""
 
 
 def begin(
@@ -52,16 +52,17 @@ def begin(
     parent = None if warm_start is None else warm_start.prior
     known, rows = rows_beside(prior if parent is None or anchored else parent, transitions, parent)
     if warm_start is not None and _fits(warm_start, rows):
-        members = [member % warm_start.shape.members for member in range(settings.networks)]
-        ensemble = warm_start.select(members, known)
-        anchor = None
+        ensemble = warm_start.select(paired(settings.networks, warm_start.shape.members), known)
+        anchor, apart = None, None
         if anchored:
             changed = (ensemble.friction != warm_start.friction).any(0)
             anchor = anchor_to_parent(ensemble, changed, generator)
+        elif settings.networks > 1:
+            apart = kept_apart(ensemble, rows, generator)
         with torch.no_grad():
             for weights, _ in ensemble.layers:
                 weights.add_(0.02 * weights.std() * torch.randn(weights.shape, generator=generator))
-        return Beginning(ensemble, rows, anchor)
+        return Beginning(ensemble, rows, anchor, apart)
     if parent is not None and not anchored:
         known, rows = rows_beside(prior, transitions, None)
     shape = EnsembleShape(settings.networks, joints, history, settings.width, settings.depth)

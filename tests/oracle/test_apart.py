@@ -10,12 +10,12 @@ import torch
 
 import mbrl_control.learning.beginning as beginning_module
 from mbrl_control.dynamics.ensemble import ProbabilisticEnsemble
-from mbrl_control.learning.apart import OFFSET, balanced, held_apart
+from mbrl_control.learning.apart import OFFSET, balanced, held_apart, paired
 from mbrl_control.learning.beginning import begin
 from mbrl_control.learning.detection import auroc, unfamiliarity
 from mbrl_control.learning.fit_ensemble import FitSettings, fit
 from mbrl_control.learning.method import Method
-from mbrl_control.learning.open_loop import predictions
+from mbrl_control.learning.open_loop import open_loop, predictions
 from mbrl_control.learning.score import k_step_errors
 from mbrl_control.learning.session import velocity_unit
 from mbrl_control.signals import Array, Transitions
@@ -73,6 +73,45 @@ def test_within_the_rows_it_costs_nothing(apart: ProbabilisticEnsemble, left_alo
     every = np.arange(len(OTHERS))
     (ours,), (theirs,) = (k_step_errors(each, OTHERS, every, (1,)) for each in (apart, left_alone))
     assert ours.velocity < 1.03 * theirs.velocity
+
+
+def successors(first: ProbabilisticEnsemble, count: int) -> ProbabilisticEnsemble:
+    """The last of them, each of its parent's weights, in other orders of the rows."""
+    for number in range(count):
+        first = fit(ROWS, PRIOR, torch.Generator().manual_seed(number), SETTINGS, warm_start=first).ensemble
+    return first
+
+
+def changed(child: ProbabilisticEnsemble, parent: ProbabilisticEnsemble) -> float:
+    """Share by which the members' places about their mean differ, outside."""
+    places = []
+    for each in (child, parent):
+        mean, _ = next(open_loop(each, outside(), np.arange(len(OTHERS)), 1))
+        places.append((mean - mean.mean(0))[..., 1])  # velocity
+    return float((places[0] - places[1]).norm() / places[1].norm())
+
+
+def test_successors_stay_where_their_parents_members_are(
+    apart: ProbabilisticEnsemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = successors(apart, 3)
+    monkeypatch.setattr(beginning_module, "kept_apart", lambda ensemble, rows, generator: None)
+    lost = successors(apart, 3)
+    assert changed(kept, apart) < 0.5 < changed(lost, apart)
+
+
+@pytest.mark.parametrize(
+    ("count", "members", "begun"),
+    [
+        (5, 5, [0, 1, 2, 3, 4]),
+        (7, 5, [0, 1, 0, 2, 3, 2, 4]),
+        (5, 7, [0, 1, 3, 4, 6]),
+        (4, 4, [0, 1, 2, 3]),
+        (3, 1, [0, 0, 0]),
+    ],
+)
+def test_partners_stay_partners(count: int, members: int, begun: list[int]) -> None:
+    assert paired(count, members) == begun
 
 
 @pytest.mark.parametrize(
