@@ -91,7 +91,9 @@ def test_one_phase_alone_is_kept(tmp_path: Path, registry: Registry) -> None:
         add_golden(registry, PLANAR, tmp_path / "log.mcap", "end", T0_NS, newest_s=9.0)
 
 
-def test_a_golden_log_is_not_pruned_with_the_runs_below_one_folder(log: Path, registry: Registry, tmp_path: Path) -> None:
+def test_a_golden_log_is_not_pruned_with_the_runs_below_one_folder(
+    log: Path, registry: Registry, tmp_path: Path
+) -> None:
     """As with `--registry out/models` and `log prune out`; it is the oldest and the newest file by turns."""
     golden = kept(registry, log) / LOG
     runs = [tmp_path / f"run_{number}" / "log" / "log_0.mcap" for number in range(2)]

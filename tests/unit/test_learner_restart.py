@@ -47,7 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.floats(0.0, 50.0), st.floats(1.0, 40.0))
 @example(44.0, 40.0)  # nothing is new
 @example(44.0, 20.0)  # the run that seems longer than it is fits
@@ -70,9 +70,7 @@ def test_a_watch_that_begins_anew_sees_what_an_old_one_sees(
     assert fresh.seen(back_ns, "planar/1") == old.seen(back_ns, "planar/1")
 
 
-def test_what_is_older_than_the_mark_and_would_not_be_learned_from_is_not_read(
-    arm: Arm, tmp_path: Path
-) -> None:
+def test_what_is_older_than_the_mark_and_would_not_be_learned_from_is_not_read(arm: Arm, tmp_path: Path) -> None:
     """Who reads it finds the damage."""
     for name in ("a", "b"):
         path = tmp_path / f"{name}.mcap"

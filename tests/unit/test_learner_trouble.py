@@ -122,9 +122,7 @@ def test_what_cannot_be_remembered_is_not_begun(bench: Bench, disk: Disk) -> Non
     assert bench.said[-1][1]["failures"] == load(bench.registry.folder).failures == 1
 
 
-def test_a_pass_that_the_disk_did_not_take_is_remembered_once_it_does(
-    bench: Bench, arm: Arm, disk: Disk
-) -> None:
+def test_a_pass_that_the_disk_did_not_take_is_remembered_once_it_does(bench: Bench, arm: Arm, disk: Disk) -> None:
     number = made(arm, bench.registry)
 
     def passes(_logs: tuple[Path, ...]) -> Ended:
@@ -145,9 +143,7 @@ def test_a_pass_that_the_disk_did_not_take_is_remembered_once_it_does(
     assert (memory.failures, memory.made, bench.events[3:]) == (0, number, ["waiting"])
 
 
-def test_trouble_while_a_signal_ends_the_service_does_not_keep_it_alive(
-    bench: Bench, disk: Disk
-) -> None:
+def test_trouble_while_a_signal_ends_the_service_does_not_keep_it_alive(bench: Bench, disk: Disk) -> None:
     def interrupts(_logs: tuple[Path, ...]) -> Ended:
         disk.full = True
         raise KeyboardInterrupt
