@@ -29,7 +29,7 @@ from mbrl_control.deployment.plain import NotPlain, read_plain
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.episode_log.digest import first_sha256
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.episode_log.folder import log_file
+from mbrl_control.episode_log.folder import GOLDEN, log_file
 from mbrl_control.episode_log.reader import Decoder, LogReader, stamp_ns
 from mbrl_control.episode_log.schema import BELIEF, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS
 from mbrl_control.episode_log.writer import LogWriter
@@ -38,7 +38,7 @@ from mbrl_control.replay.streams import Streams, phase_stretch, read_streams
 from mbrl_control.replay.transitions import Grid, cut_transitions, history_of
 from mbrl_control.robot import Arm
 
-FOLDER, SAID, LOG = "golden", "golden.json", log_file(Path(), 0).name
+FOLDER, SAID, LOG = "golden", GOLDEN, log_file(Path(), 0).name
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
 MOST_S = 180.0
 """Of motion: every retraining predicts all of it, on the arm's computer."""
@@ -135,7 +135,8 @@ def add_golden(
         source=_source(log, phase, newest_s),
         files={LOG: hashlib.sha256(content[LOG]).hexdigest()},
     )
-    write_folder(target, {**content, SAID: (said.model_dump_json(indent=1) + "\n").encode()})
+    # Marked before it holds a log: whoever meets the draft takes it for no data.
+    write_folder(target, {SAID: (said.model_dump_json(indent=1) + "\n").encode(), **content})
     return said
 
 

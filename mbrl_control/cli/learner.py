@@ -52,7 +52,7 @@ def learner(
     next retraining waits for that.
     Each retraining is a child process at nice 19 with one thread. A refused one is tried again only with new motion.
     One line of JSON per event on standard output, a sentence on standard error. Ctrl-C or SIGTERM ends both.
-    Exit status of --once: 0 nothing due or a new model, 1 refused or failed.
+    Exit status of --once: 0 nothing due or a new model, 1 refused or failed, 2 bad input, as of an active bundle.
 
     Example: mbrl-control learner --logs out --registry out/models --robot panda
     """
@@ -76,10 +76,10 @@ def learner(
 
 
 def _serve(service: Service) -> None:
-    """Until a signal ends it, which is its proper end."""
+    """Until a signal ends it, which is its proper end; what goes wrong at a look is tried again at the next one."""
     with contextlib.suppress(KeyboardInterrupt):
         while True:
-            service.turn()
+            service.attend()
             time.sleep(_EVERY_S)
 
 
@@ -114,11 +114,6 @@ def _service(
     arm = load_arm(arm_file(robot), command)
     bundles = Registry(registry, arm.model_name)
     bundles.check_models()
-    if policy.shadow and bundles.active() is None:
-        raise UserError(
-            f"{bundles.folder}: active.json: names no bundle that --shadow could compare with; make one: "
-            f"mbrl-control models prior --robot {robot} --command {command} --registry {registry}"
-        )
     options = ["--registry", str(registry), "--robot", robot, "--command", command.value]
     options += ["--minutes", str(minutes), "--seed", str(seed), *(["--shadow"] if policy.shadow else [])]
 

@@ -10,12 +10,15 @@ A single MCAP file is a log, too: one that was recovered, imported or written by
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 from pathlib import Path
 
 from mbrl_control.episode_log.errors import LogError
 
 METADATA = "metadata.yaml"
+GOLDEN = "golden.json"
+"""Lies beside a golden log (`mbrl_control.golden_logs`): a yardstick, neither data nor to be pruned."""
 _FILE = re.compile(r"log_([0-9]{1,9})\.mcap")
 _EVENTS = re.compile(r"events_([0-9]{1,9})\.mcap")
 
@@ -45,6 +48,34 @@ def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
     return sorted(
         (int(match[1]), entry) for match, entry in found if match and entry.is_file() and not entry.is_symlink()
     )
+
+
+def recordings_below(root: Path) -> list[Path]:
+    """Every MCAP file below ``root`` that is data, in order: links are none, and nothing beside a `GOLDEN` is.
+
+    What vanishes meanwhile (a draft, a run that is removed) and folders that this user may not read are passed over;
+    any other OSError is raised.
+    """
+    found: list[Path] = []
+    for folder, _, names in os.walk(root, onerror=_raise_unless_gone):
+        if GOLDEN not in names:
+            found += [Path(folder, name) for name in names if name.endswith(".mcap")]
+    return sorted(path for path in found if path.is_file() and not path.is_symlink())
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+        raise error
+
+
+def is_numbered(path: Path) -> bool:
+    """Whether it bears the name of a file of a log's folder."""
+    return _FILE.fullmatch(path.name) is not None
+
+
+def is_of_events(path: Path) -> bool:
+    """Whether it bears the name of a file of the ring of events."""
+    return _EVENTS.fullmatch(path.name) is not None
 
 
 def log_files(log: Path) -> tuple[Path, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mbrl_control.episode_log.bag_metadata import write_metadata
-from mbrl_control.episode_log.folder import METADATA, is_written, numbered_files
+from mbrl_control.episode_log.folder import METADATA, is_numbered, is_written, recordings_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,11 @@ class Pruned:
 def prune(root: Path, keep_bytes: int, dry_run: bool = False) -> Pruned:
     """Remove the oldest numbered log files below ``root`` until the rest take no more than ``keep_bytes``.
 
-    The newest file stays whatever its size, and so does each that a logger of this machine is writing to. Events,
-    bundles and reports are not logs.
+    The newest file stays whatever its size, and so does each that a logger of this machine is writing to. Golden logs,
+    events, bundles and reports are not logs of a run.
     """
-    folders = sorted({path.parent for path in root.rglob("log_*.mcap")})
-    files = [(path.stat().st_mtime_ns, path.stat().st_size, path) for f in folders for _, path in numbered_files(f)]
-    files.sort()
+    logged = [path for path in recordings_below(root) if is_numbered(path)]
+    files = sorted((path.stat().st_mtime_ns, path.stat().st_size, path) for path in logged)
     total = sum(size for _, size, _ in files)
     removed: list[Path] = []
     gone = 0

@@ -42,9 +42,12 @@ def load(folder: Path) -> Memory:
 
 
 def save(folder: Path, memory: Memory) -> None:
-    """Replace what is kept in ``folder`` in one step."""
+    """Replace what is kept in ``folder`` in one step; OSError, which names the file, leaves it as it was."""
     stored = _Stored(tried_ns=memory.tried_ns, failures=memory.failures, made=memory.made)
-    replace_file(folder / FILE, stored.model_dump_json(indent=1).encode())
+    try:
+        replace_file(folder / FILE, stored.model_dump_json(indent=1).encode())
+    except OSError as error:  # of a write that a full disk refuses, which names no file
+        raise OSError(error.errno, error.strerror, str(folder / FILE)) from error
 
 
 @contextmanager

@@ -67,17 +67,17 @@ class Seen:
     """What the logs hold, of motion with drives on and commands passed on."""
 
     newest_ns: int = 0
-    """Of the newest motion; 0: none."""
+    """Of the newest motion after the mark of `since_ns`; 0: none."""
     new_s: float = 0.0
-    """Motion after the mark of `since_ns`."""
+    """Motion after the mark."""
     regime_s: float = 0.0
-    """Motion under the present payload, of all logs that would be learned from and were read."""
+    """Motion under the present payload, of all logs that would be learned from."""
     fresh_s: float = 0.0
     """Of that, after the mark."""
     payload_kg: float = 0.0
     """Declared at the end of the newest log."""
     drift_ns: int = 0
-    """When the active model last did worse than it promised; 0: never."""
+    """When the active model last did worse than it promised; 0: not after the mark."""
 
 
 class Cause(StrEnum):

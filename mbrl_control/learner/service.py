@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mbrl_control.deployment.check import verify_bundle
+from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.registry import Registry
 from mbrl_control.learner.memory import load, save
 from mbrl_control.learner.named import named_log
@@ -50,13 +51,32 @@ class Service:
         self._watch, self._registry, self._arm, self._policy = watch, registry, arm, policy
         self._retraining, self._say = retraining, say
         self._memory = load(registry.folder)
+        self._stored = True
+        """What is remembered is on the disk, too."""
         self._known: Known | None = None
-        self._waiting = ""
+        self._waiting = self._trouble = ""
+        """Said last; empty where another thing was said since."""
         self._proposed = ""
         """Model id of the candidate, as far as is known here."""
 
+    def attend(self) -> None:
+        """`turn`, where what may pass by itself ends nothing: it is said once, and left to the next look.
+
+        That is an active bundle that is not there or not whole, and what a disk or a share refuses.
+        """
+        try:
+            self.turn()
+        except (BundleError, OSError) as error:
+            if _ending(error):
+                raise
+            self._tell_of_trouble(error)
+        else:
+            self._trouble = ""
+
     def turn(self) -> bool:
-        """False: a retraining was due and made no model. Errors of the active bundle are the caller's to end by."""
+        """False: a retraining was due and made no model. BundleError for the active bundle, OSError for the disk."""
+        if not self._stored:
+            self._remember(self._memory)
         known = self._active()
         self._tell_of_candidate(known)
         mark_ns = since_ns(known, self._memory)
@@ -74,6 +94,8 @@ class Service:
         # Before the active one: whoever promotes it activates it first, so that it is never taken for none of both.
         proposed = self._registry.candidate() if self._policy.shadow else None
         version = self._registry.active()
+        if version is None and self._policy.shadow:
+            raise BundleError(_nothing_to_compare_with(self._registry, self._arm))
         if self._known is None or self._known.version != (version or 0):
             self._known = Known() if version is None else known_of(self._registry, version, self._arm)
         if proposed is None or proposed.version == self._known.version:
@@ -82,15 +104,14 @@ class Service:
 
     def _tell_of_candidate(self, known: Known) -> None:
         """What became of the one that live motion was to judge."""
-        before, self._proposed = self._proposed, known.candidate
-        if not before or before == known.candidate:
-            return
-        if before == known.model_id:
+        before = self._proposed
+        if before and before == known.model_id:
             self._say("taken", f"the candidate {before} is active now", {"model_id": before})
-            return
-        reason = self._registry.rejected().get(_version(before), "another one took its place, or it was withdrawn")
-        facts = {"model_id": before, "reason": reason, "active": known.model_id}
-        self._say("left", f"{before} is not the candidate any more: {reason}", facts)
+        elif before and before != known.candidate:
+            reason = self._registry.rejected().get(_version(before), "another one took its place, or it was withdrawn")
+            facts = {"model_id": before, "reason": reason, "active": known.model_id}
+            self._say("left", f"{before} is not the candidate any more: {reason}", facts)
+        self._proposed = known.candidate  # last: what could not be told is told at the next look
 
     def _wait(self, known: Known, decision: Decision) -> None:
         """Said once for each kind of waiting: that a log grows is no news every few seconds."""
@@ -102,12 +123,14 @@ class Service:
     def _retrain(self, decision: Decision, known: Known, attempt: Memory) -> bool:
         before, logs = self._memory, self._watch.logs()
         facts = {"cause": decision.cause.value, "reason": decision.reason, "logs": [str(log) for log in logs]}
+        # First: what nothing remembers would be begun again and again.
+        save(self._registry.folder, attempt)
+        self._memory = attempt
         self._say("begun", f"retraining ({decision.cause}): {decision.reason}", facts | {"active": known.model_id})
-        self._remember(attempt)
         try:
             ended = self._retraining(logs)
         except KeyboardInterrupt:
-            self._remember(before)  # nobody's fault: the same motion is worth another try
+            self._take_back(before)
             self._say("interrupted", "retraining interrupted; it is tried again", {})
             raise
         if ended.status == 0:
@@ -118,11 +141,11 @@ class Service:
 
     def _passed(self, result: dict[str, Any], attempt: Memory) -> None:
         model_id = str(result["model_id"])
-        self._remember(passed(attempt, _version(model_id)))
         now = "is active" if result["active"] else "is the candidate: live motion decides whether it may run"
         role = "active" if result["active"] else "candidate"
         self._proposed = "" if result["active"] else model_id
         self._say("passed", f"{model_id} passed its gate and {now}", {"role": role, "result": result})
+        self._remember(passed(attempt, _version(model_id)))
 
     def _failed(self, ended: Ended, logs: tuple[Path, ...]) -> None:
         last = (ended.error.strip().splitlines() or ["it said nothing"])[-1]
@@ -136,9 +159,38 @@ class Service:
         if ended.status == BAD_INPUT and named is not None and named != logs[0]:
             self._watch.leave_out(named, last)
 
+    def _take_back(self, before: Memory) -> None:
+        """An attempt that was interrupted is nobody's fault: the same motion is worth another try."""
+        try:
+            self._remember(before)
+        except OSError as error:  # which must not hide the interrupt
+            self._tell_of_trouble(error)
+
     def _remember(self, memory: Memory) -> None:
-        self._memory = memory
+        """In this process in any case; OSError where the disk does not take it: the next turn begins with it."""
+        self._memory, self._stored = memory, False
         save(self._registry.folder, memory)
+        self._stored = True
+
+    def _tell_of_trouble(self, error: Exception) -> None:
+        """Once, until it has passed; what is waited for is news again then."""
+        reason = " ".join(str(error).split())
+        self._waiting = ""
+        if reason != self._trouble:
+            self._trouble = reason
+            self._say("trouble", f"tried again at the next look: {reason}", {"reason": reason})
+
+
+def _ending(error: BaseException | None) -> bool:
+    """Whether it came up while a signal was ending the retraining: it must not keep the service alive."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _ending(error.__context__))
+
+
+def _nothing_to_compare_with(registry: Registry, arm: Arm) -> str:
+    return (
+        f"{registry.folder}: active.json: names no bundle that --shadow could compare with; make one: "
+        f"mbrl-control models prior --robot {arm.name} --command {arm.interface} --registry {registry.models}"
+    )
 
 
 def _version(model_id: str) -> int:

@@ -45,13 +45,18 @@ _THINNED = (BELIEF, SAFE_COMMAND)
 
 
 class RunTally:
-    """Of one log, a folder or a single file; finished files that end before ``since_ns`` are left out."""
+    """Of one log, a folder or a single file.
+
+    Of finished files that end before ``since_ns`` begin and end are taken from their summary, and nothing else is read.
+    """
 
     def __init__(self, log: Path, arm: Arm, since_ns: int = 0) -> None:
         self.log = log
         self.begin_ns = 0
         self.end_ns = 0
-        """Of the state that was read; 0: none yet."""
+        """Of the state that was read, or of a file that was left out; 0: none yet."""
+        self.skipped_ns = 0
+        """End of the newest file that was left out; 0: none was."""
         self.declared: list[tuple[int, float]] = []
         """Since when which payload, kg; the first one since the log's begin."""
         self.drift_ns: dict[str, int] = {}
@@ -119,6 +124,8 @@ class RunTally:
         if finished is None or finished.end_ns > self._since_ns:
             return FileCursor(path, topics)
         self.begin_ns = self.begin_ns or finished.start_ns
+        self.skipped_ns = max(self.skipped_ns, finished.end_ns)
+        self.end_ns = max(self.end_ns, finished.end_ns)
         return FileCursor(path, topics, path.stat().st_size)
 
     def _take(self, raw: RawMessage) -> None:

@@ -43,7 +43,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "learned_from": VALUES | {"episode_log", "replay", "golden_logs"},
     "judged_log": VALUES | {"episode_log", "replay", "learning", "deployment", "dynamics", "live"},
     "learner": VALUES
-    | {"episode_log", "replay.regimes", "deployment.registry", "deployment.check", "deployment.files"},
+    | {"episode_log", "replay.regimes"}
+    | {"deployment.registry", "deployment.check", "deployment.files", "deployment.errors"},
     "retrain": VALUES
     | {"episode_log", "replay", "learning", "deployment", "live", "dynamics", "rewards", "golden_logs", "learned_from"},
 }

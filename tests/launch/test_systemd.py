@@ -156,6 +156,16 @@ def test_learning_stays_away_from_control() -> None:
     assert timer["Timer"]["OnCalendar"].startswith("*-*-*")
 
 
+def test_the_learner_of_a_first_boot_comes_after_the_graph_and_finds_its_folders() -> None:
+    """A folder that is missing is an option that is wrong, after which it would not be begun again."""
+    unit = parse(FOLDER / "mbrl-control-learner.service")
+    assert "mbrl-control.service" in unit["Unit"]["After"].split()
+    program, option, *folders = shlex.split(unit["Service"]["ExecStartPre"])
+    assert (Path(program).name, option) == ("mkdir", "-p")
+    words = command_of("mbrl-control-learner.service")
+    assert {words[words.index(option) + 1] for option in ("--logs", "--registry")} <= set(folders)
+
+
 def test_what_learns_unattended_asks_live_motion_before_a_model_may_run() -> None:
     assert "--shadow" in command_of("mbrl-control-learner.service")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,10 @@ from hypothesis import strategies as st
 
 import mbrl_control.golden_logs as golden_module
 from mbrl_control.cli.locations import arm_file
+from mbrl_control.deployment import files
 from mbrl_control.deployment.registry import Registry
+from mbrl_control.episode_log.folder import recordings_below
+from mbrl_control.episode_log.prune import prune
 from mbrl_control.episode_log.recovery import log_info
 from mbrl_control.golden_logs import (
     FOLDER,
@@ -84,6 +89,40 @@ def test_one_phase_alone_is_kept(tmp_path: Path, registry: Registry) -> None:
     assert (said.source.phase, said.seconds) == ("a", pytest.approx(20.0, abs=0.01))
     with pytest.raises(GoldenError, match="safety_status: holds no message in this stretch"):
         add_golden(registry, PLANAR, tmp_path / "log.mcap", "end", T0_NS, newest_s=9.0)
+
+
+def test_a_golden_log_is_not_pruned_with_the_runs_below_one_folder(
+    log: Path, registry: Registry, tmp_path: Path
+) -> None:
+    """As with `--registry out/models` and `log prune out`; it is the oldest and the newest file by turns."""
+    golden = kept(registry, log) / LOG
+    runs = [tmp_path / f"run_{number}" / "log" / "log_0.mcap" for number in range(2)]
+    for age, run in enumerate(runs):
+        run.parent.mkdir(parents=True)
+        shutil.copy(log, run)
+        os.utime(run, (1e9 + age, 1e9 + age))
+    size = log.stat().st_size
+    for when in (1.0, 2e9):
+        os.utime(golden, (when, when))
+        assert prune(tmp_path, size, dry_run=True).removed == (runs[0],)
+    assert prune(tmp_path, 0).removed == (runs[0],), "the newest run stays"
+    assert [each.said.name for each in read_golden(registry, PLANAR)] == ["week12"]
+
+
+def test_no_draft_of_a_golden_log_is_taken_for_data(
+    log: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever prunes or learns may look at any moment, and a killed `golden add` leaves what it had."""
+    write = files._write_synced
+    seen: list[list[Path]] = []
+
+    def looks(path: Path, data: bytes) -> None:
+        write(path, data)
+        seen.append(recordings_below(registry.models))
+
+    monkeypatch.setattr(files, "_write_synced", looks)
+    kept(registry, log)
+    assert seen == [[], []]
 
 
 @given(st.one_of(st.text(max_size=70), st.sampled_from(["..", "../x", "a/b", "/etc", ".draft-x", "a\n", ""])))

@@ -8,16 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from mbrl_control.cli import learner, retraining
-from mbrl_control.cli.errors import UserError
+from mbrl_control.cli.errors import BAD_INPUT, exit_status
 from mbrl_control.cli.locations import arm_file
+from mbrl_control.cli.main import build_app
 from mbrl_control.cli.retraining import run_retraining
 from mbrl_control.command_interface import CommandInterface
 from mbrl_control.deployment.bundle import prior_bundle
@@ -142,10 +145,37 @@ def test_a_retraining_is_told_whether_live_motion_decides(
     assert events(capsys.readouterr().out)[-1]["role"] == ("candidate" if shadow else "active")
 
 
-def test_without_an_active_bundle_there_is_nothing_to_be_in_the_shadow_of(logs: Path, tmp_path: Path) -> None:
+def test_the_service_of_a_first_boot_waits_for_an_active_bundle_and_learns_then(
+    logs: Path, tmp_path: Path, arm: Arm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Begun before `models prior`: status 2 would be the end of its unit."""
+    pauses = iter(range(3))
+
+    def sleep(_seconds: float) -> None:
+        if (pause := next(pauses)) == 1:
+            registry = Registry(tmp_path, arm.model_name)
+            registry.activate(int(prior_bundle(arm, registry, 0.02, 0.01, 3, T0_NS).name))
+        if pause == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(retraining, "run_retraining", lambda *_: Ended(1, "", "refused"))
+    monkeypatch.setattr(learner, "time", SimpleNamespace(sleep=sleep, time=time.time))
     policy = Policy(1.5, 1.5, shadow=True)
-    with pytest.raises(UserError, match=r"active.json: names no bundle that --shadow.*models prior"):
-        learner._service(logs, tmp_path, "planar", CommandInterface.VELOCITY, policy, 45.0, 0)
+    _, service = learner._service(logs, tmp_path, "planar", CommandInterface.VELOCITY, policy, 45.0, 0)
+    learner._serve(service)
+    said = events(capsys.readouterr().out)
+    assert [event["event"] for event in said] == ["trouble", "begun", "refused"]
+    assert "models prior" in said[0]["reason"]
+
+
+def test_options_that_are_wrong_are_bad_input_at_once(logs: Path, tmp_path: Path) -> None:
+    missing = str(tmp_path / "none")
+    for wrong in ("--registry", "--logs"):
+        options = {"--logs": str(logs), "--registry": str(tmp_path)} | {wrong: missing}
+        words = [word for pair in options.items() for word in pair]
+        with pytest.raises(ValueError, match=missing) as refused:
+            build_app()(["learner", *words, "--robot", "planar"], standalone_mode=False)
+        assert exit_status(refused.value) == BAD_INPUT
 
 
 @pytest.mark.timeout(SLOW_S)

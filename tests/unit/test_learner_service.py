@@ -88,21 +88,22 @@ def bench(registry: Registry, arm: Arm, tmp_path: Path) -> Bench:
 
 
 def test_a_refused_candidate_is_not_tried_again_until_there_is_new_motion(bench: Bench) -> None:
-    first = bench.move("first", 14.0, 0.0)
+    oldest = bench.move("oldest", 2.0, 0.0)
+    first = bench.move("first", 14.0, 10.0)
     service = bench.service()
     assert not service.turn()
     for _ in range(3):
         assert service.turn()
-    assert bench.calls == [(first,)]
+    assert bench.calls == [(first, oldest)]
     assert bench.events == ["begun", "refused", "waiting"]
     # Nor by another process, and not for motion that is too little.
-    bench.move("second", 7.0, 100.0)
+    second = bench.move("second", 7.0, 100.0)
     again = bench.service()
     assert again.turn()
     assert len(bench.calls) == 1
     third = bench.move("third", 7.0, 200.0)
     assert not again.turn()
-    assert bench.calls[1][0] == third
+    assert bench.calls[1] == (third, second, first, oldest), "not only what came after the mark"
     assert load(bench.registry.folder).failures == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -192,16 +193,20 @@ def test_memory_bounds_what_is_learned_from_and_counted(arm: Arm, moving: Path, 
     assert one.seen(0, "").regime_s == pytest.approx(5.0, abs=0.2)
 
 
-def test_finished_files_with_nothing_new_are_not_read(arm: Arm, moving: Path, tmp_path: Path) -> None:
-    log = run_of(tmp_path / "log", moving)
-    tally = RunTally(log, arm, since_ns=T0_NS + 3600 * SECOND)
-    tally.update()
-    assert (tally.motion_s(0), tally.end_ns) == (0.0, 0)
-
-
 def test_logs_of_another_interface_are_refused(moving: Path) -> None:
     with pytest.raises(LogError, match=r"safe_command\.interface"):
         RunTally(moving, load_arm(arm_file("planar"), CommandInterface.EFFORT)).update()
+
+
+def test_of_finished_files_with_nothing_new_only_the_span_is_known(arm: Arm, moving: Path, tmp_path: Path) -> None:
+    log = run_of(tmp_path / "log", moving)
+    tally, whole = RunTally(log, arm, since_ns=T0_NS + 3600 * SECOND), RunTally(log, arm)
+    tally.update()
+    whole.update()
+    assert (tally.motion_s(0), tally.skipped_ns) == (0.0, tally.end_ns)
+    assert tally.end_ns >= whole.end_ns > 0
+    assert 0 < tally.begin_ns <= whole.begin_ns
+    assert tally.end_ns - whole.end_ns < 0.1 * SECOND
 
 
 def test_every_mcap_file_is_somebodys(moving: Path, tmp_path: Path) -> None:
@@ -210,3 +215,48 @@ def test_every_mcap_file_is_somebodys(moving: Path, tmp_path: Path) -> None:
         shutil.copy(moving, log / name)
     (tmp_path / "link.mcap").symlink_to(moving)
     assert logs_below(tmp_path) == [log, log / "copy.mcap"]
+
+
+def test_a_golden_log_is_no_motion(arm: Arm, moving: Path, tmp_path: Path) -> None:
+    run_of(tmp_path / "run" / "log", moving)
+    alone, _ = watch_of(tmp_path, arm)
+    alone.look(0)
+    before = alone.seen(0, ""), alone.logs()
+    golden = run_of(tmp_path / "models" / "planar" / "golden" / "week12", moving)
+    (golden / "golden.json").write_text("{}")
+    beside, told = watch_of(tmp_path, arm)
+    beside.look(0)
+    assert (beside.seen(0, ""), beside.logs()) == before
+    assert before[0].new_s > 0.0
+    assert told == []
+
+
+def test_what_vanishes_during_a_look_is_passed_over(
+    arm: Arm, moving: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A draft that becomes a bundle, a run that an operator removes: after it was listed, before it is entered."""
+    root = tmp_path / "out"
+    log = run_of(root / "run" / "log", moving)
+    draft = run_of(root / "models" / "planar" / ".draft-x", moving)
+    scandir = os.scandir
+
+    def vanishes(path: str | Path) -> object:
+        if Path(path) == draft:
+            draft.rename(tmp_path / "elsewhere")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanishes)
+    assert logs_below(root) == [log]
+    assert not draft.exists()
+
+
+def test_a_folder_of_logs_that_is_gone_is_no_empty_one(arm: Arm, moving: Path, tmp_path: Path) -> None:
+    run_of(tmp_path / "out" / "log", moving)
+    watch, _ = watch_of(tmp_path / "out", arm)
+    watch.look(0)
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match="out"):
+        watch.look(0)
+    (tmp_path / "elsewhere").rename(tmp_path / "out")
+    watch.look(0)
+    assert watch.seen(0, "").new_s > 0.0
