@@ -1,4 +1,4 @@
-"""Bundles of the deployed size for benches of the live graph: the shipped one, not the prior alone, and one beside it."""
+"""Bundles of the deployed size for benches of the live graph: the shipped one, not the prior alone, and another."""
 
 from __future__ import annotations
 

@@ -91,4 +91,6 @@ def intervention_misses(found: dict[str, Any]) -> list[str]:
     least, bound = found["interventions_at_swaps_least"], found["interventions_bound"]
     if least <= bound:
         return []
-    return [f"interventions_at_swaps {found['interventions_at_swaps']}: {least:.1f} or more in the mean, above {bound:.1f}"]
+    return [
+        f"interventions_at_swaps {found['interventions_at_swaps']}: {least:.1f} or more in the mean, above {bound:.1f}"
+    ]

@@ -60,8 +60,7 @@ def filled(log: Path, out: Path) -> tuple[Filled, Any]:
     with buffer:
         (part,) = buffer.parts()
         last = np.append(np.diff(part["episode"]) != 0, True)
-        assert not (part[~last]["terminal"].any() or part[~last]["truncated"].any())
-        assert (part["terminal"] + part["truncated"] <= 1).all(), "one of both, never both"
+        np.testing.assert_array_equal(part["terminal"] + part["truncated"], last, "one of both at ends, never both")
         return done, part[last].copy()
 
 
