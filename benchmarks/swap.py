@@ -20,8 +20,8 @@ recorded inputs without ROS; after a window with swaps five times as long.
                     owe to it
     interventions_at_swaps = runs of commands that one limit of the guard changed (jerk, speed, ...), which
                     began within 0.2 s from the first plan of another model on: the step that a swap asks for shows
-                    here, not in what was applied. A miss where even the exact 95 % lower bound of their mean lies above the
-                    upper one of the windows without swaps, scaled to as many ticks (interventions_bound)
+                    here, not in what was applied. A miss where even the exact 95 % lower bound of their mean lies above
+                    the upper one of the windows without swaps, scaled to as many ticks (interventions_bound)
     interventions_per_s = of those ticks, of the others with targets, and of the windows without swaps
     *_still       = the same of the windows without swaps
     missed_whole_log = guard ticks of the whole log, with the start of the graph
