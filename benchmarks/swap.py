@@ -2,8 +2,9 @@
 
 The whole graph, real processes: the arm follows drawn targets, a new one before it has reached the last, so that it
 does not rest, while `active.json` goes back and forth between two bundles of the deployed size: the shipped one, and
-what a retraining makes of it (`second_model.py`): other weights, which passed the gate. Each time the model node checks
-and warms the bundle and announces it, and the planner loads it in its own process and takes it over between two cycles.
+one learned as it was from other motion (`second_model.py`), which shares no weight with it. Each time the model node
+checks and warms the bundle and announces it, and the planner loads it in its own process and takes it over between two
+cycles.
 Windows with and without swaps alternate, each followed by the same CPU work per cycle, with the shipped bundle, on
 recorded inputs without ROS; after a window with swaps five times as long.
 
@@ -211,9 +212,9 @@ def two_models(session: Session, second: SecondModel) -> dict[str, str]:
 
 
 def gate_of(second: SecondModel) -> dict[str, float]:
-    """Its loss beside that of the shipped one on held-out motion, rad after 0.3 s: how well it predicts what it plans
+    """Its loss on held-out motion beside that of the prior alone, rad after 0.3 s: how well it predicts what it plans
     with."""
-    return {"loss": second.verdict.candidate, "loss_of_shipped": second.verdict.reference}
+    return {"loss": second.verdict.candidate, "loss_of_prior": second.verdict.reference}
 
 
 @contextmanager
