@@ -1,16 +1,14 @@
-"""Bundles of the deployed size for benches of the live graph: the shipped one, not the prior alone, and a copy."""
+"""Bundles of the deployed size for benches of the live graph: the shipped one, not the prior alone, and another."""
 
 from __future__ import annotations
 
 from mbrl_control.cli.processes import GraphFailed
 from mbrl_control.cli.session import Session
 from mbrl_control.cli.shipped import prepare
-from mbrl_control.deployment.check import MANIFEST, read_bundle, verify_bundle
+from mbrl_control.deployment.check import CheckedBundle, verify_bundle
 from mbrl_control.deployment.files import write_folder
-from mbrl_control.deployment.keys import Keys
 from mbrl_control.deployment.manifest import Manifest
 from mbrl_control.deployment.registry import Registry
-from mbrl_control.deployment.signing import SIGNATURE, sign
 from mbrl_control.robot import Arm, load_arm
 
 
@@ -31,15 +29,11 @@ def prepare_learned(session: Session) -> Manifest:
     return manifest
 
 
-def copy_bundle(registry: Registry, arm: Arm, version: int) -> int:
-    """The same networks under the next number, signed by this user; its card is that of the original."""
-    bundle = read_bundle(registry.path(version), arm)
-    copied = registry.take_version()
-    manifest = bundle.manifest.model_copy(update={"version": copied, "parents": (bundle.manifest.model_id,)})
-    said = manifest.model_dump_json(indent=1).encode()
-    signature = sign(said, Keys(), registry.models)
-    write_folder(registry.path(copied), {**bundle.content, MANIFEST: said, SIGNATURE: signature})
-    return copied
+def add_bundle(session: Session, bundle: CheckedBundle) -> None:
+    """Beside the run's own, under its own number; BundleError where that was taken before."""
+    registry, version = registry_of(session), bundle.manifest.version
+    registry.require_free(version)
+    write_folder(registry.path(version), bundle.content)
 
 
 def size_of(manifest: Manifest) -> str:

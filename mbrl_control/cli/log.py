@@ -179,6 +179,10 @@ def buffer(
         f"{out}: rows every {done.period_ns * 1e-6:g} ms, steps of {done.dt_ns * 1e-6:g} ms, "
         f"{done.episodes} episodes, delay {done.delay_s * 1e3:g} ms"
     )
+    typer.echo(
+        f"{done.terminal} episodes end terminal, {done.truncated} truncated; "
+        f"the log knows {done.task_ends} ends of tasks"
+    )
 
 
 @app.command()

@@ -38,22 +38,32 @@ def arm_steps(
     origins: tuple[Provenance, ...],
     origin: NDArray[np.uint32] | None = None,
     first_episode: int = 0,
+    terminal: NDArray[np.bool_] | None = None,
 ) -> Steps:
-    """Steps of one log. Its segments are episodes from ``first_episode`` (the buffer's ``next_episode``) on, truncated
-    where they end: the record stops there, the arm does not. ``origin`` [N] indexes ``origins``; None: all the
-    first."""
+    """Steps of one log. Its segments are episodes from ``first_episode`` (the buffer's ``next_episode``) on.
+
+    ``origin`` [N] indexes ``origins``; None: all the first. ``terminal`` [N]: the last rows of segments that end with
+    their task (`task_ends.terminal_rows`); None: of none. The others are truncated where they end: the record stops
+    there, the arm does not.
+    """
     names = [*_STATE, "action", "session", *(["history"] if rows.history.shape[1] else [])]
-    last = np.ones(len(rows), dtype=np.bool_)
-    last[:-1] = np.diff(rows.segment) != 0
+    over = np.zeros(len(rows), dtype=np.bool_) if terminal is None else terminal
     return Steps(
         fields={name: getattr(rows, name) for name in names},
         stamp_ns=rows.stamp_ns,
         episode=first_episode + rows.segment - rows.segment[:1],
-        terminal=np.zeros(len(rows), dtype=np.bool_),
-        truncated=last,
+        terminal=over,
+        truncated=last_rows(rows) & ~over,
         origins=origins,
         origin=np.zeros(len(rows), dtype=np.uint32) if origin is None else origin,
     )
+
+
+def last_rows(rows: Transitions) -> NDArray[np.bool_]:
+    """[N] which rows are the last of their segment."""
+    last = np.ones(len(rows), dtype=np.bool_)
+    last[:-1] = np.diff(rows.segment) != 0
+    return last
 
 
 def arm_transitions(rows: Rows) -> Transitions:

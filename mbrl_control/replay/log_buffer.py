@@ -18,6 +18,7 @@ from mbrl_control.replay.layout import BufferSpec
 from mbrl_control.replay.log_origins import origins_of, read_ticks
 from mbrl_control.replay.provenance import Provenance
 from mbrl_control.replay.streams import Streams
+from mbrl_control.replay.task_ends import read_task_ends, terminal_rows
 from mbrl_control.replay.transitions import Grid, history_of, transitions_from_streams
 from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm
@@ -35,6 +36,12 @@ class Filled:
     dt_ns: int
     """From a row's state to its next one."""
     episodes: int
+    terminal: int
+    """Episodes that end with their task."""
+    truncated: int
+    """Episodes that were cut."""
+    task_ends: int
+    """That the log knows: no row leads to those that are not among the terminal ones."""
     rows: tuple[tuple[Provenance, int], ...]
     """How many of each provenance."""
 
@@ -44,8 +51,8 @@ def fill_buffer(
 ) -> Filled:
     """Make the buffer ``folder`` of one log; all of it, or nothing.
 
-    ``streams``: of ``log``, with the same ``newest_ns``; ``delay_s``: None to estimate it. No row is terminal: a log
-    knows no task that ends. LogError, TooLittleData and BufferFault.
+    ``streams``: of ``log``, with the same ``newest_ns``; ``delay_s``: None to estimate it. Terminal are the last
+    rows of episodes whose end an import knew as that of the task. LogError, TooLittleData and BufferFault.
     """
     part = folder.with_name(f"{folder.name}.partial")
     for path in (folder, part):
@@ -57,7 +64,8 @@ def fill_buffer(
     grid = Grid(_delay_s(streams, arm) if delay_s is None else delay_s, history=history_of(arm))
     rows = on_command_side(transitions_from_streams([streams], grid), arm)
     origins, origin = origins_of(rows, read_ticks(log, newest_ns), grid)
-    steps = arm_steps(rows, origins, origin)
+    ends_ns = read_task_ends(log, newest_ns)
+    steps = arm_steps(rows, origins, origin, terminal=terminal_rows(rows, ends_ns, grid))
     spec = BufferSpec(arm_layout(arm.joint_names, grid.history, arm.interface), None, grid.stride_ns)
     try:
         with create_buffer(part, spec) as buffer:
@@ -72,6 +80,9 @@ def fill_buffer(
         grid.stride_ns,
         grid.dt_ns,
         len(np.unique(steps.episode)),
+        int(steps.terminal.sum()),
+        int(steps.truncated.sum()),
+        len(ends_ns),
         tuple(zip(origins, counts, strict=True)),
     )
 

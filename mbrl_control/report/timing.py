@@ -94,6 +94,11 @@ def excess_over_reference(raw: int, cycles: int, reference_late: int, reference_
     )
 
 
+def poisson_lower(count: int) -> float:
+    """The exact one-sided 95 % lower bound of the mean of what was counted (Garwood 1936: chi-square quantile)."""
+    return float(chi2.ppf(1.0 - CONFIDENCE, 2 * count)) / 2.0 if count else 0.0
+
+
 def swap_times(plans: Plans) -> Stamps:
     """[W] stamps of the first plan of another model."""
     return swap_spans(plans)[1]

@@ -5,29 +5,62 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import poisson
 
-from benchmarks.deployed import copy_bundle
-from benchmarks.swap import BUDGET_NS, EACH_S, Swapped, activate_by_turns, counted, figures, guard_limited
+from benchmarks.guard_limits import (
+    NEAR_NS,
+    Limited,
+    by_stage,
+    compared,
+    intervention_misses,
+    interventions,
+    read_limited,
+)
+from benchmarks.second_model import require_other
+from benchmarks.swap import BUDGET_NS, EACH_S, Swapped, activate_by_turns, counted, figures, main
+from mbrl_control.cli.demo import target_distance
 from mbrl_control.cli.locations import arm_file, shipped_models
+from mbrl_control.cli.processes import GraphFailed
+from mbrl_control.cli.session import Session
 from mbrl_control.cli.shipped import copy_shipped
-from mbrl_control.deployment.check import WEIGHTS, read_bundle
+from mbrl_control.deployment.bundle import load_weights
+from mbrl_control.deployment.check import read_bundle
 from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.trial import try_bundle
+from mbrl_control.kinematics import sample_targets
+from mbrl_control.planning.config import PlannerConfig
+from mbrl_control.planning.planner import Planner
 from mbrl_control.report.run_data import Cycles, GoalEvent, Plans
-from mbrl_control.robot import load_arm
-from mbrl_control.signals import Stage
+from mbrl_control.report.timing import excess_over_reference, poisson_lower
+from mbrl_control.robot import Arm, load_arm
+from mbrl_control.signals import Array, Stage
+from sim.lockstep import Lockstep, reach
+from sim.lockstep_model import planning_model
 from tests.unit.bench_windows import window
 from tests.unit.synthetic_log import T0_NS, arm_streams, write_streams
 from tests.unit.synthetic_log import Arm as Simulated
 
 NONE = {"position": 0, "velocity": 0, "acceleration": 0, "jerk": 0}
-CLEAN = Swapped(window(), 100, 100, 100, (0, 100), 0, 0, NONE, Counter())
-STILL = replace(CLEAN, activations=0, swaps=0, in_motion=0, late_at_swaps=(0, 0))
+CLEAN = Swapped(window(), 100, 100, 100, (0, 100), 0, 0, NONE, Counter(), (40, 4000), (80, 8000))
+STILL = replace(
+    CLEAN,
+    activations=0,
+    swaps=0,
+    in_motion=0,
+    late_at_swaps=(0, 0),
+    interventions_at_swaps=(0, 0),
+    interventions_elsewhere=(120, 12000),
+)
+UNLIMITED = Limited(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 MS = 1_000_000
 
 
@@ -61,17 +94,6 @@ def test_the_end_of_the_motion_ends_the_activations() -> None:
     assert done == []
 
 
-def test_both_bundles_have_the_same_networks_and_each_its_signature(tmp_path: Path) -> None:
-    arm = load_arm(arm_file("planar"))
-    registry = Registry(tmp_path / "models", arm.model_name)
-    shipped = copy_shipped(shipped_models(), arm, registry)
-    copied = read_bundle(registry.path(copy_bundle(registry, arm, shipped.version)), arm)
-    original = read_bundle(registry.path(shipped.version), arm)
-    assert registry.versions() == (shipped.version, copied.manifest.version)
-    assert copied.content[WEIGHTS] == original.content[WEIGHTS]
-    assert (copied.manifest.parents, copied.manifest.training) == ((shipped.model_id,), shipped.training)
-
-
 def run(late: tuple[int, ...], skipped: tuple[int, ...] = (), resting: tuple[int, ...] = ()) -> Any:
     """Two seconds: targets from 0.5 s on, two swaps in them, at the plans of cycles 40 and 60, and one before.
 
@@ -95,7 +117,7 @@ def run(late: tuple[int, ...], skipped: tuple[int, ...] = (), resting: tuple[int
 
 
 def test_what_is_late_at_a_swap_is_told_from_what_is_late_elsewhere() -> None:
-    found = counted(window(), run(late=(5, 30, 40, 50, 60)), 3, NONE, Counter())
+    found = counted(window(), run(late=(5, 30, 40, 50, 60)), 3, NONE, UNLIMITED)
     assert (found.swaps, found.in_motion, found.activations) == (2, 2, 3)
     assert found.late_at_swaps == (2, 2)
     assert found.window.planner == (4, 75)  # the cycle 5 was before the first target
@@ -104,15 +126,15 @@ def test_what_is_late_at_a_swap_is_told_from_what_is_late_elsewhere() -> None:
 
 def test_a_cycle_that_a_swap_has_cost_counts_at_the_swap() -> None:
     """Skipped, or without any plan, before the new model's first."""
-    found = counted(window(), run(late=(), skipped=(40, 60, 61)), 2, NONE, Counter())
+    found = counted(window(), run(late=(), skipped=(40, 60, 61)), 2, NONE, UNLIMITED)
     assert found.late_at_swaps == (3, 5)
-    elsewhere = counted(window(), run(late=(), skipped=(39, 41, 70)), 2, NONE, Counter())
+    elsewhere = counted(window(), run(late=(), skipped=(39, 41, 70)), 2, NONE, UNLIMITED)
     assert elsewhere.window.planner == (3, 75)
     assert elsewhere.late_at_swaps == (1, 3)  # 39: behind the old model's last plan, which is that of 38
 
 
 def test_swaps_of_an_arm_at_rest_are_no_swaps_in_motion() -> None:
-    found = counted(window(), run(late=(), resting=(59, 60)), 2, NONE, Counter())
+    found = counted(window(), run(late=(), resting=(59, 60)), 2, NONE, UNLIMITED)
     assert (found.swaps, found.in_motion) == (2, 1)
 
 
@@ -122,8 +144,9 @@ def test_commands_that_the_guard_changed_are_counted_by_stage_within_the_span(tm
     write_streams(
         tmp_path / "log_0.mcap", streams, ticks=lambda tick: {"limiting_stage": int(stages.get(tick, Stage.NONE))}
     )
-    found = guard_limited(tmp_path / "log_0.mcap", (T0_NS + 20 * MS, T0_NS + 95 * MS))
-    assert found == {"JERK": 1, "VELOCITY": 1}
+    limited = read_limited(tmp_path / "log_0.mcap")
+    inside = (limited.stamp_ns >= T0_NS + 20 * MS) & (limited.stamp_ns <= T0_NS + 95 * MS)
+    assert by_stage(limited, inside) == {"JERK": 1, "VELOCITY": 1}
 
 
 def test_a_clean_run_has_no_miss_and_every_fault_is_one() -> None:
@@ -155,3 +178,116 @@ def test_what_the_run_without_swaps_does_is_beside_it_and_no_miss() -> None:
     found = figures(100, [CLEAN], [replace(STILL, window=window(late=9), limited=Counter({"JERK": 4}))])
     assert (found["late_raw_still"], found["guard_limited"], found["guard_limited_still"]) == (9, {}, {"JERK": 4})
     assert found["misses"] == []
+
+
+STAGES = st.lists(st.sampled_from(list(Stage)), max_size=40)
+
+
+@given(STAGES)
+def test_an_intervention_is_a_run_of_commands_that_one_limit_changed(stages: list[Stage]) -> None:
+    """Refusals, stops and plans too old are none: they keep no limit of the arm."""
+    none = (Stage.NONE, Stage.FINITE, Stage.SHAPE, Stage.AGE, Stage.STATE_MACHINE)
+    wanted = [len(list(run)) for stage, run in groupby(stages) if stage not in none]
+    found = interventions(Limited(np.arange(len(stages)), np.array(stages, dtype=np.int64)))
+    assert found.sum() == len(wanted)
+    assert all(stages[index] not in none for index in np.flatnonzero(found))
+
+
+def test_interventions_that_begin_behind_a_swap_are_told_from_others() -> None:
+    """Swaps at 0.808 and 1.208 s; one run begins before the first target, one between both swaps, one behind each."""
+    stamp = T0_NS + np.arange(0, 2000, 5) * MS
+    stage = np.zeros(len(stamp), dtype=np.int64)
+    for begin, end in ((100, 120), (700, 720), (815, 830), (1405, 1450)):
+        stage[begin // 5 : end // 5] = Stage.JERK
+    found = counted(window(), run(late=()), 2, NONE, Limited(stamp, stage))
+    assert NEAR_NS == 200 * MS
+    assert found.interventions_at_swaps == (2, 2 * 40)
+    assert found.interventions_elsewhere == (1, 300 - 2 * 40)
+    assert found.limited == {"JERK": 4 + 3 + 9}
+
+
+def test_swaps_that_make_the_guard_keep_limits_are_a_miss() -> None:
+    """The applied commands keep every limit, as they must; what the guard did for it tells."""
+    found = figures(100, [replace(CLEAN, interventions_at_swaps=(100, 4000))], [STILL])
+    assert sum(found["limit_violations"].values()) == 0
+    assert found["interventions_bound"] == pytest.approx(excess_over_reference(100, 4000, 120, 12000).bound, abs=0.01)
+    assert found["misses"] == ["interventions_at_swaps 100: 84.1 or more in the mean, above 46.5"]
+    assert found["interventions_per_s"] == {"at_swaps": 5.0, "elsewhere": 2.0, "still": 2.0}
+
+
+def test_even_a_guard_that_had_nothing_to_do_may_be_asked_a_few_times_by_chance() -> None:
+    still = replace(STILL, interventions_elsewhere=(0, 12000))
+    few, more = (figures(100, [replace(CLEAN, interventions_at_swaps=(n, 4000))], [still]) for n in (3, 4))
+    assert few["misses"] == []
+    assert len(more["misses"]) == 1
+
+
+@pytest.mark.parametrize(("extra", "least", "most"), [(0.0, 0.0, 0.02), (0.4, 0.95, 1.0)])
+def test_equal_rates_are_hardly_ever_a_miss_and_two_interventions_in_five_swaps_almost_always(
+    extra: float, least: float, most: float
+) -> None:
+    """By simulation: two interventions a second, 100 swaps in a minute, ``extra`` more at each."""
+    generator = np.random.default_rng(0)
+    behind, still = generator.poisson(40 + 100 * extra, 1000), generator.poisson(120, 1000)
+    missed = [
+        bool(intervention_misses(compared([(int(n), 4000)], [(80, 8000)], [(int(reference), 12000)])))
+        for n, reference in zip(behind, still, strict=True)
+    ]
+    assert least <= np.mean(missed) <= most
+
+
+def test_the_lower_bound_is_that_of_the_exact_poisson_tail() -> None:
+    assert poisson_lower(0) == 0.0
+    for count in (1, 4, 40):
+        assert poisson.sf(count - 1, poisson_lower(count)) == pytest.approx(0.05)
+
+
+class Begun(Exception):
+    """The graph would start now."""
+
+
+def test_when_the_graph_is_started_two_models_are_ready_that_differ_and_plan_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bench itself, with its fit and its gate, up to the first process."""
+
+    def start(session: Session, specs: object) -> None:
+        raise Begun
+
+    monkeypatch.setattr(Session, "graph", start)
+    out = tmp_path / "swap"
+    monkeypatch.setattr("sys.argv", ["swap", "--robot", "planar", "--seconds", "4", "--swaps", "5", "--out", str(out)])
+    with pytest.raises(Begun):
+        main()
+    arm = load_arm(arm_file("planar"))
+    registry = Registry(out / "0-5swaps" / "registry", arm.model_name)
+    first, second = (read_bundle(registry.path(version), arm) for version in registry.versions())
+    assert registry.active() == first.manifest.version
+    require_other(first, second)
+    assert second.manifest.parents == ()
+    assert second.manifest.training is not None
+    verdict = second.manifest.training.gate
+    assert verdict is not None
+    assert verdict.upper < verdict.limit
+    try_bundle(second)
+    medians = [float(np.median(reach_mm(registry.path(version), arm))) for version in registry.versions()]
+    assert medians[1] < 1.5 * medians[0] + 1.0
+
+
+def reach_mm(bundle: Path, arm: Arm) -> Array:
+    """[4] mm, in virtual time."""
+    lockstep = Lockstep(arm_file("planar"), 1)
+    planner = Planner(arm, PlannerConfig(), lockstep.clock, np.random.default_rng(0))
+    planner.use(planning_model(load_weights(bundle, arm), arm, arm.command_delay_s, bundle.name))
+    return reach(lockstep, planner, sample_targets(arm, 4, target_distance(arm), np.random.default_rng(0))[1])
+
+
+def test_the_same_weights_or_another_size_are_no_second_model(tmp_path: Path) -> None:
+    arm = load_arm(arm_file("planar"))
+    registry = Registry(tmp_path / "models", arm.model_name)
+    shipped = read_bundle(registry.path(copy_shipped(shipped_models(), arm, registry).version), arm)
+    with pytest.raises(GraphFailed, match="weights: are those of the shipped one"):
+        require_other(shipped, shipped)
+    wider = replace(shipped, manifest=shipped.manifest.model_copy(update={"width": 256}))
+    with pytest.raises(GraphFailed, match="size: 5 x 256 x 2, 15 steps, the shipped one has 5 x 128 x 2"):
+        require_other(shipped, wider)

@@ -124,6 +124,7 @@ def test_the_command_line_says_whose_the_rows_are(
     said = capsys.readouterr().out
     assert "intervention: guard: velocity, model planar/1" in said
     assert "rows every 10 ms, steps of 20 ms, 2 episodes, delay 12 ms" in said
+    assert "0 episodes end terminal, 2 truncated; the log knows 0 ends of tasks" in said
     buffer, _ = open_buffer(tmp_path / "rows")
     with buffer:
         assert len(buffer) > 200

@@ -2,8 +2,8 @@
 
 Layouts: D4RL, Fu et al., "D4RL: Datasets for Deep Data-Driven Reinforcement Learning", 2020 (`observations`, `actions`,
 `terminals`, `timeouts`, one row per step); Minari's documentation, "Dataset standards" (`episode_<n>/observations` has
-one row more than `actions`). Neither has time stamps: steps are ``dt_s`` apart, episodes are laid one after another
-with a pause between them.
+one row more than `actions`; `terminations`, `truncations`). Neither has time stamps: steps are ``dt_s`` apart, episodes
+are laid one after another with a pause between them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.unpacking import FREE_BYTES, require_unpacked
 from mbrl_control.replay.importing.mapping import Hdf5, ImportMap
-from mbrl_control.replay.importing.series import MOST_NUMBERS, Recording, Series, too_long
+from mbrl_control.replay.importing.series import MOST_NUMBERS, Recording, Series, TaskEnd, too_long
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array
 
 SUFFIXES = (".h5", ".hdf5")
 _EPISODE = re.compile(r"episode_([0-9]{1,9})")
+_MINARI_ENDS = ("terminations", "truncations")
 _PAUSE_NS = 60_000_000_000
 """Between episodes: as long as the longest bound on gaps that a map may state."""
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError)
@@ -40,6 +41,8 @@ class _Episode:
     first_row: int
     observations: Array
     actions: Array
+    terminal: bool
+    """The task was over with the last action; the record was not only cut."""
 
 
 def read_hdf5(path: Path, mapping: ImportMap, layout: Hdf5, arm: Arm) -> Recording:
@@ -54,8 +57,7 @@ def read_hdf5(path: Path, mapping: ImportMap, layout: Hdf5, arm: Arm) -> Recordi
             numbered = [match for name in file if (match := _EPISODE.fullmatch(name))]
             if numbered:
                 names = [match[0] for match in sorted(numbered, key=lambda match: int(match[1]))]
-                episodes = _all_minari(path, h5py, file, names, layout)
-                notes: tuple[str, ...] = ()
+                episodes, notes = _all_minari(path, h5py, file, names, layout)
             else:
                 episodes, notes = _d4rl(path, h5py, file, layout)
     except LogError:
@@ -66,23 +68,44 @@ def read_hdf5(path: Path, mapping: ImportMap, layout: Hdf5, arm: Arm) -> Recordi
     return _recording(path, episodes, notes, mapping, layout, arm)
 
 
-def _all_minari(path: Path, h5py: Any, file: Any, names: list[str], layout: Hdf5) -> list[_Episode]:
-    episodes, numbers = [], 0
+def _all_minari(
+    path: Path, h5py: Any, file: Any, names: list[str], layout: Hdf5
+) -> tuple[list[_Episode], tuple[str, ...]]:
+    episodes: list[_Episode] = []
+    ends: list[dict[str, NDArray[np.bool_]]] = []
+    numbers = 0
     for name in names:
-        episodes.append(_minari(path, h5py, file, name, layout))
-        numbers += episodes[-1].observations.size + episodes[-1].actions.size
+        episode, marks = _minari(path, h5py, file, name, layout)
+        episodes.append(episode)
+        ends.append(marks)
+        numbers += episode.observations.size + episode.actions.size + sum(each.size for each in marks.values())
         if numbers > MOST_NUMBERS:  # of few data sets under many names, too
             raise too_long(path, name)
-    return episodes
+    return episodes, tuple(note for kind in _MINARI_ENDS for note in _minari_notes(kind, ends))
 
 
-def _minari(path: Path, h5py: Any, file: Any, name: str, layout: Hdf5) -> _Episode:
+def _minari(path: Path, h5py: Any, file: Any, name: str, layout: Hdf5) -> tuple[_Episode, dict[str, NDArray[np.bool_]]]:
+    """An episode, and its steps' marks [N] of each kind that the file has."""
     observations = _matrix(path, h5py, file, f"{name}/{layout.observations}")
     actions = _matrix(path, h5py, file, f"{name}/{layout.actions}")
     if len(observations) != len(actions) + 1:
         problem = f"{len(observations)} rows beside {len(actions)} actions"
         raise LogError(path, f"{name}/{layout.observations}", problem, "Minari has one observation more than actions")
-    return _Episode(name, 0, observations, actions)
+    kinds = [kind for kind in _MINARI_ENDS if kind in file[name]]
+    marks = {kind: _marks(path, h5py, file, f"{name}/{kind}", len(actions)) for kind in kinds}
+    terminal = bool(marks.get("terminations", np.zeros(1, dtype=np.bool_))[-1:].any())
+    return _Episode(name, 0, observations, actions, terminal), marks
+
+
+def _minari_notes(kind: str, ends: list[dict[str, NDArray[np.bool_]]]) -> list[str]:
+    """How many episodes end so; what is missing, or contradicts that an episode ends with its last step."""
+    known = [marks[kind] for marks in ends if kind in marks]
+    notes = [f"{kind}: {sum(bool(each[-1:].any()) for each in known)}"]
+    if missing := len(ends) - len(known):
+        notes.append(f"{missing} episodes have no {kind}: none of them ends for that reason")
+    if inside := sum(int(np.count_nonzero(each[:-1])) for each in known):
+        notes.append(f"{kind} before the last step of an episode: {inside}, passed over: the episode goes on")
+    return notes
 
 
 def _d4rl(path: Path, h5py: Any, file: Any, layout: Hdf5) -> tuple[list[_Episode], tuple[str, ...]]:
@@ -91,23 +114,38 @@ def _d4rl(path: Path, h5py: Any, file: Any, layout: Hdf5) -> tuple[list[_Episode
     if len(observations) != len(actions):
         problem = f"{len(observations)} rows beside {len(actions)} actions"
         raise LogError(path, layout.observations, problem, "D4RL has as many of both; the file may be cut")
-    ends = np.zeros(len(actions), dtype=np.bool_)
+    marks = {name: np.zeros(len(actions), dtype=np.bool_) for name in ("terminals", "timeouts")}
     notes: list[str] = []
-    for name in ("terminals", "timeouts"):
+    for name in marks:
         if name not in file:
             notes.append(f"{path.name} has no {name}: no episode ends for that reason")
             continue
-        marks = _array(path, h5py, file, name).reshape(-1)
-        if len(marks) != len(ends):
-            raise LogError(path, name, f"{len(marks)} rows beside {len(ends)} actions", "the file may be cut")
-        notes.append(f"{name}: {int(np.count_nonzero(marks))}")
-        ends |= marks != 0
-    edges = [0, *(np.flatnonzero(ends) + 1).tolist(), len(ends)]
+        marks[name] = _marks(path, h5py, file, name, len(actions))
+        notes.append(f"{name}: {int(np.count_nonzero(marks[name]))}")
+    over = marks["terminals"]  # whether time had run out as well or not
+    edges = [0, *(np.flatnonzero(over | marks["timeouts"]) + 1).tolist(), len(actions)]
     return [
-        _Episode(f"{path.name} episode {number}", first, observations[first:last], actions[first:last])
+        _Episode(
+            f"{path.name} episode {number}",
+            first,
+            observations[first:last],
+            actions[first:last],
+            terminal=bool(over[last - 1]),
+        )
         for number, (first, last) in enumerate(pairwise(edges))
         if last > first
     ], tuple(notes)
+
+
+def _marks(path: Path, h5py: Any, file: Any, name: str, count: int) -> NDArray[np.bool_]:
+    """[N] of each step, whether it is marked; LogError for another number of steps, and for what is no number."""
+    marks = _array(path, h5py, file, name).reshape(-1)
+    if len(marks) != count:
+        raise LogError(path, name, f"{len(marks)} rows beside {count} actions", "the file may be cut")
+    if not np.isfinite(marks).all():
+        row = int(np.flatnonzero(~np.isfinite(marks))[0])
+        raise LogError(path, name, f"row {row} is not finite", "mark every step with 0 or 1")
+    return np.asarray(marks != 0)
 
 
 def _recording(
@@ -125,10 +163,15 @@ def _recording(
     ]
     scale = np.ones(arm.joints) if layout.action_scale is None else np.asarray(layout.action_scale)[order]
     commands = [{"command": scale * _chosen(path, "command", e.actions, layout.command, order)} for e in episodes]
+    task_ends = tuple(
+        TaskEnd(start + (len(e.observations) - 1) * step_ns, start + (len(e.actions) - 1) * step_ns)
+        for e, start in zip(episodes, starts.tolist(), strict=True)
+        if e.terminal
+    )
     made = f"stamps are made: {layout.dt_s:g} s from step to step, {_PAUSE_NS * 1e-9:g} s between episodes"
     return Recording(
         _joined(episodes, states, starts, step_ns), _joined(episodes, commands, starts, step_ns), (), (path,),
-        (f"{len(episodes)} episodes", made, *notes),
+        (f"{len(episodes)} episodes", made, *notes), task_ends,
     )  # fmt: skip
 
 

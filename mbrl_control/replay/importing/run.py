@@ -10,6 +10,7 @@ from mbrl_control.episode_log.errors import LogError
 from mbrl_control.replay.importing import bags, hdf5, tables
 from mbrl_control.replay.importing.clean import clean
 from mbrl_control.replay.importing.mapping import ImportMap, check_joints
+from mbrl_control.replay.importing.reached import reached_ends
 from mbrl_control.replay.importing.report import ImportReport, remarks, source_file, stream_report, write_report
 from mbrl_control.replay.importing.resample import (
     Resampled,
@@ -52,14 +53,17 @@ def import_recording(
         why = "state and commands have no time in common" if state.stretches and command.stretches else "only gaps"
         raise LogError(source, "time", why, "check clocks, time units and bounds on gaps in the map")
 
+    ends = reached_ends(recording, state, command)
     part = out.with_name(f"{out.name}.partial")
     try:
         part.mkdir(parents=True)
     except OSError as error:
         raise LogError(part, "--out", f"cannot be made ({error.strerror})", "remove it, or name another") from error
     try:
-        messages = write_log(part, state, command, arm, mapping.payload_kg, lambda share: progress("writing", share))
-        report = _report(recording, map_path, mapping, arm, state, command, messages)
+        messages = write_log(
+            part, state, command, arm, mapping.payload_kg, ends, lambda share: progress("writing", share)
+        )
+        report = _report(recording, map_path, mapping, arm, state, command, len(ends), messages)
         write_report(part, report)
         part.rename(out)
     except BaseException:
@@ -103,7 +107,7 @@ def checked(recording: Recording, mapping: ImportMap, arm: Arm, source: str) -> 
     speed_within_limits(on_state, arm, source)
     bad = (*recording.bad, *bad_state, *beyond_state, *on_state.bad, *bad_command, *beyond_command, *on_command.bad)
     bad = tuple(dict.fromkeys(bad))  # a row of a table may be bad for state and commands alike
-    return Recording(state, command, bad, recording.files, recording.notes), on_state, on_command
+    return Recording(state, command, bad, recording.files, recording.notes, recording.task_ends), on_state, on_command
 
 
 def _report(
@@ -113,10 +117,12 @@ def _report(
     arm: Arm,
     state: Resampled,
     command: Resampled,
+    ends: int,
     messages: int,
 ) -> ImportReport:
     spans = common_spans(state, command)
     has_velocity, has_effort = ("velocity" in recording.state.values), ("effort" in recording.state.values)
+    assumed = remarks(state, command, has_velocity, has_effort)
     return ImportReport(
         format=FORMAT,
         robot=arm.name,
@@ -133,6 +139,14 @@ def _report(
         spans_ns=spans,
         usable_s=sum(end - start for start, end in spans) * 1e-9,
         bad_rows=recording.bad,
-        notes=(*recording.notes, *remarks(state, command, has_velocity, has_effort)),
+        notes=(*recording.notes, *_ends_told(len(recording.task_ends), ends), *assumed),
         messages=messages,
     )
+
+
+def _ends_told(known: int, reached: int) -> tuple[str, ...]:
+    """What became of the ends of tasks."""
+    if not known:
+        return ()
+    cut = "" if reached == known else "; the others' last rows were left out: those episodes are cut, not over"
+    return (f"ends of tasks: {reached} of {known} are in the log{cut}",)

@@ -57,6 +57,14 @@ class BadRows:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskEnd:
+    """Last samples of an episode whose task was over, as its source says: it was not only cut off there."""
+
+    state_ns: int
+    command_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """All that was read of a source."""
 
@@ -66,6 +74,7 @@ class Recording:
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     """What a reader had to assume or pass over."""
+    task_ends: tuple[TaskEnd, ...] = ()
 
 
 def too_long(source: Path, field: str) -> LogError:

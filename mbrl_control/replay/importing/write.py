@@ -2,7 +2,8 @@
 
 `belief` is the recorded sample itself, its covariance the arm description's sensor noise. `safe_command` carries the
 commands; one with drives off ends every stretch of them. `relay_status` publishes exactly while there are both, so no
-training row reaches across a gap, however short it is.
+training row reaches across a gap, however short it is. `safety_status` says what was carried, and
+where a task ended (`replay.task_ends`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.rotation import FolderWriter, Limits
 from mbrl_control.episode_log.schema import BELIEF, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS, Topic
 from mbrl_control.replay.importing.resample import Resampled, common_spans
+from mbrl_control.replay.task_ends import TASK_ENDED
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array
 
@@ -37,14 +39,15 @@ def write_log(
     command: Resampled,
     arm: Arm,
     payload_kg: float,
+    ends_ns: tuple[int, ...],
     progress: Callable[[float], None],
 ) -> int:
-    """Write the folder of a log, messages in the order of their stamps; how many. LogError when the disk is full."""
+    """Write the folder of a log, messages in the order of their stamps; how many. ``ends_ns``: where tasks ended,
+    ascending. LogError when the disk is full."""
     encoder = _Encoder()
     begin = min(int(state.stretches[0].stamp_ns[0]), int(command.stretches[0].stamp_ns[0]))
-    status = encoder.cdr(SAFETY_STATUS, stamp=begin, payload=payload_kg, reasons=["imported"])
     streams = merge(
-        [(begin, SAFETY_STATUS, status)],
+        _statuses(encoder, begin, ends_ns, payload_kg),
         _relay(encoder, state, command),
         _commands(encoder, command, arm),
         _beliefs(encoder, state, arm),
@@ -63,6 +66,11 @@ def write_log(
         problem = f"did not take {writer.dropped.total()} messages or more ({writer.fault})"
         raise LogError(folder, "disk", problem, "free the disk")
     return count
+
+
+def _statuses(encoder: _Encoder, begin_ns: int, ends_ns: tuple[int, ...], payload_kg: float) -> Iterator[_Message]:
+    for stamp, reason in ((begin_ns, "imported"), *((end, TASK_ENDED) for end in ends_ns)):
+        yield stamp, SAFETY_STATUS, encoder.cdr(SAFETY_STATUS, stamp=stamp, payload=payload_kg, reasons=[reason])
 
 
 def _beliefs(encoder: _Encoder, state: Resampled, arm: Arm) -> Iterator[_Message]:
