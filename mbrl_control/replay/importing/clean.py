@@ -14,20 +14,34 @@ _LAST_NS = (2**31 - 1) * 1_000_000_000
 
 
 def clean(series: Series) -> tuple[Series, tuple[BadRows, ...]]:
-    """The usable rows, stamps strictly growing, and the others with their reason."""
+    """The usable rows, stamps strictly growing, and the others with their reason; each of these cuts the row before it,
+    but for one that only says the same again."""
     bad: list[BadRows] = []
     outside = (series.stamp_ns < 0) | (series.stamp_ns > _LAST_NS)
     bad += left_out(series, outside, "stamp outside of 1970 to 2038")
-    series = series.select(~outside)
+    series = series.without(outside)
     for name in series.values:
         broken = np.asarray(~np.isfinite(series.values[name]).all(axis=1))
         bad += left_out(series, broken, f"{name} is not finite")
-        series = series.select(~broken)
+        series = series.without(broken)
     kept = longest_growing(series.stamp_ns)
     repeated = np.isin(series.stamp_ns, series.stamp_ns[kept]) & ~kept
     bad += left_out(series, repeated, "stamp was there already")
     bad += left_out(series, ~kept & ~repeated, "stamp goes backward, or is ahead of those that follow")
-    return series.select(kept), tuple(bad)
+    return series.without(~kept, _cuts(series, kept, repeated)), tuple(bad)
+
+
+def _cuts(series: Series, kept: NDArray[np.bool_], repeated: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[N] where something else may have held than what is kept: at a row that was left out, as it lies in the source,
+    and at the kept row before its stamp."""
+    place = np.flatnonzero(kept)
+    cuts = ~kept
+    twin = place[np.searchsorted(series.stamp_ns[place], series.stamp_ns[repeated])]
+    same = [(values[repeated] == values[twin]).all(axis=1) for values in series.values.values()]
+    cuts[repeated] = ~np.logical_and.reduce(same)
+    before = np.searchsorted(series.stamp_ns[place], series.stamp_ns[cuts], side="right") - 1
+    cuts[place[before[before >= 0]]] = True
+    return cuts
 
 
 def longest_growing(stamp_ns: NDArray[np.int64]) -> NDArray[np.bool_]:

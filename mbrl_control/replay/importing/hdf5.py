@@ -142,6 +142,7 @@ def _joined(
         part=np.repeat(np.arange(len(episodes), dtype=np.int64), counts),
         row=np.concatenate([step + e.first_row for step, e in zip(steps, episodes, strict=True)]),
         stamp_ns=np.concatenate([step * step_ns + start for step, start in zip(steps, starts.tolist(), strict=True)]),
+        cut=np.zeros(sum(counts), dtype=np.bool_),
         values={name: np.concatenate([each[name] for each in values]) for name in values[0]},
     )
 

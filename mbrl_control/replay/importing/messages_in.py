@@ -108,7 +108,7 @@ def commands(
     interface: CommandInterface,
     unpack: Unpack | None = None,
 ) -> Samples:
-    """`command` [N, J]; a message that says that it is not enabled ends a part."""
+    """`command` [N, J]; behind it, a message that is not enabled, or cannot be used, is a cut."""
 
     def fields(kind: str) -> dict[str, str]:
         field = topic.field or _KNOWN.get(kind) or _BY_INTERFACE.get(kind, {}).get(interface)
@@ -141,11 +141,11 @@ class _Taker:
         self._ignored: Counter[str] = Counter()
         self._headers: Counter[bool] = Counter()
         self._bad: list[BadRows] = []
-        self._count = self._part = 0
-        self._row, self._parts, self._stamps, self._ahead = (array("q") for _ in range(4))
+        self._count = 0
+        self._row, self._stamps, self._ahead = (array("q") for _ in range(3))
+        self._cut = array("b")
         self._values = {name: array("d") for name in fields}
         self._missing = np.full(len(joints), np.nan)
-        self._present: set[str] = set()
 
     def add(self, raw: RawMessage) -> None:
         """The next message of the topic; LogError where they become too many for an import."""
@@ -156,6 +156,8 @@ class _Taker:
             sample = self._sample(raw)
         except (_Bad, LogError) as error:
             append_bad(self._bad, self._topic.name, row, str(error))
+            if self._cut:
+                self._cut[-1] = True
             if len(self._bad) > _MOST_BAD:
                 problem = f"{len(self._bad)} stretches of bad rows (the last: {error})"
                 raise LogError(self._source, self._topic.name, problem, "correct the map") from error
@@ -166,13 +168,11 @@ class _Taker:
         stamp, by_header, values = sample
         self._headers[by_header] += 1
         self._row.append(row)
-        self._parts.append(self._part)
+        self._cut.append(False)
         self._stamps.append(stamp)
         self._ahead.append(stamp - raw.log_time_ns)
         for name, numbers in values.items():
             self._values[name].frombytes((self._missing if numbers is None else numbers).tobytes())
-            if numbers is not None:
-                self._present.add(name)
         if len(self._row) * len(self._values) * len(self._joints) > MOST_NUMBERS:
             raise too_long(self._source, self._topic.name)
 
@@ -184,7 +184,6 @@ class _Taker:
             raw = replace(raw, cdr=self._unpack(raw.cdr))
         message = self._decoder.decode(raw)
         if not self._in_force(message):
-            self._part += 1
             raise _Bad("no command in force")
         places = self._order(message)
         if places is None:
@@ -206,15 +205,17 @@ class _Taker:
             problem = f"{self._headers[False]} of {len(self._row)} messages have no stamp in their header"
             raise LogError(self._source, self._topic.name, problem, "write `stamp: received` in the map")
         count, by_header = len(self._row), True in self._headers
-        values = {
+        read = {
             name: np.frombuffer(numbers, dtype=np.float64).reshape(count, len(self._joints))
             for name, numbers in self._values.items()
-            if name in self._present
         }
-        part, row, stamp, ahead = (
-            np.frombuffer(numbers, dtype=np.int64) for numbers in (self._parts, self._row, self._stamps, self._ahead)
+        # Of a field that no message has, or that is NaN in all of them, nothing was measured.
+        values = {name: array for name, array in read.items() if name not in _OPTIONAL or not np.isnan(array).all()}
+        row, stamp, ahead = (
+            np.frombuffer(numbers, dtype=np.int64) for numbers in (self._row, self._stamps, self._ahead)
         )
-        series = Series((self._topic.name,), part, row, stamp, values)
+        cut = np.array(self._cut, dtype=np.bool_)
+        series = Series((self._topic.name,), np.zeros_like(row), row, stamp, cut, values)
         said = "of its header" if by_header else "of receipt by the recorder"
         notes = [f"{self._topic.name}: stamps {said}"]
         notes += [f"{self._topic.name}: {what}: {number}, passed over" for what, number in self._ignored.items()]

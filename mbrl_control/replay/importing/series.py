@@ -28,6 +28,8 @@ class Series:
     """[N] number in the source: line of a CSV file, message of a topic, row of a data set."""
     stamp_ns: NDArray[np.int64]
     """[N]."""
+    cut: NDArray[np.bool_]
+    """[N] behind it a row was left out, or no command was in force: nobody knows until when this one held."""
     values: dict[str, Array]
     """`position`, `velocity`, `effort` or `command`: [N, J], joints in the arm's order."""
 
@@ -41,9 +43,19 @@ class Series:
     def select(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Series:
         """The chosen samples, by mask or index."""
         values = {name: array[chosen] for name, array in self.values.items()}
-        return replace(
-            self, part=self.part[chosen], row=self.row[chosen], stamp_ns=self.stamp_ns[chosen], values=values
-        )
+        columns = {name: getattr(self, name)[chosen] for name in ("part", "row", "stamp_ns", "cut")}
+        return replace(self, **columns, values=values)
+
+    def without(self, bad: NDArray[np.bool_], cuts: NDArray[np.bool_] | None = None) -> Series:
+        """Without the samples of a mask [N]; ``cuts`` [N] are those that cut the samples before them, None: all."""
+        cut = cuts_of(~bad, self.cut | (bad if cuts is None else cuts))
+        return replace(self.select(~bad), cut=cut)
+
+
+def cuts_of(kept: NDArray[np.bool_], cuts: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of each row that is kept [K of N]: whether it, or one of those between it and the next one kept, cuts."""
+    place = np.flatnonzero(kept)
+    return np.logical_or.reduceat(cuts, place) if len(place) else np.empty(0, dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
