@@ -210,7 +210,7 @@ class _Taker:
             for name, numbers in self._values.items()
         }
         # Of a field that no message has, or that is NaN in all of them, nothing was measured.
-        values = {name: array for name, array in read.items() if name not in _OPTIONAL or not np.isnan(array).all()}
+        values = {name: table for name, table in read.items() if name not in _OPTIONAL or not np.isnan(table).all()}
         row, stamp, ahead = (
             np.frombuffer(numbers, dtype=np.int64) for numbers in (self._row, self._stamps, self._ahead)
         )

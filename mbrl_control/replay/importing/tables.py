@@ -135,8 +135,8 @@ def _read_csv(
     table = (
         np.frombuffer(numbers, dtype=np.float64).reshape(len(rows), len(names)) if rows else np.empty((0, len(names)))
     )
-    on, cuts = (np.array(each, dtype=np.bool_) for each in (flags, cut))
-    return _Table(_int64(rows), _int64(stamps), table, on, cuts, tuple(bad))
+    in_force, cuts = (np.array(each, dtype=np.bool_) for each in (flags, cut))
+    return _Table(_int64(rows), _int64(stamps), table, in_force, cuts, tuple(bad))
 
 
 class _BadCell(ValueError):
