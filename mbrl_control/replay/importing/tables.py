@@ -20,11 +20,13 @@ from mbrl_control.episode_log.unpacking import require_unpacked
 from mbrl_control.replay.importing.mapping import Columns, CommandColumns, ImportMap, StateColumns, Tables
 from mbrl_control.replay.importing.series import (
     MOST_NUMBERS,
+    UNCUT,
+    UNKNOWN,
     BadRows,
     Recording,
     Series,
     append_bad,
-    cuts_of,
+    earliest,
     left_out,
     merged,
     too_long,
@@ -47,8 +49,8 @@ class _Table:
     numbers: NDArray[np.float64]
     """[N, C]; NaN for an empty cell."""
     enabled: NDArray[np.bool_]
-    cut: NDArray[np.bool_]
-    """[N] a row between this one and the next could not be read."""
+    until_ns: NDArray[np.int64]
+    """[N] of `Series`: a row between this one and the next could not be read."""
     bad: tuple[BadRows, ...]
 
 
@@ -84,9 +86,10 @@ def _series(
     there = ~np.isnan(table.numbers).all(axis=1)
     one_part = np.zeros(len(table.row), dtype=np.int64)
     values = {name: table.numbers[:, i * arm.joints : (i + 1) * arm.joints] for i, name in enumerate(wanted)}
-    series = Series((path.name,), one_part, table.row, table.stamp_ns, table.cut, values)
+    series = Series((path.name,), one_part, table.row, table.stamp_ns, table.until_ns, values)
     off = left_out(series, there & ~table.enabled, "no command in force") if enabled is not None else ()
-    return series.without(~(there & table.enabled), ~table.enabled), table.bad + off
+    until = np.where(table.enabled, UNCUT, table.stamp_ns)
+    return series.without(~(there & table.enabled), until), table.bad + off
 
 
 def _columns(given: Columns, mapping: ImportMap, arm: Arm) -> list[str]:
@@ -107,7 +110,7 @@ def _places(path: Path, head: Sequence[str], names: Sequence[str]) -> list[int]:
 def _read_csv(
     path: Path, part: StateColumns | CommandColumns, names: list[str], enabled: str | None, delimiter: str
 ) -> _Table:
-    rows, stamps, numbers, flags, cut = array("q"), array("q"), array("d"), array("b"), array("b")
+    rows, stamps, until, numbers, flags = array("q"), array("q"), array("q"), array("d"), array("b")
     bad: list[BadRows] = []
     with _csv(path, delimiter) as lines:
         head: list[str] = next(lines, [])
@@ -122,21 +125,20 @@ def _read_csv(
                 on = flag is None or _in_force(cells[flag], found)
             except _BadCell as error:
                 append_bad(bad, path.name, line, str(error))
-                if cut:
-                    cut[-1] = True
+                if until:
+                    until[-1] = UNKNOWN
                 continue
             rows.append(line)
             stamps.append(stamp)
             numbers.extend(found)
             flags.append(on)
-            cut.append(False)
+            until.append(UNCUT)
             if len(numbers) > MOST_NUMBERS:
                 raise too_long(path, "file")
     table = (
         np.frombuffer(numbers, dtype=np.float64).reshape(len(rows), len(names)) if rows else np.empty((0, len(names)))
     )
-    in_force, cuts = (np.array(each, dtype=np.bool_) for each in (flags, cut))
-    return _Table(_int64(rows), _int64(stamps), table, in_force, cuts, tuple(bad))
+    return _Table(_int64(rows), _int64(stamps), table, np.array(flags, dtype=np.bool_), _int64(until), tuple(bad))
 
 
 class _BadCell(ValueError):
@@ -217,8 +219,8 @@ def _read_parquet(
         raise LogError(path, "file", problem, "give a whole Parquet file") from error
     rows = np.arange(len(table), dtype=np.int64)
     broken = merged((path.name, int(row), "time is not a number") for row in np.flatnonzero(~timed))
-    cut = cuts_of(timed, ~timed)
-    return _Table(rows[timed], stamps[timed], numbers[timed], flags[timed], cut, broken)
+    until = earliest(timed, np.where(timed, UNCUT, UNKNOWN))
+    return _Table(rows[timed], stamps[timed], numbers[timed], flags[timed], until, broken)
 
 
 def _require_room(path: Path, metadata: Any, columns: int) -> None:

@@ -36,8 +36,10 @@ def to_si(recording: Recording, mapping: ImportMap) -> Recording:
 
 
 def within_limits(series: Series, mapping: ImportMap, arm: Arm, source: str) -> tuple[Series, tuple[BadRows, ...]]:
-    """Without the rows that the arm cannot have had, each of which cuts the one before it; LogError when these are so many
-    that unit or joints are wrong."""
+    """Without the rows that the arm cannot have had, each of which cuts the one before it.
+
+    LogError when these are so many that unit or joints are wrong.
+    """
     bad: list[BadRows] = []
     for name in series.values:
         values = series.values[name]
