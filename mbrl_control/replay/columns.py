@@ -90,7 +90,8 @@ class Table:
     def matrix(self, name: str, joints: int) -> Array:
         """[N, J]; LogError where a row is of another width or not finite."""
         values = self.entries(name, joints)
-        self.refuse(name, ~np.isfinite(values).all(axis=1), "is not finite", "leave this log out")
+        broken = np.asarray(~np.isfinite(values).all(axis=1))
+        self.refuse(name, broken, "is not finite", "leave this log out")
         return values
 
     def refuse(self, field: str, bad: NDArray[np.bool_], problem: str, remedy: str) -> None:

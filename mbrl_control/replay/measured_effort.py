@@ -38,9 +38,9 @@ def measured_effort(beliefs: Table, joint_names: tuple[str, ...]) -> MeasuredEff
     LogError where a belief has another number of efforts than joints.
     """
     effort = beliefs.entries("effort", len(joint_names))
-    absent = np.isnan(effort).all(axis=0)
+    absent = np.asarray(np.isnan(effort).all(axis=0))
     known = np.isfinite(effort)
-    lacking = (~known & ~absent).any(axis=1)
+    lacking = np.asarray((~known & ~absent).any(axis=1))
     return MeasuredEffort(
         effort if known.all() else np.where(known, effort, 0.0),
         tuple(name for name, none in zip(joint_names, absent.tolist(), strict=True) if none),
