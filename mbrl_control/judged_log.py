@@ -28,6 +28,7 @@ from mbrl_control.learning.session import Session, residual_unit, window_scores
 from mbrl_control.live.drift import QUANTITIES, Drift
 from mbrl_control.replay.blocks import split_blocks, thin_to_model_step
 from mbrl_control.replay.carried_weight import on_command_side
+from mbrl_control.replay.dataset_text import mended_lines
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.streams import Streams, read_streams
 from mbrl_control.replay.transitions import Grid, select, transitions_from_streams
@@ -78,6 +79,7 @@ def judge_log(judge: Judge, log: Path, phase: str | None, newest_s: float | None
         "log": str(log),
         "rows": len(rows),
         "rows_judged": "all" if unseen else "held out",
+        "mended": mended_lines(streams.effort_absent, streams.repairs),
         "payloads_kg": streams.payloads_kg,
         "learned_kg": None if judge.manifest.training is None else judge.manifest.training.payload_kg,
         **calibration_figures(session, scales),

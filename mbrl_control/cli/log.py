@@ -164,6 +164,7 @@ def buffer(
     Example: mbrl-control log buffer out/demo/log --out out/rows --robot panda
     """
     from mbrl_control.cli.locations import arm_file
+    from mbrl_control.replay.dataset_text import mended_lines
     from mbrl_control.replay.log_buffer import fill_buffer
     from mbrl_control.replay.streams import read_streams
     from mbrl_control.robot import load_arm
@@ -172,6 +173,8 @@ def buffer(
     streams = read_streams(log, phase, newest_ns)
     arm = load_arm(arm_file(robot), streams.interface)
     done = fill_buffer(log, streams, arm, out, None if delay_ms is None else 1e-3 * delay_ms, newest_ns)
+    for mended in mended_lines(streams.effort_absent, streams.repairs):
+        typer.echo(mended)
     for origin, count in done.rows:
         model = f", model {origin.model}" if origin.model else ""
         typer.echo(f"{count:>9}  {origin.source.name.lower()}: {origin.policy}{model}")

@@ -19,6 +19,9 @@ from mbrl_control.episode_log.reader import stamp_ns
 from mbrl_control.episode_log.schema import Topic
 from mbrl_control.signals import Array
 
+BACKWARD = "stamped before the message that came just before: sorted by stamp"
+REPEATED = "the same stamp again in a later message: left out, the last one counts"
+
 
 @dataclass(frozen=True, slots=True)
 class Fields:
@@ -35,6 +38,28 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
+class Repair:
+    """Messages of one topic that were not taken as they came."""
+
+    field: str
+    """Topic, or topic and field."""
+    what: str
+    """What is wrong with them, and what was done about it."""
+    messages: int
+    """How many."""
+    first: int
+    """Number of the first of them: of the topic's messages, in the order in which they were read, from 0."""
+    first_ns: int
+    """Its stamp."""
+
+    @property
+    def told(self) -> str:
+        """How many and which, in one clause."""
+        stamp = f"{self.first_ns // 10**9}.{self.first_ns % 10**9:09d} s"
+        return f"{self.messages} of its messages, the first number {self.first} (from 0), stamp {stamp}"
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Chosen messages of one topic, increasing in their stamps."""
 
@@ -44,23 +69,42 @@ class Table:
     """[N] each."""
     joint_names: frozenset[tuple[str, ...]]
     """Every order that is named."""
+    repairs: tuple[Repair, ...]
+    """What was done to the order of the messages."""
     _vectors: Mapping[str, tuple[Array, NDArray[np.bool_]]]
     """[N, width], and [N] which rows were of another width."""
+    _number: NDArray[np.int64] | slice
+    """[N] of the topic's messages."""
     _path: Path
     _topic: Topic
 
     def __len__(self) -> int:
         return len(self.stamp_ns)
 
+    def entries(self, name: str, joints: int) -> Array:
+        """[N, J], finite or not; LogError where a row is of another width."""
+        values, odd = self._vectors[name]
+        self.refuse(name, odd | (values.shape[1] != joints), f"has not {joints} entries", "give the log of one arm")
+        return values
+
     def matrix(self, name: str, joints: int) -> Array:
         """[N, J]; LogError where a row is of another width or not finite."""
-        values, odd = self._vectors[name]
-        where = f"{self._topic.name}.{name}"
-        if values.shape[1] != joints or odd.any():
-            raise LogError(self._path, where, f"has not {joints} entries", "give the log of one arm")
-        if not np.isfinite(values).all():
-            raise LogError(self._path, where, "is not finite", "leave this log out")
+        values = self.entries(name, joints)
+        broken = np.asarray(~np.isfinite(values).all(axis=1))
+        self.refuse(name, broken, "is not finite", "leave this log out")
         return values
+
+    def refuse(self, field: str, bad: NDArray[np.bool_], problem: str, remedy: str) -> None:
+        """LogError that names the first row of a mask [N], where there is one."""
+        if bad.any():
+            found = self.repaired(field, problem, bad)
+            raise LogError(self._path, found.field, f"{problem} in {found.told}", remedy)
+
+    def repaired(self, field: str, what: str, rows: NDArray[np.bool_]) -> Repair:
+        """What is said of the rows of a mask [N]; at least one."""
+        first = int(np.argmax(rows))
+        number = self._number.start + first if isinstance(self._number, slice) else int(self._number[first])
+        return Repair(f"{self._topic.name}.{field}", what, int(rows.sum()), number, int(self.stamp_ns[first]))
 
 
 class Columns:
@@ -92,13 +136,19 @@ class Columns:
         """Those stamped in [begin, end), sorted; of equal stamps the last one taken in. Where they came in that order,
         its arrays are views into the columns."""
         stamps = _seen(self._stamps)
-        chosen = _chosen(stamps, begin_ns, end_ns)
+        chosen, repaired = _chosen(stamps, begin_ns, end_ns)
         used = set(_seen(self._order)[chosen].tolist()) if self._fields.named else set()
         return Table(
             stamps[chosen],
             {name: _seen(values)[chosen] for name, values in self._scalars.items()},
             frozenset(names for names, number in self._orders.items() if number in used),
+            tuple(
+                Repair(self._topic.name, what, len(numbers), int(numbers[0]), int(stamps[numbers[0]]))
+                for what, numbers in repaired.items()
+                if len(numbers)
+            ),
             {name: vectors.rows(chosen) for name, vectors in self._vectors.items()},
+            chosen,
             self._path,
             self._topic,
         )
@@ -124,13 +174,20 @@ class _Vectors:
         return values[chosen], odd[chosen].astype(np.bool_)
 
 
-def _chosen(stamps: NDArray[np.int64], begin_ns: int, end_ns: int) -> NDArray[np.int64] | slice:
+def _chosen(
+    stamps: NDArray[np.int64], begin_ns: int, end_ns: int
+) -> tuple[NDArray[np.int64] | slice, dict[str, NDArray[np.int64]]]:
+    """Numbers of the messages in the order of their stamps; of those between the bounds that were not taken as they
+    came, in the order in which they came, by what was done."""
     if (np.diff(stamps) > 0).all():
-        return slice(*np.searchsorted(stamps, [begin_ns, max(begin_ns, end_ns)]).tolist())
-    order = np.flatnonzero((stamps >= begin_ns) & (stamps < end_ns))
-    order = order[np.argsort(stamps[order], kind="stable")]
+        return slice(*np.searchsorted(stamps, [begin_ns, max(begin_ns, end_ns)]).tolist()), {}
+    came = np.flatnonzero((stamps >= begin_ns) & (stamps < end_ns))
+    order = came[np.argsort(stamps[came], kind="stable")]
     last = np.append(np.diff(stamps[order]) != 0, True)[: len(order)]
-    return np.asarray(order[last], dtype=np.int64)
+    return np.asarray(order[last], dtype=np.int64), {
+        BACKWARD: came[1:][np.diff(stamps[came]) < 0],
+        REPEATED: np.sort(order[~last]),
+    }
 
 
 def _seen(values: array[Any]) -> NDArray[Any]:

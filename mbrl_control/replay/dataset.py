@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.replay.blocks import BLOCK_NS, GROUP, MARGIN_NS, split_blocks
+from mbrl_control.replay.columns import Repair
 from mbrl_control.replay.golden_rows import without
 from mbrl_control.replay.importing.report import ImportReport
 from mbrl_control.replay.joint_coverage import Coverage, JointFigures, coverage, joint_figures
@@ -91,6 +92,10 @@ class LogFigures:
     rows: int
     left_out: dict[str, int]
     """Rows by the first reason that holds for them."""
+    effort_absent: tuple[str, ...]
+    """Joints whose effort no belief holds: zeros were learned in its place."""
+    repairs: tuple[Repair, ...]
+    """Messages that were not taken as they came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,8 @@ def log_figures(
         moments=moments,
         rows=moments - sum(left_out.values()),
         left_out=left_out,
+        effort_absent=streams.effort_absent,
+        repairs=streams.repairs,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mbrl_control.replay.columns import Repair
 from mbrl_control.replay.dataset import DatasetFigures, Imported, LogFigures, RegimeFigures
 from mbrl_control.replay.joint_coverage import Coverage, JointFigures
 
@@ -55,10 +56,20 @@ def log_lines(log: LogFigures) -> list[str]:
         )
     lines.append(f"- rows: {log.rows} of {log.moments}")
     lines += [f"- left out, {why}: {count} rows" for why, count in log.left_out.items()]
+    lines += [f"- {mended}" for mended in mended_lines(log.effort_absent, log.repairs)]
     lines += [f"- {file.name}: {file.bytes} bytes, sha256 {file.sha256}" for file in source.files[-_SHOWN:]]
     hidden = len(source.files) - len(source.files[-_SHOWN:])
     lines += [f"- and {hidden} older files"] if hidden else []
     return lines + ([] if source.imported is None else _imported(source.imported))
+
+
+def mended_lines(effort_absent: Sequence[str], repairs: Sequence[Repair]) -> list[str]:
+    """What was not taken from a log as it stands there."""
+    lines = [f"{repair.field}: {repair.what}: {repair.told}" for repair in repairs]
+    if effort_absent:
+        joints = ", ".join(effort_absent)
+        lines.append(f"effort absent ({joints}): zeros in its place; what a model says of these efforts means nothing")
+    return lines
 
 
 def limits(joints: Sequence[JointFigures], coverage: Coverage | None, payloads_kg: Sequence[float]) -> list[str]:

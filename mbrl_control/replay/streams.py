@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ from mbrl_control.command_interface import ON_WIRE
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.episode_log.schema import BELIEF, PHASE, RELAY_STATUS, SAFE_COMMAND, SAFETY_STATUS
-from mbrl_control.replay.columns import Columns, Fields, Table
+from mbrl_control.replay.columns import Columns, Fields, Repair, Table
 from mbrl_control.replay.growing_array import GrowingArray
+from mbrl_control.replay.measured_effort import measured_effort
 from mbrl_control.signals import Array, CommandInterface
 
 
@@ -49,6 +50,12 @@ class Streams:
     """What the commands are."""
     session_kg: tuple[float, ...] = ()
     """[P+1] declared before the first change and from each on; empty where only the last is known."""
+    unmeasured_ns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """[U] stamps of the beliefs whose effort was not measured, where others' was: zero stands in its place."""
+    effort_absent: tuple[str, ...] = ()
+    """Joints whose effort no belief holds: zeros."""
+    repairs: tuple[Repair, ...] = ()
+    """Messages that were not taken as they came."""
 
     @property
     def payloads_kg(self) -> tuple[float, ...]:
@@ -62,7 +69,8 @@ def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = N
     """Decode the needed topics of one log, whole or only the newest stretch of ``phase`` (as the topic says it).
 
     ``newest_ns``: only what was received in so long before the log's last message; None: everything.
-    LogError when a topic is missing, inconsistent or not finite, or when there is no such phase.
+    LogError when a topic is missing, inconsistent or, but for efforts, not finite (it names the first such message), or
+    when there is no such phase. What was mended is in `Streams.repairs`.
     """
     reader = LogReader(path, newest_ns=newest_ns)
     columns = {topic: Columns(path, topic, fields) for topic, fields in _FIELDS.items()}
@@ -75,9 +83,10 @@ def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = N
             raise LogError(path, topic.name, "holds no message", "log the whole graph while the arm moves")
     beliefs, commands, relays, statuses = (found[topic] for topic in _FIELDS)
     names = _joint_names(path, beliefs, commands)
-    wanted = ((beliefs, "position"), (beliefs, "velocity"), (beliefs, "effort"), (commands, "applied"))
-    matrices = [table.matrix(field, len(names)) for table, field in wanted]
-    position, velocity, effort, applied = _settled(matrices)
+    measured = measured_effort(beliefs, names)
+    wanted = ((beliefs, "position"), (beliefs, "velocity"), (commands, "applied"))
+    matrices = [table.matrix(name, len(names)) for table, name in wanted]
+    position, velocity, applied, effort = _settled([*matrices, measured.effort])
     payload = statuses.scalars["payload"]
     return Streams(
         joint_names=names,
@@ -93,7 +102,10 @@ def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = N
         payload_ns=statuses.stamp_ns[1:][np.diff(payload) != 0.0],
         payload_kg=float(payload[-1]) if len(payload) else 0.0,
         interface=_interface(path, commands),
-        session_kg=_payloads(path, payload),
+        session_kg=_payloads(statuses),
+        unmeasured_ns=measured.unmeasured_ns,
+        effort_absent=measured.absent,
+        repairs=(*(repair for table in found.values() for repair in table.repairs), *measured.repairs),
     )
 
 
@@ -151,9 +163,10 @@ def _interface(path: Path, commands: Table) -> CommandInterface:
     return ON_WIRE[numbers.pop()]
 
 
-def _payloads(path: Path, payload: Array) -> tuple[float, ...]:
-    """Each declared one of [S], repetitions left out; none declared is none carried."""
+def _payloads(statuses: Table) -> tuple[float, ...]:
+    """Each declared one, repetitions left out; none declared is none carried."""
+    payload = statuses.scalars["payload"]
+    bad = ~(np.isfinite(payload) & (payload >= 0.0))
+    statuses.refuse("payload", bad, "is negative or not finite", "leave this log out")
     told = payload if len(payload) else np.zeros(1)
-    if not (np.isfinite(told) & (told >= 0.0)).all():
-        raise LogError(path, f"{SAFETY_STATUS.name}.payload", "is negative or not finite", "leave this log out")
     return tuple(told[np.append(True, np.diff(told) != 0.0)].tolist())

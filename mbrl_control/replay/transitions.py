@@ -73,7 +73,10 @@ def transitions_from_streams(streams: Sequence[Streams], grid: Grid) -> Transiti
         segment += int(cut.segment[-1]) + 1 if len(cut) else 0
         rows += len(cut)
     if not rows:
-        raise TooLittleData("logs: no row with drives enabled, relay publishing and no gap; log the arm while it moves")
+        raise TooLittleData(
+            "logs: no row with drives enabled, relay publishing, effort measured and no gap; log the arm as it moves "
+            "(`log card` counts what is missing)"
+        )
     return Transitions(**{name: column.array() for name, column in columns.items()})
 
 
@@ -169,6 +172,7 @@ def row_faults(streams: Streams, moment: NDArray[np.int64], grid: Grid) -> dict[
     after = moment + grid.dt_ns
     first_command = moment - delay_ns - grid.history * grid.dt_ns
     commanded = (streams.command_ns, first_command, after - delay_ns)
+    unmeasured = np.isin(streams.belief_ns, streams.unmeasured_ns)
     first_session = np.searchsorted(streams.payload_ns, first_command, side="right")
     return {
         "relay not heard of yet": np.asarray(streams.relay_ns[0] > first_command),
@@ -176,6 +180,7 @@ def row_faults(streams: Streams, moment: NDArray[np.int64], grid: Grid) -> dict[
         "gap in the commands": _ever(gaps(streams.command_ns), *commanded),
         "relay does not publish": _ever(~streams.publishing, streams.relay_ns, first_command, after),
         "gap in the state": _ever(gaps(streams.belief_ns), streams.belief_ns, moment, after),
+        "effort not measured": _ever(unmeasured, streams.belief_ns, moment, after),
         "declared payload changes": first_session != np.searchsorted(streams.payload_ns, after, side="right"),
     }
 

@@ -89,7 +89,9 @@ def test_a_bad_row_is_left_out_and_named_by_its_line(tmp_path: Path, edit: Edit,
     edit(lines)
     (tmp_path / "a.csv").write_text("\n".join(lines))
     report = run(tmp_path / "a.csv", TABLE, tmp_path / "log")
-    assert [(bad.first, bad.why) for bad in report.bad_rows] == state
+    # Of two rows in the wrong order one is left out, and nobody knows how long the command of the other held.
+    between = "too few rows between two gaps"
+    assert [(bad.first, bad.why) for bad in report.bad_rows if bad.why != between] == state
     assert report.state.samples == len(lines) - 1 - len(state)
     streams = read_streams(tmp_path / "log")
     step = 0.03**2 / 8 * (foreign.AMPLITUDE * foreign.OMEGA**2).max()

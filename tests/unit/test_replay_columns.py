@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.schema import BELIEF, SAFE_COMMAND
-from mbrl_control.replay.columns import Columns, Fields
+from mbrl_control.replay.columns import BACKWARD, REPEATED, Columns, Fields, Repair
 from mbrl_control.replay.streams import read_streams
 from tests.unit.synthetic_log import Arm, arm_streams, write_streams
 
@@ -52,6 +53,29 @@ def test_chosen_are_those_inside_by_stamp_and_of_equal_ones_the_last(stamps: lis
     assert table.joint_names == ({("a", "b")} if kept else set())
     if stamps:
         assert table.matrix("position", 2)[:, 0].tolist() == [kept[stamp] for stamp in sorted(kept)]
+    inside = [number for number, stamp in enumerate(stamps) if begin <= stamp < end]
+    mended = {
+        BACKWARD: [after for before, after in pairwise(inside) if stamps[after] < stamps[before]],
+        REPEATED: [number for number in inside if kept[stamps[number]] != number],
+    }
+    assert table.repairs == tuple(
+        Repair("belief", what, len(found), found[0], stamps[found[0]]) for what, found in mended.items() if found
+    )
+
+
+@given(STAMPS, st.sets(st.integers(0, 14), min_size=1))
+def test_a_refusal_names_the_first_message_at_fault_by_number_and_stamp(stamps: list[int], broken: set[int]) -> None:
+    """The first by its stamp."""
+    kept = {stamp: number for number, stamp in enumerate(stamps)}
+    faults = sorted((stamp, number) for stamp, number in kept.items() if number in broken)
+    messages = [message(stamp, [math.nan if n in broken else 0.0, 0.5]) for n, stamp in enumerate(stamps)]
+    table = columns(*messages).between(-1, 13)
+    assume(faults)
+    with pytest.raises(LogError) as refused:
+        table.matrix("position", 2)
+    (stamp, number) = faults[0]
+    told = f"in {len(faults)} of its messages, the first number {number} (from 0), stamp 0.{stamp:09d} s; leave"
+    assert f"belief.position: is not finite {told}" in str(refused.value)
 
 
 def test_what_is_wrong_counts_only_where_it_is_asked_for() -> None:
@@ -61,7 +85,7 @@ def test_what_is_wrong_counts_only_where_it_is_asked_for() -> None:
     assert told.between(2, 6).matrix("position", 2).tolist() == [[1.0, 2.0]] * 2
     with pytest.raises(LogError, match=r"position.*not finite"):
         told.between(0, 6).matrix("position", 2)
-    with pytest.raises(LogError, match=r"position.*has not 2 entries"):
+    with pytest.raises(LogError, match=r"position: has not 2 entries in 1 of its messages, the first number 3 "):
         told.between(2, 8).matrix("position", 2)
     with pytest.raises(LogError, match=r"position.*has not 3 entries"):
         told.between(2, 6).matrix("position", 3)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.unpacking import FREE_BYTES, require_unpacked
 from mbrl_control.replay.importing.mapping import Hdf5, ImportMap
-from mbrl_control.replay.importing.series import MOST_NUMBERS, Recording, Series, TaskEnd, too_long
+from mbrl_control.replay.importing.series import MOST_NUMBERS, UNCUT, Recording, Series, TaskEnd, too_long
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array
 
@@ -185,6 +185,7 @@ def _joined(
         part=np.repeat(np.arange(len(episodes), dtype=np.int64), counts),
         row=np.concatenate([step + e.first_row for step, e in zip(steps, episodes, strict=True)]),
         stamp_ns=np.concatenate([step * step_ns + start for step, start in zip(steps, starts.tolist(), strict=True)]),
+        until_ns=np.full(sum(counts), UNCUT),
         values={name: np.concatenate([each[name] for each in values]) for name in values[0]},
     )
 

@@ -20,7 +20,7 @@ from mbrl_control.episode_log.errors import LogError
 from mbrl_control.episode_log.reader import Decoder, RawMessage, stamp_ns
 from mbrl_control.episode_log.schema import QosClass, Topic, matches
 from mbrl_control.replay.importing.mapping import CommandTopic, StateTopic
-from mbrl_control.replay.importing.series import MOST_NUMBERS, BadRows, Series, append_bad, too_long
+from mbrl_control.replay.importing.series import MOST_NUMBERS, UNCUT, UNKNOWN, BadRows, Series, append_bad, too_long
 
 _NAMES = ("joint_names", "name")
 _KNOWN = {"std_msgs/msg/Float64MultiArray": "data", "mbrl_msgs/msg/SafeCommand": "applied"}
@@ -108,7 +108,7 @@ def commands(
     interface: CommandInterface,
     unpack: Unpack | None = None,
 ) -> Samples:
-    """`command` [N, J]; a message that says that it is not enabled ends a part."""
+    """`command` [N, J], cut (`Series.until_ns`) by messages that say that it is not enabled, or cannot be used."""
 
     def fields(kind: str) -> dict[str, str]:
         field = topic.field or _KNOWN.get(kind) or _BY_INTERFACE.get(kind, {}).get(interface)
@@ -119,6 +119,10 @@ def commands(
 
 class _Bad(ValueError):
     """Why a message is no sample; only seen in this file."""
+
+    def __init__(self, why: str, stamp_ns: int = UNKNOWN) -> None:
+        super().__init__(why)
+        self.stamp_ns = stamp_ns
 
 
 class _Taker:
@@ -141,11 +145,11 @@ class _Taker:
         self._ignored: Counter[str] = Counter()
         self._headers: Counter[bool] = Counter()
         self._bad: list[BadRows] = []
-        self._count = self._part = 0
-        self._row, self._parts, self._stamps, self._ahead = (array("q") for _ in range(4))
+        self._count = 0
+        self._row, self._stamps, self._ahead = (array("q") for _ in range(3))
+        self._until = array("q")
         self._values = {name: array("d") for name in fields}
         self._missing = np.full(len(joints), np.nan)
-        self._present: set[str] = set()
 
     def add(self, raw: RawMessage) -> None:
         """The next message of the topic; LogError where they become too many for an import."""
@@ -156,6 +160,9 @@ class _Taker:
             sample = self._sample(raw)
         except (_Bad, LogError) as error:
             append_bad(self._bad, self._topic.name, row, str(error))
+            if self._until:
+                told = error.stamp_ns if isinstance(error, _Bad) else UNKNOWN
+                self._until[-1] = min(self._until[-1], told)
             if len(self._bad) > _MOST_BAD:
                 problem = f"{len(self._bad)} stretches of bad rows (the last: {error})"
                 raise LogError(self._source, self._topic.name, problem, "correct the map") from error
@@ -166,13 +173,11 @@ class _Taker:
         stamp, by_header, values = sample
         self._headers[by_header] += 1
         self._row.append(row)
-        self._parts.append(self._part)
+        self._until.append(UNCUT)
         self._stamps.append(stamp)
         self._ahead.append(stamp - raw.log_time_ns)
         for name, numbers in values.items():
             self._values[name].frombytes((self._missing if numbers is None else numbers).tobytes())
-            if numbers is not None:
-                self._present.add(name)
         if len(self._row) * len(self._values) * len(self._joints) > MOST_NUMBERS:
             raise too_long(self._source, self._topic.name)
 
@@ -184,8 +189,7 @@ class _Taker:
             raw = replace(raw, cdr=self._unpack(raw.cdr))
         message = self._decoder.decode(raw)
         if not self._in_force(message):
-            self._part += 1
-            raise _Bad("no command in force")
+            raise _Bad("no command in force", self._stamp(message, raw)[0])
         places = self._order(message)
         if places is None:
             return None
@@ -206,15 +210,16 @@ class _Taker:
             problem = f"{self._headers[False]} of {len(self._row)} messages have no stamp in their header"
             raise LogError(self._source, self._topic.name, problem, "write `stamp: received` in the map")
         count, by_header = len(self._row), True in self._headers
-        values = {
+        read = {
             name: np.frombuffer(numbers, dtype=np.float64).reshape(count, len(self._joints))
             for name, numbers in self._values.items()
-            if name in self._present
         }
-        part, row, stamp, ahead = (
-            np.frombuffer(numbers, dtype=np.int64) for numbers in (self._parts, self._row, self._stamps, self._ahead)
+        # Of a field that no message has, or that is NaN in all of them, nothing was measured.
+        values = {name: table for name, table in read.items() if name not in _OPTIONAL or not np.isnan(table).all()}
+        row, stamp, until, ahead = (
+            np.frombuffer(numbers, dtype=np.int64) for numbers in (self._row, self._stamps, self._until, self._ahead)
         )
-        series = Series((self._topic.name,), part, row, stamp, values)
+        series = Series((self._topic.name,), np.zeros_like(row), row, stamp, until, values)
         said = "of its header" if by_header else "of receipt by the recorder"
         notes = [f"{self._topic.name}: stamps {said}"]
         notes += [f"{self._topic.name}: {what}: {number}, passed over" for what, number in self._ignored.items()]

@@ -102,6 +102,11 @@ def remarks(state: Resampled, command: Resampled, has_velocity: bool, has_effort
         said.append("velocity was not recorded: derived from position (second-order differences), noise included")
     if not has_effort:
         said.append("effort was not recorded and is zero: what a model learned from this says of effort means nothing")
+    short = sum(gap.length_ns <= command.grid.bound_ns for gap in command.gaps)
+    if short:
+        bound = f"{command.grid.bound_ns * 1e-6:g} ms"
+        holes = f"holes of up to {bound} where rows were left out or no command was in force"
+        said.append(f"command: {holes}: {short}; nothing is held across them")
     for kind, stream in (("state", state), ("command", command)):
         if stream.grid.usual_ns > _MODEL_STEP_NS:
             slow = f"{kind}: {stream.grid.usual_ns * 1e-6:g} ms between rows, a model's step is 20 ms"

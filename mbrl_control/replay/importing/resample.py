@@ -3,12 +3,13 @@
 State: linear between the two neighbouring samples. Commands: held until the next one (zero-order hold), and
 averaged over each step of the grid; a held value read at the grid's instants alone would come up to a step late, half a
 step in the mean, which a fit would take for delay of the arm. Both leave a uniform recording as it is.
+A state is interpolated across a row that was left out; a command is not held across one: whatever it said was in force.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.replay.held import HeldSignal, interpolate
 from mbrl_control.replay.importing.mapping import GridMap
-from mbrl_control.replay.importing.series import BadRows, Series, left_out
+from mbrl_control.replay.importing.series import UNCUT, BadRows, Series, left_out
 from mbrl_control.signals import Array
 
 GAP_PERIODS = 3.0
@@ -105,24 +106,28 @@ def resample_state(series: Series, grid: Grid) -> Resampled:
         onto = {name: interpolate(part.stamp_ns, array, moment) for name, array in values.items()}
         return Stretch(moment, onto, int(moment[-1]))
 
-    return _resample(series, grid, onto_grid)
+    return _resample(series, grid, onto_grid, np.zeros(len(series), dtype=np.bool_))
 
 
 def resample_command(series: Series, grid: Grid) -> Resampled:
-    """Held; the last command before a gap for one usual period more."""
+    """Held; the last command before a gap for one usual period more, but not beyond a row that was left out."""
 
     def onto_grid(part: Series) -> Stretch:
-        end = int(part.stamp_ns[-1]) + grid.usual_ns
+        end = int(part.until_ns[-1])
         moment = _moments(int(part.stamp_ns[0]), end - grid.period_ns + 1, grid.period_ns)
         mean = HeldSignal(part.stamp_ns, part.values["command"]).mean(moment, moment + grid.period_ns)
         return Stretch(moment, {"command": mean}, int(moment[-1]) + grid.period_ns)
 
-    return _resample(series, grid, onto_grid)
+    cut = series.until_ns != UNCUT
+    following = np.append(series.stamp_ns[1:], UNCUT)
+    until = np.minimum(series.stamp_ns + grid.usual_ns, np.where(cut, np.minimum(series.until_ns, following), UNCUT))
+    return _resample(replace(series, until_ns=np.maximum(series.stamp_ns, until)), grid, onto_grid, cut)
 
 
-def _resample(series: Series, grid: Grid, onto_grid: Callable[[Series], Stretch]) -> Resampled:
+def _resample(series: Series, grid: Grid, onto_grid: Callable[[Series], Stretch], cut: NDArray[np.bool_]) -> Resampled:
+    """``cut`` [N]: samples that the next one is not joined to, however near it is."""
     interval = np.diff(series.stamp_ns)
-    split = (interval > grid.bound_ns) | (np.diff(series.part) != 0)
+    split = (interval > grid.bound_ns) | (np.diff(series.part) != 0) | cut[:-1]
     gaps = tuple(
         Gap(series.where(i), int(series.row[i]), int(series.row[i + 1]), int(series.stamp_ns[i]), int(interval[i]))
         for i in np.flatnonzero(split).tolist()

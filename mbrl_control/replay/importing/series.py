@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.signals import Array
 
+UNCUT = 2**63 - 1
+"""ns, of `Series.until_ns`."""
+UNKNOWN = -1
+"""A row was left out that tells no time: what was before it held at its own stamp, that is all."""
 MOST_NUMBERS = 1 << 27
 """Of one kind of one source: 1 GiB, of which an import holds some copies; 1.7 h of seven joints at 1 kHz."""
 
@@ -28,6 +32,8 @@ class Series:
     """[N] number in the source: line of a CSV file, message of a topic, row of a data set."""
     stamp_ns: NDArray[np.int64]
     """[N]."""
+    until_ns: NDArray[np.int64]
+    """[N] not in force beyond: behind it a row was left out, or no command was in force; `UNCUT` where neither was."""
     values: dict[str, Array]
     """`position`, `velocity`, `effort` or `command`: [N, J], joints in the arm's order."""
 
@@ -41,9 +47,20 @@ class Series:
     def select(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Series:
         """The chosen samples, by mask or index."""
         values = {name: array[chosen] for name, array in self.values.items()}
-        return replace(
-            self, part=self.part[chosen], row=self.row[chosen], stamp_ns=self.stamp_ns[chosen], values=values
-        )
+        columns = {name: getattr(self, name)[chosen] for name in ("part", "row", "stamp_ns", "until_ns")}
+        return replace(self, **columns, values=values)
+
+    def without(self, bad: NDArray[np.bool_], until_ns: NDArray[np.int64] | None = None) -> Series:
+        """Without the samples of a mask [N]; ``until_ns`` [N] is what each says of the kept one before it (or of
+        itself), None: that it ended at their own stamps."""
+        said = np.where(bad, self.stamp_ns, UNCUT) if until_ns is None else until_ns
+        return replace(self.select(~bad), until_ns=earliest(~bad, np.minimum(self.until_ns, said)))
+
+
+def earliest(kept: NDArray[np.bool_], until_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of each row that is kept [K of N]: the earliest that is said by it and those between it and the next one kept."""
+    place = np.flatnonzero(kept)
+    return np.minimum.reduceat(until_ns, place) if len(place) else np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

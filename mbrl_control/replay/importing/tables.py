@@ -20,10 +20,13 @@ from mbrl_control.episode_log.unpacking import require_unpacked
 from mbrl_control.replay.importing.mapping import Columns, CommandColumns, ImportMap, StateColumns, Tables
 from mbrl_control.replay.importing.series import (
     MOST_NUMBERS,
+    UNCUT,
+    UNKNOWN,
     BadRows,
     Recording,
     Series,
     append_bad,
+    earliest,
     left_out,
     merged,
     too_long,
@@ -46,6 +49,8 @@ class _Table:
     numbers: NDArray[np.float64]
     """[N, C]; NaN for an empty cell."""
     enabled: NDArray[np.bool_]
+    until_ns: NDArray[np.int64]
+    """[N] of `Series`: a row between this one and the next could not be read."""
     bad: tuple[BadRows, ...]
 
 
@@ -79,11 +84,12 @@ def _series(
     reader = _read_parquet if path.suffix.lower() == ".parquet" else _read_csv
     table = reader(path, part, names, enabled, tables.delimiter)
     there = ~np.isnan(table.numbers).all(axis=1)
-    table_part = np.cumsum(~table.enabled).astype(np.int64)
+    one_part = np.zeros(len(table.row), dtype=np.int64)
     values = {name: table.numbers[:, i * arm.joints : (i + 1) * arm.joints] for i, name in enumerate(wanted)}
-    series = Series((path.name,), table_part, table.row, table.stamp_ns, values)
+    series = Series((path.name,), one_part, table.row, table.stamp_ns, table.until_ns, values)
     off = left_out(series, there & ~table.enabled, "no command in force") if enabled is not None else ()
-    return series.select(there & table.enabled), table.bad + off
+    until = np.where(table.enabled, UNCUT, table.stamp_ns)
+    return series.without(~(there & table.enabled), until), table.bad + off
 
 
 def _columns(given: Columns, mapping: ImportMap, arm: Arm) -> list[str]:
@@ -104,7 +110,7 @@ def _places(path: Path, head: Sequence[str], names: Sequence[str]) -> list[int]:
 def _read_csv(
     path: Path, part: StateColumns | CommandColumns, names: list[str], enabled: str | None, delimiter: str
 ) -> _Table:
-    rows, stamps, numbers, flags = array("q"), array("q"), array("d"), array("b")
+    rows, stamps, until, numbers, flags = array("q"), array("q"), array("q"), array("d"), array("b")
     bad: list[BadRows] = []
     with _csv(path, delimiter) as lines:
         head: list[str] = next(lines, [])
@@ -116,20 +122,23 @@ def _read_csv(
                     raise _BadCell(f"has {len(cells)} cells, the head has {len(head)}")
                 stamp = _stamp(cells[time], _NS[part.time_unit])
                 found = [_number(cells[place]) for place in places]
-                on = flag is None or _truth(cells[flag])
+                on = flag is None or _in_force(cells[flag], found)
             except _BadCell as error:
                 append_bad(bad, path.name, line, str(error))
+                if until:
+                    until[-1] = UNKNOWN
                 continue
             rows.append(line)
             stamps.append(stamp)
             numbers.extend(found)
             flags.append(on)
+            until.append(UNCUT)
             if len(numbers) > MOST_NUMBERS:
                 raise too_long(path, "file")
     table = (
         np.frombuffer(numbers, dtype=np.float64).reshape(len(rows), len(names)) if rows else np.empty((0, len(names)))
     )
-    return _Table(_int64(rows), _int64(stamps), table, np.array(flags, dtype=np.bool_), tuple(bad))
+    return _Table(_int64(rows), _int64(stamps), table, np.array(flags, dtype=np.bool_), _int64(until), tuple(bad))
 
 
 class _BadCell(ValueError):
@@ -173,6 +182,11 @@ def _number(cell: str) -> float:
     return value
 
 
+def _in_force(cell: str, numbers: list[float]) -> bool:
+    """A row that is empty in both is one of another rate, and says nothing of commands."""
+    return (not cell.strip() and bool(np.isnan(numbers).all())) or _truth(cell)
+
+
 def _truth(cell: str) -> bool:
     text = cell.strip().lower()
     if text not in (*_TRUE, *_FALSE):
@@ -197,14 +211,16 @@ def _read_parquet(
         numbers = np.stack([_floats(path, arrow, table, name) for name in names], axis=1)
         flags = np.ones(len(table), dtype=np.bool_)
         if enabled is not None:
-            flags = np.asarray(_floats(path, arrow, table, enabled) == 1.0)
+            told = _floats(path, arrow, table, enabled)
+            flags = np.asarray((told == 1.0) | (np.isnan(told) & np.isnan(numbers).all(axis=1)))
         stamps, timed = _stamps(path, arrow, table[part.time], _NS[part.time_unit])
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         problem = f"cannot be read as Parquet ({str(error)[:200]})"
         raise LogError(path, "file", problem, "give a whole Parquet file") from error
     rows = np.arange(len(table), dtype=np.int64)
     broken = merged((path.name, int(row), "time is not a number") for row in np.flatnonzero(~timed))
-    return _Table(rows[timed], stamps[timed], numbers[timed], flags[timed], broken)
+    until = earliest(timed, np.where(timed, UNCUT, UNKNOWN))
+    return _Table(rows[timed], stamps[timed], numbers[timed], flags[timed], until, broken)
 
 
 def _require_room(path: Path, metadata: Any, columns: int) -> None:

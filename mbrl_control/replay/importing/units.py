@@ -36,7 +36,10 @@ def to_si(recording: Recording, mapping: ImportMap) -> Recording:
 
 
 def within_limits(series: Series, mapping: ImportMap, arm: Arm, source: str) -> tuple[Series, tuple[BadRows, ...]]:
-    """Without the rows that the arm cannot have had; LogError when these are so many that unit or joints are wrong."""
+    """Without the rows that the arm cannot have had, each of which cuts the one before it.
+
+    LogError when these are so many that unit or joints are wrong.
+    """
     bad: list[BadRows] = []
     for name in series.values:
         values = series.values[name]
@@ -47,7 +50,7 @@ def within_limits(series: Series, mapping: ImportMap, arm: Arm, source: str) -> 
             raise _refusal(values, beyond, mapping, arm, name, source)
         joints = [arm.joint_names[j] for j in np.flatnonzero(beyond.any(axis=0))]
         bad += left_out(series, outside, f"{name} is beyond the arm's limits ({', '.join(joints)})")
-        series = series.select(~outside)
+        series = series.without(outside)
     return series, tuple(bad)
 
 
