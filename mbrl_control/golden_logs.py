@@ -61,7 +61,7 @@ class GoldenSource(BaseModel):
     """Folder and file, without the path of one machine."""
     sha256: tuple[Sha256, ...]
     bytes: tuple[Count, ...]
-    """Of each of its files; one that was still being written has grown since."""
+    """Of each of its files that were read, as far as they were."""
     phase: str | None
     newest_s: FiniteFloat | None
 
@@ -114,8 +114,10 @@ def add_golden(
         raise GoldenError(f"{target}: exists already; choose another --name, or remove it first")
     with tempfile.TemporaryDirectory(prefix="mbrl-golden-") as folder:
         copied = Path(folder) / LOG
-        _copy(log, copied, phase, None if newest_s is None else round(newest_s * 1e9))
-        # Of the copy, because the log may still be growing: what is kept is what was measured.
+        # The log may still be growing: what is hashed is what is copied, and what is kept is what was measured.
+        reader = LogReader(log, newest_ns=None if newest_s is None else round(newest_s * 1e9)).fixed()
+        source = _source(reader, phase, newest_s)
+        _copy(reader, copied, phase)
         streams = _streams(copied, log)
         content = {LOG: copied.read_bytes()}
     _require_arm(log, streams, arm)
@@ -132,7 +134,7 @@ def add_golden(
         rows=rows,
         blocks=blocks,
         created=datetime.fromtimestamp(created_ns * 1e-9, UTC).isoformat(timespec="seconds"),
-        source=_source(log, phase, newest_s),
+        source=source,
         files={LOG: hashlib.sha256(content[LOG]).hexdigest()},
     )
     # Marked before it holds a log: whoever meets the draft takes it for no data.
@@ -222,9 +224,9 @@ def _measured(log: Path, streams: Streams, arm: Arm) -> tuple[int, int]:
     return len(rows), blocks
 
 
-def _copy(log: Path, target: Path, phase: str | None, newest_ns: int | None) -> None:
-    """The messages that `read_streams` reads of the same stretch, as they are; LogError as reading has it."""
-    reader, decoder = LogReader(log, newest_ns=newest_ns), Decoder(log)
+def _copy(reader: LogReader, target: Path, phase: str | None) -> None:
+    """The messages that `streams_of` reads of the same stretch, as they are; LogError as reading has it."""
+    log, decoder = reader.path, Decoder(reader.path)
     stretch = None if phase is None else phase_stretch(log, reader, phase)
     known: set[str] = set()
     first_ns: int | None = None
@@ -247,11 +249,10 @@ def _copy(log: Path, target: Path, phase: str | None, newest_ns: int | None) -> 
         )
 
 
-def _source(log: Path, phase: str | None, newest_s: float | None) -> GoldenSource:
-    files = LogReader(log).files()[0]
-    sizes = tuple(path.stat().st_size for path in files)
-    digests = tuple(first_sha256(path, size) for path, size in zip(files, sizes, strict=True))
-    place = log.resolve()
+def _source(reader: LogReader, phase: str | None, newest_s: float | None) -> GoldenSource:
+    assert reader.sizes is not None, "it is fixed"
+    digests = tuple(first_sha256(path, size) for path, size in reader.sizes.items())
+    place, sizes = reader.path.resolve(), tuple(reader.sizes.values())
     said = f"{place.parent.name}/{place.name}"
     return GoldenSource(log=said, sha256=digests, bytes=sizes, phase=phase, newest_s=newest_s)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_control.episode_log.digest import first_sha256
+from mbrl_control.episode_log.errors import LogError
+from mbrl_control.episode_log.folder import log_files
 from mbrl_control.episode_log.reader import LogReader
 from mbrl_control.golden_logs import Golden
 from mbrl_control.replay.blocks import MARGIN_NS
@@ -27,9 +29,12 @@ from mbrl_control.replay.dataset import (
 from mbrl_control.replay.golden_rows import coincident_ns, without
 from mbrl_control.replay.importing.report import read_report
 from mbrl_control.replay.regimes import NewestRegime
-from mbrl_control.replay.streams import Streams
+from mbrl_control.replay.streams import Streams, streams_of
 from mbrl_control.replay.transitions import Grid, transitions_from_streams
 from mbrl_control.robot import Arm
+
+_TRIES = 3
+"""Of a log of which a file is removed before it was read."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +70,32 @@ def golden_told(logs: Sequence[LearnedLog]) -> str:
     return ", ".join(f"{name} ({length:.0f} s)" for name, length in seconds.items())
 
 
-def extents(log: Path, newest_ns: int | None = None) -> tuple[tuple[Path, int], ...]:
-    """Files of a log that are read, as large as they are now."""
-    return tuple((path, path.stat().st_size) for path in LogReader(log, newest_ns=newest_ns).files()[0])
+def read_log(log: Path, phase: str | None = None, newest_s: float | None = None) -> tuple[LogSource, Streams]:
+    """Decode a log, as `read_streams` does, and say of which bytes of which files: of those that were read.
+
+    The log may be written meanwhile, and its oldest files removed for the quota: what is not there any more when its
+    turn comes is no part of it. LogError for an unusable log.
+    """
+    for _ in range(_TRIES - 1):
+        files = log_files(log)
+        try:
+            return _as_it_is(log, phase, newest_s)
+        except LogError:
+            if log in files or all(path.exists() for path in files):
+                raise
+    return _as_it_is(log, phase, newest_s)
 
 
-def log_source(
-    log: Path, read: Sequence[tuple[Path, int]], phase: str | None = None, newest_s: float | None = None
-) -> LogSource:
-    """Where a log came from; ``read``: its files, as far as they were read."""
-    files = tuple(LogFile(path.name, size, first_sha256(path, size)) for path, size in read)
+def _as_it_is(log: Path, phase: str | None, newest_s: float | None) -> tuple[LogSource, Streams]:
+    reader = LogReader(log, newest_ns=None if newest_s is None else round(newest_s * 1e9)).fixed()
+    assert reader.sizes is not None, "it is fixed"
+    # Hashed first: what was read may be removed at any time.
+    source = _source(log, reader.sizes, phase, newest_s)
+    return source, streams_of(reader, phase)
+
+
+def _source(log: Path, sizes: Mapping[Path, int], phase: str | None, newest_s: float | None) -> LogSource:
+    files = tuple(LogFile(path.name, size, first_sha256(path, size)) for path, size in sizes.items())
     report = read_report(log)
     return LogSource(log_label(log), files, phase, newest_s, None if report is None else imported_figures(report))
 

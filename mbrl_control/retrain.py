@@ -21,7 +21,7 @@ from mbrl_control.deployment.registry import Registry
 from mbrl_control.deployment.signing import signing_key
 from mbrl_control.episode_log.errors import LogError
 from mbrl_control.golden_logs import Golden, read_golden
-from mbrl_control.learned_from import LearnedLog, apart, as_json, dataset_of, extents, golden_told, log_source
+from mbrl_control.learned_from import LearnedLog, apart, as_json, dataset_of, golden_told, read_log
 from mbrl_control.learning.checkpoint import forget
 from mbrl_control.learning.curves import Curves
 from mbrl_control.learning.fit_settings import FitSettings
@@ -33,7 +33,6 @@ from mbrl_control.learning.stability import Loops, OtherPayloads
 from mbrl_control.live.watch import WINDOWS
 from mbrl_control.replay.dataset_text import dataset_text
 from mbrl_control.replay.errors import TooLittleData
-from mbrl_control.replay.streams import read_streams
 from mbrl_control.replay.transitions import Grid, history_of
 from mbrl_control.robot import Arm
 
@@ -156,17 +155,15 @@ def _read(config: RetrainConfig, golden: Sequence[Golden]) -> list[LearnedLog]:
     """Oldest first."""
     if not config.logs:
         raise TooLittleData("--log: none given; name at least one log")
-    newest_ns = None if config.newest_s is None else round(config.newest_s * 1e9)
     logs = []
     for path in config.logs:
-        stream = read_streams(path, config.phase, newest_ns)
+        source, stream = read_log(path, config.phase, config.newest_s)
         if stream.joint_names != config.arm.joint_names:
             problem = f"{list(stream.joint_names)} are not those of {config.arm.name}"
             raise LogError(path, "belief.joint_names", problem, "give a log of this arm")
         if stream.interface is not config.arm.interface:
             problem = f"holds {stream.interface} commands, the model is to take {config.arm.interface}"
             raise LogError(path, "safe_command.interface", problem, "say --command as the log was made")
-        source = log_source(path, extents(path, newest_ns), config.phase, config.newest_s)
         logs.append(apart(source, stream, golden))
     return sorted(logs, key=lambda log: int(log.streams.belief_ns[0]))
 
@@ -220,12 +217,13 @@ def _further_gates(
 
 
 def _activate(registry: Registry, manifest: Manifest, predecessor: int | None, arm: Arm) -> None:
-    """In the place of the very one it was compared with: its gate says nothing about another."""
+    """In the place of the very one it was compared with, or of none: its gate says nothing about another."""
     try:
         promote(registry, manifest.version, arm, instead_of=predecessor)
     except ActiveChanged as error:
+        beside = "the prior alone" if predecessor is None else "that"
         raise ActiveChanged(
-            f"{error}; {manifest.model_id} was compared with that and is kept: retrain again, or overrule: "
+            f"{error}; {manifest.model_id} was compared with {beside} and is kept: retrain again, or overrule: "
             f"mbrl-control models promote {manifest.version}"
         ) from error
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.learned_from import extents, log_source
+from mbrl_control.learned_from import read_log
 from mbrl_control.replay.dataset import LogFigures, log_figures
 from mbrl_control.replay.dataset_text import limits, log_lines
 from mbrl_control.replay.delay import DelayEstimate, estimate_delay
 from mbrl_control.replay.effort_delay import estimate_effort_delay
 from mbrl_control.replay.errors import TooLittleData
 from mbrl_control.replay.joint_coverage import Coverage, JointFigures, coverage, joint_figures
-from mbrl_control.replay.streams import Streams, read_streams
+from mbrl_control.replay.streams import Streams
 from mbrl_control.replay.transitions import Grid, cut_transitions, history_for
 from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm, load_arm
@@ -38,12 +38,12 @@ class LogCard:
 
 def log_card(log: Path, robot: str | None) -> LogCard:
     """Rows are cut with the delay that is found, or with none. LogError for an unusable log, or one of another arm."""
-    streams = read_streams(log)
+    source, streams = read_log(log)
     arm = None if robot is None else _arm(log, robot, streams)
     delay_s, said = _delay(streams, arm)
     grid = Grid(delay_s or 0.0, history=history_for(streams.interface))
     rows = cut_transitions(streams, grid)
-    figures = log_figures(log_source(log, extents(log)), streams, grid)
+    figures = log_figures(source, streams, grid)
     joints = joint_figures(rows, streams.joint_names, arm) if len(rows) else ()
     near = coverage(rows.position, arm) if arm is not None and len(rows) else None
     return LogCard(figures, delay_s, said, joints, near)

@@ -7,18 +7,18 @@ from pathlib import Path
 from mbrl_control.deployment.check import MANIFEST, CheckedBundle, read_bundle, read_unsigned
 from mbrl_control.deployment.files import replace_file, write_folder
 from mbrl_control.deployment.keys import Keys
-from mbrl_control.deployment.registry import Registry
+from mbrl_control.deployment.registry import ANY, Registry, Whatever
 from mbrl_control.deployment.signing import SIGNATURE, sign
 from mbrl_control.deployment.trial import TrialResult, try_bundle
 from mbrl_control.robot import Arm
 
 
 def promote(
-    registry: Registry, version: int, arm: Arm, keys: Keys | None = None, instead_of: int | None = None
+    registry: Registry, version: int, arm: Arm, keys: Keys | None = None, instead_of: int | Whatever | None = ANY
 ) -> TrialResult:
     """Verify, try and activate, whatever spoke against it before; a BundleError leaves what is active as it was.
 
-    ``instead_of``: refused unless that one is active still.
+    ``instead_of``: refused unless that one is active still; None: unless nothing is.
     """
     tried = try_bundle(read_bundle(registry.path(version), arm, keys))
     registry.activate(version, instead_of)
@@ -35,16 +35,14 @@ def shadow(registry: Registry, version: int, windows: int, arm: Arm, keys: Keys 
     return tried
 
 
-def roll_back(
-    registry: Registry, arm: Arm, keys: Keys | None = None, instead_of: int | None = None, because: str = ""
-) -> int:
+def roll_back(registry: Registry, arm: Arm, keys: Keys | None = None, instead_of: int | Whatever | None = ANY) -> int:
     """Return to the version active before, which had its trial then; its number. BundleError where nothing fits.
 
-    ``instead_of``: refused unless that one is active still. ``because``: it is rejected for that reason.
+    ``instead_of``: refused unless that one is active still.
     """
-    active = registry.active() if instead_of is None else instead_of
+    active = registry.active() if instead_of is ANY else instead_of
     read_bundle(registry.path(registry.before()), arm, keys)
-    return registry.rollback(active, because)
+    return registry.rollback(active)
 
 
 def sign_bundle(registry: Registry, version: int, arm: Arm, keys: Keys | None = None) -> CheckedBundle:

@@ -2,11 +2,16 @@
 
 active.json      the one to run, and those that ran before
 candidate.json   one that is compared on live motion before it may run
-rejected.json    those that live motion spoke against, with the reason; an activation takes the mark away
+rejected.json    those that live motion spoke against, with the reason; to activate or propose one takes its mark away
 highest.json     the newest version ever taken
 
 Several processes write: retraining, operators, the model node. Each file is replaced whole, and what is read before it
 is written is read and written under a lock of the folder, which ends with its process.
+
+A process may be killed, or the disk be full, between two files. So a mark in rejected.json is written before what
+follows from it, and taken away before what speaks against it: a mark that is there counts, whatever the other files
+say, if they were read first. A marked version that is active is to be left, a marked candidate to be refused: whoever
+began that did not come to its end (`live.keeper` does).
 """
 
 from __future__ import annotations
@@ -17,8 +22,9 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum, auto
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -37,6 +43,15 @@ _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 """As `path` spells it; what is called otherwise was put there by nobody who takes versions."""
 _Model = TypeVar("_Model", bound=BaseModel)
 _Version = Annotated[int, Field(ge=1)]
+
+
+class Whatever(Enum):
+    """In the place of a version, or of None for no version: nothing is asked."""
+
+    IS_ACTIVE = auto()
+
+
+ANY: Final = Whatever.IS_ACTIVE
 
 
 class _File(BaseModel):
@@ -131,25 +146,26 @@ class Registry:
         found = self._read(_REJECTED, _Rejected)
         return dict(found.reasons) if found else {}
 
-    def activate(self, version: int, instead_of: int | None = None) -> None:
+    def activate(self, version: int, instead_of: int | Whatever | None = ANY) -> None:
         """Make ``version`` the one to run, candidate or rejected no more; BundleError when there is none.
 
-        ``instead_of``: refused unless that one is active still.
+        ``instead_of``: refused unless that one is active still; None: unless nothing is.
         """
         self._require(version)
         with self._alone():
             current = self._read(_ACTIVE, _Active)
             self._require_active(current, instead_of)
+            self._unmark(version)
             if current is None or current.version != version:
                 previous = (*current.previous, current.version) if current else ()
                 self._write(_ACTIVE, _Active(version=version, previous=previous))
-            self._forget(version)
+            self._withdraw(version)
 
     def before(self) -> int:
-        """The version that `rollback` would return to: the newest that ran before and was not rejected since."""
+        """The version that `rollback` would return to: the newest other one that ran before and is not rejected."""
         current = self._read(_ACTIVE, _Active)
-        rejected = self.rejected()
-        found = [version for version in (current.previous if current else ()) if version not in rejected]
+        out = {*self.rejected(), *((current.version,) if current else ())}
+        found = [version for version in (current.previous if current else ()) if version not in out]
         if not found:
             raise BundleError(f"{self.folder / _ACTIVE}: previous: nothing to go back to; activate a version by number")
         version = found[-1]
@@ -157,18 +173,22 @@ class Registry:
             raise BundleError(f"{self.path(version)}: version: was deleted; activate one of {list(self.versions())}")
         return version
 
-    def rollback(self, instead_of: int | None = None, because: str = "") -> int:
-        """Return to the version active before and give its number.
+    def reject(self, version: int, because: str) -> None:
+        """What is active is to be left for that reason, and does not come back by itself: the first half of leaving it.
 
-        ``instead_of``: refused unless that one is active still. ``because``: it is rejected for that reason, and does
-        not come back by itself.
+        ActiveChanged where another one is active by now.
         """
         with self._alone():
-            version, current = self.before(), self._read(_ACTIVE, _Active)
-            assert current is not None, "before() has just read it"
+            self._require_active(self._read(_ACTIVE, _Active), version)
+            self._mark(version, because)
+
+    def rollback(self, instead_of: int | Whatever | None = ANY) -> int:
+        """Return to the version active before and give its number; ``instead_of``: as in `activate`."""
+        with self._alone():
+            current = self._read(_ACTIVE, _Active)
             self._require_active(current, instead_of)
-            if because:
-                self._mark(current.version, because)
+            version = self.before()
+            assert current is not None, "before() has just read it"
             earlier = current.previous[: len(current.previous) - 1 - current.previous[::-1].index(version)]
             self._write(_ACTIVE, _Active(version=version, previous=earlier))
         return version
@@ -184,36 +204,42 @@ class Registry:
                     f"{self.folder / _CANDIDATE}: version: {version} would be compared with {other}; "
                     f"promote another version first: mbrl-control models promote"
                 )
-            self._forget(version)
+            self._unmark(version)
             self._write(_CANDIDATE, Candidate(version=version, windows=windows))
 
     def refuse(self, version: int, because: str) -> None:
-        """The candidate is none any more, and rejected for that reason."""
+        """The candidate is none any more, and rejected for that reason; ActiveChanged where it was activated by now."""
         with self._alone():
-            self._forget(version)
+            if self.active() == version:
+                raise ActiveChanged(f"{self.folder / _ACTIVE}: version: is {version} by now; nothing was changed")
             self._mark(version, because)
+            self._withdraw(version)
 
     def _require(self, version: int) -> None:
         if version not in self.versions():
             raise BundleError(f"{self.path(version)}: version: no such bundle; choose one of {list(self.versions())}")
 
-    def _require_active(self, current: _Active | None, version: int | None) -> None:
-        if version is not None and (current is None or current.version != version):
-            now = "none" if current is None else current.version
-            raise ActiveChanged(
-                f"{self.folder / _ACTIVE}: version: is {now} by now, no more {version}; nothing was changed"
-            )
+    def _require_active(self, current: _Active | None, version: int | Whatever | None) -> None:
+        active = None if current is None else current.version
+        if version is not ANY and active != version:
+            now = "none" if active is None else active
+            before = "where there was none" if version is None else f"no more {version}"
+            raise ActiveChanged(f"{self.folder / _ACTIVE}: version: is {now} by now, {before}; nothing was changed")
 
     def _mark(self, version: int, because: str) -> None:
-        self._write(_REJECTED, _Rejected(reasons=self.rejected() | {version: because}))
+        rejected = self.rejected()
+        if rejected.get(version) != because:
+            self._write(_REJECTED, _Rejected(reasons=rejected | {version: because}))
 
-    def _forget(self, version: int) -> None:
-        """Neither candidate nor rejected."""
-        candidate, rejected = self.candidate(), self.rejected()
+    def _unmark(self, version: int) -> None:
+        if version in (rejected := self.rejected()):
+            self._write(_REJECTED, _Rejected(reasons={each: why for each, why in rejected.items() if each != version}))
+
+    def _withdraw(self, version: int) -> None:
+        """It is no candidate any more; another one stays."""
+        candidate = self.candidate()
         if candidate is not None and candidate.version == version:
             remove_file(self.folder / _CANDIDATE)
-        if version in rejected:
-            self._write(_REJECTED, _Rejected(reasons={each: why for each, why in rejected.items() if each != version}))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

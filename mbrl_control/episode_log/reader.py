@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typest
 
 from mbrl_control.episode_log.bag_metadata import summary_of
 from mbrl_control.episode_log.errors import LogError
+from mbrl_control.episode_log.first_bytes import open_first
 from mbrl_control.episode_log.folder import log_files
 from mbrl_control.episode_log.records import CHANNEL, MAGIC, SCHEMA, Record, Tail, read_map, read_records, read_string
 from mbrl_control.episode_log.schema import Topic, matches
@@ -50,7 +51,7 @@ class RawMessage:
 
 @dataclass(slots=True)
 class LogReader:
-    """Reads one log front to back; every iteration starts anew and sees what is on disk then."""
+    """Reads one log front to back; every iteration starts anew and sees what is on disk then, unless it is `fixed`."""
 
     path: Path
     """A file, or the folder of a run's log."""
@@ -58,14 +59,18 @@ class LogReader:
     """Leave out chunks that cannot be read, instead of refusing the log; `tail.damaged` says which."""
     newest_ns: int | None = None
     """Only what was received in so long before the log's last message; None: everything."""
+    sizes: Mapping[Path, int] | None = None
+    """Where it is `fixed`: its files, and how many bytes of each are read; None: what there is."""
+    begin_ns: int = 0
+    """Only what was received from then on."""
     tail: Tail = field(default_factory=Tail)
     """Of the last complete iteration."""
 
     def files(self) -> tuple[tuple[Path, ...], int]:
         """The files that an iteration reads, and the log time from which on it yields, ns."""
-        files = log_files(self.path)
+        files = log_files(self.path) if self.sizes is None else tuple(self.sizes)
         if self.newest_ns is None:
-            return files, 0
+            return files, self.begin_ns
         chosen: list[Path] = []
         begin: int | None = None
         for path in reversed(files):
@@ -77,6 +82,16 @@ class LogReader:
                 break
             chosen.append(path)
         return tuple(chosen[::-1]), begin or 0
+
+    def fixed(self) -> LogReader:
+        """The same of the log as it is now: no iteration sees what is written, begun or ended later.
+
+        A file that is removed before it was read is missed: LogError.
+        """
+        sizes = {path: _size(path) for path in log_files(self.path)}  # before it is looked which of them are read
+        files, begin_ns = replace(self, sizes=sizes, tail=Tail()).files()
+        chosen = {path: sizes[path] for path in files}
+        return replace(self, newest_ns=None, sizes=chosen, begin_ns=begin_ns, tail=Tail())
 
     def _span(self, path: Path) -> tuple[int, int] | None:
         """First and last log time of a file, from its summary where it has one; None without a message."""
@@ -94,13 +109,14 @@ class LogReader:
             tail = Tail()
             try:
                 # Of a folder, a file without its first bytes is that of a logger that was killed right there.
-                if path == self.path or path.stat().st_size >= len(MAGIC):
+                if path == self.path or (_size(path) if self.sizes is None else self.sizes[path]) >= len(MAGIC):
                     yield from (m for m in self._file(path, tail, topics) if m.log_time_ns >= begin_ns)
             finally:
                 self.tail.add(tail)
 
     def _file(self, path: Path, tail: Tail, topics: Collection[Topic] | None) -> Iterator[RawMessage]:
-        return FileCursor(path, topics).read(tail, self.skip_damaged)
+        end = None if self.sizes is None else self.sizes[path]
+        return FileCursor(path, topics, end=end).read(tail, self.skip_damaged)
 
     def messages(self, topics: Collection[Topic]) -> Iterator[tuple[Topic, int, Any]]:
         """Yield (topic, publish time ns, decoded message) of ``topics``."""
@@ -128,6 +144,8 @@ class FileCursor:
     topics: Collection[Topic] | None = None
     """None: all."""
     offset: int = 0
+    end: int | None = None
+    """Behind the last byte that is read, however the file grows; None: its own."""
     _schemas: dict[int, tuple[str, str]] = field(default_factory=dict)
     _wanted: dict[int, Channel] = field(default_factory=dict)
     _head: bytes = b""
@@ -140,7 +158,7 @@ class FileCursor:
         first one where another file has taken this one's place.
         """
         try:
-            stream = self.path.open("rb")
+            stream = self.path.open("rb") if self.end is None else open_first(self.path, self.end)
         except OSError as error:
             raise LogError(self.path, "file", f"cannot be read ({error.strerror})", "check the path") from error
         with stream:
@@ -206,6 +224,13 @@ class Decoder:
             kind = "" if isinstance(error, TypesysError) else f"{type(error).__name__}: "
             return f"its definition cannot be read: {kind}{' '.join(str(error).split())[:200]}"
         return ""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise LogError(path, "file", f"cannot be read ({error.strerror})", "check the path") from error
 
 
 def stamp_ns(time: Any) -> int:

@@ -1,7 +1,8 @@
 """Follows what the registry says, judges what runs on live motion, and changes the registry as the verdicts say.
 
 Main flow: ``ModelKeeper.poll``. What has to be known elsewhere is announced at once: a bundle that is left is called
-rejected before anything is read from disk, so that the guard holds the arm first.
+rejected before anything is read from disk, so that the guard holds the arm first. What the registry says is rejected
+is never announced as active, whoever left it half-way, this process before it was killed, too.
 """
 
 from __future__ import annotations
@@ -53,6 +54,17 @@ class Announcement:
     manifest_sha256: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """By the registry, of what is active."""
+
+    version: int | None
+    fault: str = ""
+    """Why the registry cannot be read."""
+    rejected: str | None = None
+    """Why this very version is to be left."""
+
+
 class ModelKeeper:
     """One thread calls it, some times a second."""
 
@@ -60,8 +72,8 @@ class ModelKeeper:
         self, registry: Registry, arm: Arm, announce: Callable[[Announcement], None], generator: np.random.Generator
     ) -> None:
         self._registry, self._arm, self._announce, self._generator = registry, arm, announce, generator
-        self._seen: tuple[int | None, str] | None = None
-        """What active.json said last."""
+        self._seen: _Said | None = None
+        """Last."""
         self._refused: tuple[Path, Changes] | None = None
         """An active bundle that could not be used, and as of when."""
         self._compared: tuple[Candidate | None, str, LiveWatch] | None = None
@@ -71,9 +83,13 @@ class ModelKeeper:
         self._because = ""
         """Why the next activation happens."""
         self._stuck = ""
+        self._unkept: tuple[int, str] | None = None
+        """The active version, and why it is rejected, where the disk did not take that."""
 
     def poll(self, tape: Tape) -> list[Scored]:
         """Follow the registry, then judge; the windows that were scored."""
+        with suppress(BundleError):  # said in `trouble` already
+            self._keep()
         self._follow_active()
         self._follow_candidate()
         if self._watch is None or self._stuck:
@@ -107,18 +123,36 @@ class ModelKeeper:
         return facts
 
     def _follow_active(self) -> None:
-        """Announce on every change of what `active.json` says, once; a refused one anew when its remedy was tried."""
-        try:
-            version, fault = self._registry.active(), ""
-        except BundleError as error:
-            version, fault = None, str(error)
-        if (version, fault) == self._seen and not self._remedied():
+        """Announce on every change of what is said of the active version, once; a refused one anew when its remedy was
+        tried. One that is rejected is left: who began that did not come to its end."""
+        said = self._look()
+        if said == self._seen and not self._remedied():
             return
-        self._seen, self._refused = (version, fault), None
-        if fault:
-            self._announce(Announcement(Status.REJECTED, "", self._registry.folder, fault))
-        elif version is not None:
-            self._begin(version)
+        self._seen, self._refused = said, None
+        if said.fault:
+            self._announce(Announcement(Status.REJECTED, "", self._registry.folder, said.fault))
+        elif said.version is not None and said.rejected is not None:
+            self._leave(said.version, said.rejected)
+        elif said.version is not None:
+            self._begin(said.version)
+
+    def _look(self) -> _Said:
+        try:
+            version = self._registry.active()
+            rejected = self._registry.rejected()  # after it: an activation takes the mark away first
+        except BundleError as error:
+            return _Said(None, str(error))
+        if self._unkept is not None and self._unkept[0] != version:
+            self._unkept = None  # somebody decided otherwise
+        if self._unkept is not None:
+            rejected.setdefault(*self._unkept)
+        return _Said(version, rejected=None if version is None else rejected.get(version))
+
+    def _keep(self) -> None:
+        """Let a restart know, too; BundleError where the disk does not take it."""
+        if self._unkept is not None:
+            self._registry.reject(*self._unkept)
+            self._unkept = None
 
     def _remedied(self) -> bool:
         """Whether a refused bundle was signed or mended since, or a key trusted."""
@@ -169,10 +203,12 @@ class ModelKeeper:
         self._watch.shadow(None)
         if fault:
             self._announce(Announcement(Status.REJECTED, "", self._registry.folder, fault))
-        if found is None:
-            return
+        if found is None or found.version == self._watch.active.manifest.version:
+            return  # the latter is what an activation leaves that was killed before its end
         path = self._registry.path(found.version)
         try:
+            if (why := self._registry.rejected().get(found.version)) is not None:
+                raise BundleError(why)  # a refusal that did not come to its end
             scorer = load_scorer(path, self._arm, self._watch.active)
         except BundleError as error:
             self._refuse(found.version, str(error))
@@ -181,10 +217,10 @@ class ModelKeeper:
         self._announce(Announcement(Status.CANDIDATE, scorer.model_id, path, "", scorer.manifest))
 
     def _act(self, verdict: Verdict) -> None:
-        if verdict.decision is Decision.LEAVE:
-            self._leave(verdict)
-            return
         assert self._watch is not None, "a verdict comes from it"
+        if verdict.decision is Decision.LEAVE:
+            self._leave(self._watch.active.manifest.version, verdict.reason)
+            return
         candidate = self._watch.candidate
         assert candidate is not None, "only a candidate has such a verdict"
         version = candidate.manifest.version
@@ -194,16 +230,16 @@ class ModelKeeper:
         else:
             self._refuse(version, verdict.reason)
 
-    def _leave(self, verdict: Verdict) -> None:
-        """First the guard holds, then the registry goes back."""
-        assert self._watch is not None, "only what runs has such a verdict"
-        version = self._watch.active.manifest.version
-        path = self._registry.path(version)
-        self._announce(Announcement(Status.REJECTED, verdict.model_id, path, verdict.reason))
-        self._stuck = f"{verdict.model_id} is rejected ({verdict.reason})"
+    def _leave(self, version: int, because: str) -> None:
+        """First the guard holds, then the registry says so, then it goes back."""
+        model_id = self._id(version)
+        self._announce(Announcement(Status.REJECTED, model_id, self._registry.path(version), because))
+        self._seen, self._unkept = _Said(version, rejected=because), (version, because)
+        self._stuck = f"{model_id} is rejected ({because})"
         try:
-            roll_back(self._registry, self._arm, instead_of=version, because=verdict.reason)
-            self._because = f"rolled back from {verdict.model_id}: {verdict.reason}"
+            self._keep()
+            roll_back(self._registry, self._arm, instead_of=version)
+            self._because = f"rolled back from {model_id}: {because}"
         except BundleError as error:
             self._stuck += f", and nothing takes its place ({error}); promote another version"
 
@@ -221,6 +257,8 @@ class ModelKeeper:
     def _refuse(self, version: int, reason: str) -> None:
         try:
             self._registry.refuse(version, reason)
+        except ActiveChanged:
+            return  # it runs by now: what counts is how it does
         except BundleError as error:
             reason += f"; that could not be kept: {error}"
         self._announce(Announcement(Status.REJECTED, self._id(version), self._registry.path(version), reason))

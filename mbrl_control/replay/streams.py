@@ -72,7 +72,12 @@ def read_streams(path: Path, phase: str | None = None, newest_ns: int | None = N
     LogError when a topic is missing, inconsistent or, but for efforts, not finite (it names the first such message), or
     when there is no such phase. What was mended is in `Streams.repairs`.
     """
-    reader = LogReader(path, newest_ns=newest_ns)
+    return streams_of(LogReader(path, newest_ns=newest_ns), phase)
+
+
+def streams_of(reader: LogReader, phase: str | None = None) -> Streams:
+    """As `read_streams`, of what ``reader`` gives; it goes through the log twice where a phase is asked for."""
+    path = reader.path
     columns = {topic: Columns(path, topic, fields) for topic, fields in _FIELDS.items()}
     for topic, _, message in reader.messages(tuple(columns)):
         columns[topic].add(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -14,6 +15,7 @@ from mbrl_control.deployment import registry as module
 from mbrl_control.deployment.check import MANIFEST
 from mbrl_control.deployment.errors import ActiveChanged, BundleError
 from mbrl_control.deployment.registry import Registry
+from tests.unit.stopped_writes import Killed, stopped
 
 
 @pytest.fixture
@@ -34,7 +36,9 @@ def files(registry: Registry) -> dict[str, bytes]:
 def test_a_rejected_version_is_not_gone_back_to_until_it_is_activated_by_hand(registry: Registry) -> None:
     for version in (2, 3, 4):
         registry.activate(version)
-    assert registry.rollback(instead_of=4, because="off by 0.2 rad") == 3
+    registry.reject(4, "off by 0.2 rad")
+    assert registry.active() == 4, "until it is known what takes its place"
+    assert registry.rollback(instead_of=4) == 3
     assert registry.rejected() == {4: "off by 0.2 rad"}
     registry.activate(5)
     registry.refuse(3, "worse than before")
@@ -50,7 +54,13 @@ def test_what_was_decided_about_a_version_that_runs_no_more_is_not_done(registry
     registry.activate(3)
     before = files(registry)
     with pytest.raises(ActiveChanged, match="is 3 by now, no more 2; nothing was changed"):
-        registry.rollback(instead_of=2, because="off")
+        registry.rollback(instead_of=2)
+    with pytest.raises(ActiveChanged, match="is 3 by now, no more 2"):
+        registry.reject(2, "off")
+    with pytest.raises(ActiveChanged, match="is 3 by now; nothing was changed"):
+        registry.refuse(3, "worse, as a candidate")
+    with pytest.raises(ActiveChanged, match="is 3 by now, where there was none; nothing was changed"):
+        registry.activate(4, instead_of=None)
     with pytest.raises(ActiveChanged):
         registry.activate(4, instead_of=2)
     assert files(registry) == before
@@ -71,6 +81,56 @@ def test_a_candidate_is_one_until_it_is_activated_refused_or_another_is(registry
         registry.propose(3, 60)
     with pytest.raises(BundleError, match="no such bundle"):
         registry.propose(9, 60)
+
+
+def test_what_runs_is_not_gone_back_to(registry: Registry) -> None:
+    """It ran before, too."""
+    for version in (2, 3, 2):
+        registry.activate(version)
+    registry.refuse(3, "worse than before")
+    registry.reject(2, "off")
+    assert registry.before() == 1 == registry.rollback()
+
+
+def test_where_nothing_was_active_the_first_may_become_it(tmp_path: Path) -> None:
+    registry = Registry(tmp_path, "planar")
+    for version in (1, 2):
+        registry.path(version).mkdir(parents=True)
+        (registry.path(version) / MANIFEST).write_text("{}")
+    registry.activate(1, instead_of=None)
+    with pytest.raises(ActiveChanged, match="where there was none"):
+        registry.activate(2, instead_of=None)
+    registry.activate(2)
+    assert registry.active() == 2
+
+
+@pytest.mark.parametrize("how", [Killed(), OSError(errno.ENOSPC, "No space left on device")], ids=["killed", "full"])
+@pytest.mark.parametrize("made", [0, 1, 2])
+def test_an_activation_that_does_not_come_to_its_end_leaves_no_mark_on_what_is_active(
+    made: int, how: BaseException, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever starts next would take it for one that is to be left."""
+    registry.activate(2)
+    registry.reject(2, "off")
+    registry.rollback()
+    (registry.folder / "candidate.json").write_text('{"version": 2, "windows": 60}')
+    with stopped(monkeypatch, made, how), pytest.raises((Killed, BundleError)):
+        registry.activate(2)
+    assert (registry.active(), registry.rejected()) == ((1, {2: "off"}), (1, {}), (2, {}))[made]
+    registry.activate(2)
+    assert (registry.active(), registry.rejected(), registry.candidate()) == (2, {}, None)
+
+
+@pytest.mark.parametrize("how", [Killed(), OSError(errno.ENOSPC, "No space left on device")], ids=["killed", "full"])
+@pytest.mark.parametrize("made", [0, 1])
+def test_a_refusal_that_does_not_come_to_its_end_loses_no_reason(
+    made: int, how: BaseException, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.propose(2, 60)
+    with stopped(monkeypatch, made, how), pytest.raises((Killed, BundleError)):
+        registry.refuse(2, "worse")
+    assert registry.candidate() is not None
+    assert registry.rejected() == ({}, {2: "worse"})[made]
 
 
 def test_nothing_is_compared_with_nothing(tmp_path: Path) -> None:

@@ -162,6 +162,24 @@ def test_what_an_operator_activated_meanwhile_stays(config: RetrainConfig, tmp_p
     assert (registry.active(), registry.versions()) == (2, (1, 2, 3))
 
 
+@pytest.mark.timeout(SLOW_S)
+def test_what_an_operator_activated_during_the_first_retraining_stays(config: RetrainConfig, tmp_path: Path) -> None:
+    """Nothing was active when it began, so it was compared with the prior alone."""
+    own = replace(config, models=tmp_path / "models")
+    registry = Registry(own.models, own.arm.name)
+
+    def operator(stage: str, _: float | None) -> None:
+        if stage == "exporting":
+            registry.activate(int(prior_bundle(own.arm, registry, 0.02, 0.01, 3, T0_NS).name))
+
+    with pytest.raises(
+        ActiveChanged,
+        match=r"is 1 by now, where there was none; .*planar/2 was compared with the prior alone .*models promote 2",
+    ):
+        retrain(own, operator)
+    assert (registry.active(), registry.versions()) == (1, (1, 2))
+
+
 def test_one_phase_of_a_log_is_cut_out(tmp_path: Path) -> None:
     whole = arm_streams(Arm(), 12.0, np.random.default_rng(6))
     second = 1_000_000_000
