@@ -1,4 +1,4 @@
-"""Whatever is raised in a cycle, or as the next is prepared: the cycle falls back and says why, and the next one plans."""
+"""Whatever is raised in a cycle, or as the next is prepared: the cycle falls back and says why, the next one plans."""
 
 from __future__ import annotations
 
