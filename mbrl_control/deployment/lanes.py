@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mbrl_control.deployment.errors import BundleError
 from mbrl_control.deployment.graph_names import ACTIONS, BATCH, ROLLOUT_BATCH_AXES
+from mbrl_control.deployment.quiet_runtime import failure_named
 from mbrl_control.deployment.session import Bound, Float32, Session, Threads
 from mbrl_control.scheduling import as_urgent_as_the_process, kept_on, lane_processors
 from mbrl_control.signals import Array
@@ -75,7 +76,8 @@ class Lanes:
         self._pool = ThreadPoolExecutor(workers, "rollout-lane", as_urgent_as_the_process) if workers else None
 
     def run(self, values: Mapping[str, NDArray[np.floating]]) -> dict[str, Array]:
-        """Named inputs -> named outputs, which the next call overwrites; ValueError on another shape."""
+        """Named inputs -> named outputs, which the next call overwrites; ValueError on another shape, ModelFailed where
+        the runtime could not, or a lane's processor has been taken from the process."""
         for name, shape in self.inputs.items():
             if values[name].shape != shape:
                 raise ValueError(f"{name}: shape {values[name].shape}, the model takes {shape}")
@@ -98,7 +100,10 @@ class Lanes:
         return self._result
 
     def _run_lane(self, lane: int) -> None:
-        with kept_on(self._processors[lane]):
+        processors = self._processors[lane]
+        # A container's processors may be narrowed while it runs; the lanes are laid out anew at the next start.
+        place = f"processor {min(processors)} of lane {lane} (if this process may not use it any more, start it again)"
+        with failure_named(place), kept_on(processors):
             self._lanes[lane][0].run()
 
     def _bound(self, session: Session, where: slice) -> tuple[Bound, dict[str, Float32]]:

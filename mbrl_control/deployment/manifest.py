@@ -200,7 +200,8 @@ class Manifest(_Frozen):
     lag_s: tuple[FiniteFloat, ...]
     """[J] of the velocity prior; empty for torques."""
     history: Positive
-    horizon: Positive
+    horizon: Annotated[int, Field(ge=2, le=4096)]
+    """Steps; no plan comes of one alone."""
     refresh: Positive = 12
     """Of `GraphShape`; what every bundle had that does not state it."""
     members: Positive

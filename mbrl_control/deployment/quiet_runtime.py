@@ -20,9 +20,11 @@ __all__ = ["failure_named", "ort"]
 
 
 @contextmanager
-def failure_named() -> Iterator[None]:
-    """Raises ModelFailed for whatever a call raises: the runtime's own classes have no common base."""
+def failure_named(what: str = "onnxruntime") -> Iterator[None]:
+    """Raises ModelFailed for whatever a call to ``what`` raises: the runtime's own classes have no common base."""
     try:
         yield
+    except ModelFailed:
+        raise
     except Exception as error:
-        raise ModelFailed(f"onnxruntime: {type(error).__name__}: {error}") from error
+        raise ModelFailed(f"{what}: {type(error).__name__}: {error}") from error

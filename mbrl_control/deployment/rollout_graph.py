@@ -42,9 +42,9 @@ class GraphShape:
     them fresh."""
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "refresh"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is too small; give 1 or more")
+        for name, least in (("horizon", 2), ("refresh", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: {getattr(self, name)} is too small; give {least} or more")
 
     @staticmethod
     def deployed(interface: CommandInterface) -> GraphShape:

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from mbrl_control.signals import Array
 
+CAPACITY = 1024
+"""Commands that are kept: five seconds at the guard's 200 Hz."""
+
 
 class CommandHistory:
     """Ring of ``capacity`` applied commands. Before the first command ever, the command was zero."""
 
-    def __init__(self, joints: int, capacity: int = 512) -> None:
+    def __init__(self, joints: int, capacity: int = CAPACITY) -> None:
         if joints < 1 or capacity < 2:
             raise ValueError(f"joints must be >= 1 and capacity >= 2, got {joints} and {capacity}")
         self._capacity = capacity

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import TracebackException
 
 import numpy as np
 
-from mbrl_control.planning.optimize import Result
+from mbrl_control.planning.finite import NonFiniteBelief, NonFiniteStart
+from mbrl_control.planning.optimize import AllScoresInvalid, Result
 from mbrl_control.planning.problem import Best
+from mbrl_control.planning.protocol import ModelFailed
+from mbrl_control.planning.rollforward import StaleBelief, StartState
+from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, BeliefState, Plan, PlanOutcome, PlanReport
 
 
@@ -19,6 +25,47 @@ class NotReady(Exception):
     """There was nothing to plan with, or from: no model or no belief."""
 
 
+class Unexpected(Exception):
+    """What nobody foresaw: a fault of the program, or of what it was given, in words. It costs a cycle, no process."""
+
+    def __init__(self, error: Exception) -> None:
+        # Holds no frames, and reads no source before somebody asks for the text.
+        self._told = TracebackException.from_exception(error, lookup_lines=False)
+        raised = self._told.stack[-1] if self._told.stack else None
+        self.place = "nowhere" if raised is None else f"{Path(raised.filename).name}:{raised.lineno}"
+        """File and line that raised it."""
+        super().__init__(
+            f"{type(error).__name__}: {error} ({self.place}); a fault of the program, its traceback is in the "
+            "planner's log"
+        )
+
+    def trace(self) -> str:
+        """The traceback; reads source files."""
+        return "".join(self._told.format())
+
+
+FORESEEN = (NonFiniteBelief, NonFiniteStart, StaleBelief, AllScoresInvalid, ModelFailed, Unexpected)
+"""Failures that say themselves what to do."""
+
+
+def named(error: Exception) -> Exception:
+    """The failure of a cycle that ``error`` has ended."""
+    # Without its traceback: that would hold its frames, and one of those holds it, until the collector comes by.
+    return error.with_traceback(None) if isinstance(error, FORESEEN) else Unexpected(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """To plan anew in one cycle."""
+
+    plan: Plan | None
+    result: Result | None
+    rolled_ns: int
+    optimized_ns: int
+    failure: Exception | None
+    """Why there is no plan."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cycle:
     """What one cycle gave; ``plan`` is None when nothing was left to go on with either."""
@@ -27,6 +74,8 @@ class Cycle:
     report: PlanReport
     failure: Exception | None = None
     """Why it optimized nothing; None: it did."""
+    trial: bool = False
+    """It refined whatever that took, as nobody followed its plan (`Pace`): late on purpose, where it was."""
 
     @property
     def reason(self) -> str:
@@ -90,7 +139,46 @@ def report_of(
     )
 
 
-def start_variance(belief: BeliefState, best: Best) -> Array:
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What tells one plan of a planner from its others."""
+
+    stamp_ns: int
+    epoch: int
+    sequence: int
+    complete: bool
+    """All iterations were done, or the search has converged."""
+    model_id: str
+    dt_s: float
+
+
+def optimized_plan(
+    arm: Arm, issue: Issue, belief: BeliefState, start: StartState, result: Result, pushed: Array
+) -> Plan:
+    """From ``start``, which was rolled from ``belief``; its commands are without what acts besides, ``pushed`` [J]."""
+    best, joints = result.best, arm.joints
+    return Plan(
+        stamp_ns=issue.stamp_ns,
+        start_ns=start.start_ns,
+        belief_stamp_ns=belief.stamp_ns,
+        optimized_stamp_ns=result.finished_ns,
+        epoch=issue.epoch,
+        sequence=issue.sequence,
+        outcome=PlanOutcome.OPTIMIZED if issue.complete else PlanOutcome.BUDGET_ENDED,
+        model_id=issue.model_id,
+        joint_names=arm.joint_names,
+        times=np.arange(len(best.knots) + 1, dtype=np.float64) * issue.dt_s,
+        knots=np.vstack([start.first_knot, best.knots]) - pushed,
+        position=np.vstack([start.state[:joints], best.position]),
+        velocity=np.vstack([start.state[joints : 2 * joints], best.velocity]),
+        effort=np.vstack([best.effort[:1], best.effort]) - pushed,
+        variance=np.vstack([_start_variance(belief, best), best.variance]),
+        epistemic=np.concatenate([[0.0], best.epistemic]),
+        interface=arm.interface,
+    )
+
+
+def _start_variance(belief: BeliefState, best: Best) -> Array:
     """Row 0 of a plan's variance [3J]: the belief's position and velocity, the first step's effort."""
     joints = len(belief.position)
     covariance = belief.covariance

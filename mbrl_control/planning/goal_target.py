@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mbrl_control.kinematics import forward_kinematics
 from mbrl_control.planning.kinematics import ToolKinematics
 from mbrl_control.planning.proposals import Target, goal_posture, rows_at
 from mbrl_control.planning.tool_path import ToolPath
@@ -39,7 +38,6 @@ class GoalTarget:
         self._goal: Goal | None = None
         self._posture = arm.home
         self._gap = 0.0
-        self._path = np.zeros((0, 3))
         self._tool_path: ToolPath | None = None
 
     def fits(self, horizon: int, dt_s: float) -> bool:
@@ -72,8 +70,6 @@ class GoalTarget:
             self._tool_path.begin((state_ns - goal.stamp_ns) * 1e-9, position)
         elif goal.kind is GoalKind.JOINT:
             self._posture = goal.joint
-        elif goal.trajectory is not None:
-            self._path = forward_kinematics(self._arm, goal.trajectory)
 
     def refine(self) -> None:
         """Follow the null space of a pose, or the path of a tool: outside the budget, between two cycles."""
@@ -94,7 +90,7 @@ class GoalTarget:
         half = np.full_like(seconds, 0.5 * self._dt)
         joint, later, earlier = (self._joints_at(goal, moment) for moment in (seconds, seconds + half, seconds - half))
         if self._tool_path is None:
-            tool = rows_at(seconds, goal.times, self._path)
+            tool = self._kinematics.tools(joint)
         else:
             tool, self._gap = self._tool_path.tool(seconds), self._tool_path.gap_m
         return Ahead(Target(joint, (later - earlier) / self._dt), tool, joint)

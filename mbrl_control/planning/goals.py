@@ -13,6 +13,9 @@ FUTURE_NS = 5_000_000
 """A stamp may be that far ahead of the receiver's reading of the same clock."""
 LIMIT_TOLERANCE = 1e-6
 """rad, m; a goal at a limit went through other people's arithmetic."""
+MOST_ROWS = 60_000
+"""Of a moving goal: ten minutes at 100 Hz. Seven joints are 3.4 MB then, which the planner's process copies and checks
+beside its control thread; between its rows a motion is linear, so hardly any needs more."""
 
 
 def goal_refusal(goal: Goal, now_ns: int, arm: Arm) -> str:
@@ -55,6 +58,11 @@ def _rows_fault(goal: Goal) -> str:
     columns, meaning = (len(goal.joint), "[T*J] rad") if goal.kind is GoalKind.TRAJECTORY else (3, "[T*3] m")
     if times is None or rows is None or len(times) < 2 or rows.shape != (len(times), columns):
         return f"goal.trajectory: has not one row per time, or fewer than two; send [T] times and {meaning}"
+    if len(times) > MOST_ROWS:
+        return (
+            f"goal.trajectory: {len(times)} rows; at most {MOST_ROWS} are taken (ten minutes at 100 Hz): send fewer, "
+            "between which the motion is linear, or one part after the other"
+        )
     if not (np.isfinite(times).all() and np.isfinite(rows).all()):
         return "goal.trajectory: not finite; send finite numbers"
     if (np.diff(times) <= 0.0).any():

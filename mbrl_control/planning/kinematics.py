@@ -25,6 +25,16 @@ class ToolKinematics:
         self._axes = [frame.axis for frame in arm.chain]
         self._tool = arm.tool_translation
 
+    def tools(self, q: Array) -> Array:
+        """Tool positions [N, 3] m at q [N, J] rad."""
+        sine, cosine = np.sin(q)[..., None, None], np.cos(q)[..., None, None]
+        local = self._constant + sine * self._by_sine + cosine * self._by_cosine
+        # From the tool back to the base: vectors are turned, no matrices.
+        place = np.broadcast_to(self._tool, (len(q), 3))
+        for i in range(len(self._offsets) - 1, -1, -1):
+            place = self._offsets[i] + (local[:, i] @ place[..., None])[..., 0]
+        return np.asarray(place)
+
     def tool_and_jacobian(self, q: Array) -> tuple[Array, Array]:
         """Tool position [3] m and its derivative [3, J] m/rad at q [J] rad."""
         sine, cosine = np.sin(q)[:, None, None], np.cos(q)[:, None, None]

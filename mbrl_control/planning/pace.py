@@ -15,6 +15,8 @@ class Pace:
 
     def __init__(self, refines: bool) -> None:
         self.longest = Longest()
+        self.tried = False
+        """The cycle whose deadline was asked for last was one of the trials: late on purpose, where it was."""
         self._refines, self._left, self._trying = refines, 0, False
 
     def begin_model(self) -> None:
@@ -23,7 +25,7 @@ class Pace:
 
     def deadline_ns(self, deadline_ns: int, following: bool) -> int:
         """Until when a cycle that is due at ``deadline_ns`` may begin iterations."""
-        self._trying = self._left > 0 and not following
+        self._trying, self.tried = self._left > 0 and not following, False
         return deadline_ns + (_WHATEVER_NS if self._trying else 0)
 
     def take(self, cycle: Longest) -> None:
@@ -32,4 +34,4 @@ class Pace:
         if self._trying and cycle.refining > 0:
             least = cycle.refining if self._left == TRIALS else min(cycle.refining, before.refining)
             self.longest = Longest(self.longest.sampling, least)
-            self._left -= 1
+            self._left, self.tried = self._left - 1, True

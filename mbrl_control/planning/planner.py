@@ -5,40 +5,49 @@ All state between cycles lives in `Planner`: warm start, pace, plans in force, p
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import compress
 
 import numpy as np
 
 from mbrl_control.cadence import Clock
+from mbrl_control.planning.admission import check_model
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
-from mbrl_control.planning.cycle import BudgetEnded, Cycle, Source, Timing, report_of, start_variance
-from mbrl_control.planning.disturbance import DisturbanceObserver, observes
-from mbrl_control.planning.fallback import Stop, fallback_plan
-from mbrl_control.planning.finite import NonFiniteBelief, NonFiniteStart, check_belief, check_start
+from mbrl_control.planning.cycle import (
+    Attempt,
+    BudgetEnded,
+    Cycle,
+    Issue,
+    Source,
+    Timing,
+    Unexpected,
+    named,
+    optimized_plan,
+    report_of,
+)
+from mbrl_control.planning.fallback import Stop
+from mbrl_control.planning.finite import check_belief, check_start
 from mbrl_control.planning.goal_target import GoalTarget
-from mbrl_control.planning.latency import DelayObserver
+from mbrl_control.planning.issued import Issued
 from mbrl_control.planning.limits import project
 from mbrl_control.planning.methods.choice import method_of, refiner_of
-from mbrl_control.planning.optimize import AllScoresInvalid, Optimizer, Proposer, Result, Settings, optimize
+from mbrl_control.planning.observers import Observers
+from mbrl_control.planning.optimize import Optimizer, Proposer, Result, Settings, optimize
 from mbrl_control.planning.pace import Pace
 from mbrl_control.planning.problem import Best, Problem
 from mbrl_control.planning.proposals import Target
 from mbrl_control.planning.protocol import (
     UNLIMITED,
     Derivatives,
-    ModelFailed,
     Objective,
     RolloutEvaluator,
     StepModel,
 )
-from mbrl_control.planning.rollforward import StaleBelief, StartState, TimeGrid, roll_forward
+from mbrl_control.planning.rollforward import StartState, TimeGrid, roll_forward
 from mbrl_control.planning.tracks import proposer_for
 from mbrl_control.planning.warm_start import WarmStart
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan, PlanOutcome
+from mbrl_control.signals import Array, BeliefState, CommandInterface, Goal, GoalKind, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,39 +94,32 @@ class Planner:
         self._model: PlanningModel | None = None
         self._goal: GoalTarget
         self._pace = Pace(config.derivatives)
-        self._observer = DisturbanceObserver(arm, config.disturbance_settle_s) if observes(arm, config) else None
-        self._delay: DelayObserver | None = None
-        self._seen: tuple[BeliefState, CommandHistory] | None = None
+        self._observers = Observers(arm, config)
         self._warm = WarmStart(arm.joints, config.warm_elites)
         self.activate()
 
     def activate(self) -> None:
         """Forget the past and begin a new epoch (it grows with time, so it is newer than any before)."""
-        self._epoch = self._clock.now_ns()
-        self._sequence = 0
-        self._warm.forget()
-        self._best: tuple[StartState, Best] | None = None
-        self._last: Array | None = None
-        self._in_force: tuple[Plan, ...] = ()
-        self._fallbacks = 0
+        self._issued = Issued(self._clock.now_ns())
+        self._unprepared: Unexpected | None = None
+        self._begin_anew()
         self._forget()
-        if self._model is not None:
-            self._goal.forget()
 
     def use(self, model: PlanningModel) -> None:
         """Switch to another model, between two cycles. The warm start is kept: it is a guess, scored anew.
 
-        Raises PlannerConfigError when the period fits neither dt nor dt / 2.
+        Raises PlannerConfigError for one that cannot be planned with, see `admission`.
         """
-        period = self._config.period_s
-        if not any(abs(period - allowed) < 1e-9 for allowed in (model.dt_s, model.dt_s / 2)):
-            raise PlannerConfigError(
-                f"planner settings: field 'period_s': {period} s fits no grid of {model.model_id}; "
-                f"set it to {model.dt_s} or {model.dt_s / 2}"
-            )
+        horizon = model.evaluator.horizon
+        grid = TimeGrid(
+            dt_ns=round(model.dt_s * 1e9),
+            delay_ns=self._observers.delay_ns(model.delay_s),
+            past=model.past,
+            command_period_ns=round(self._config.command_period_s * 1e9),
+        )
+        check_model(model.model_id, horizon, grid, self._config)
         if self._config.derivatives and model.derivatives is None:
             raise PlannerConfigError(f"planner settings: field 'method': {model.model_id} is open without derivatives")
-        horizon = model.evaluator.horizon
         weights = {kind: self._config.weights(kind, model.evaluator.term_names) for kind in GoalKind}
         proposer, method = proposer_for(self._arm, self._config, horizon, model.dt_s), method_of(self._config, horizon)
         # Nothing is refused from here on: a refused model leaves the one in use as it was.
@@ -127,17 +129,8 @@ class Planner:
             self._goal = GoalTarget(self._arm, self._config.posture_pull, horizon, model.dt_s)
         self._forget()
         self._pace.begin_model()
-        self._grid = TimeGrid(
-            dt_ns=round(model.dt_s * 1e9),
-            delay_ns=round(model.delay_s * 1e9),
-            past=model.past,
-            command_period_ns=round(self._config.command_period_s * 1e9),
-        )
-        if window_s := self._config.delay_window_s:
-            # What was found in this arm counts for more than what a log said of it.
-            delay_ns = self._grid.delay_ns if self._delay is None else self._delay.delay_ns
-            self._grid = replace(self._grid, delay_ns=delay_ns)
-            self._delay = DelayObserver(self._arm, self._grid.dt_ns, delay_ns, window_s)
+        self._grid = grid
+        self._observers.begin_model(grid)
         self._warm.fit(horizon)
         self._trust = np.full(horizon, UNLIMITED) if model.trust is None else model.trust
         self._model = model
@@ -160,35 +153,27 @@ class Planner:
     ) -> Cycle:
         """Plan until ``deadline_ns`` (see `cadence.plan_budget_ns`), from the belief at its measurement time.
 
-        ``following``: the guard samples this planner's plans now (else the newest applied command holds).
+        ``following``: the guard samples this planner's plans now (else the newest applied command holds). Whatever goes
+        wrong is the failure of the cycle, which then falls back.
         """
         if self._model is None:
             raise ValueError("no model yet: call use() before plan()")
-        begun = self._clock.now_ns()
-        plans = self._in_force if following else ()
+        begun, until_ns = self._clock.now_ns(), self._pace.deadline_ns(deadline_ns, following)
         try:
-            check_belief(belief)
-            self._see(belief, history, following)
-            start = roll_forward(belief, history, plans, deadline_ns, self._grid, self._model.step, self.disturbance)
-            check_start(start)
-            rolled = self._clock.now_ns()
-            result = self._optimize(start, goal, self._pace.deadline_ns(deadline_ns, following))
-            failure: Exception | None = BudgetEnded("the budget ended before the first iteration")
-        except (NonFiniteBelief, NonFiniteStart, StaleBelief, AllScoresInvalid, ModelFailed) as error:
-            # Without its traceback: that would hold this frame, which holds it, until the collector comes by.
-            start, result, rolled, failure = None, None, self._clock.now_ns(), error.with_traceback(None)
-        optimized = self._clock.now_ns()
-        if start is not None and result is not None:
-            plan: Plan | None = self._assemble(belief, start, result)
-            self._fallbacks, failure = 0, None
-        else:
-            plan = self._fallback(deadline_ns)
-        timing = Timing(begun, rolled, optimized, self._clock.now_ns(), lateness_s)
-        disturbance = None if self._observer is None else self._observer.torque
+            attempt = self._attempt(deadline_ns, until_ns, belief, history, goal, following)
+        except Exception as error:  # of whatever kind: it costs this cycle, and not the process that moves the arm
+            attempt = self._failed(error)
+        plan, failure = attempt.plan, attempt.failure
+        if plan is None:
+            try:
+                plan = self._issued.fall_back(deadline_ns, self._clock.now_ns(), self._model.dt_s, self._stop)
+            except Exception as error:  # without any plan the guard brakes
+                failure = Unexpected(error)
+        timing = Timing(begun, attempt.rolled_ns, attempt.optimized_ns, self._clock.now_ns(), lateness_s)
         told = (self._config.label, self._model.rollouts, self.delay_s, self.goal_gap_m)
         source = Source(self._model.model_id, *told)
-        report = report_of(cycle, source, plan, result, timing, deadline_ns, disturbance)
-        return Cycle(plan, report, failure)
+        report = report_of(cycle, source, plan, attempt.result, timing, deadline_ns, self._observers.torque)
+        return Cycle(plan, report, failure, self._pace.tried)
 
     def prepare(self) -> None:
         """What the next cycle needs and no new measurement changes; to be called when a cycle's plan is published.
@@ -197,20 +182,16 @@ class Planner:
         """
         if self._model is None:
             return
-        self._goal.refine()
-        if self._seen is not None:
-            # A model that fails here fails in the next cycle, too, and there it has a fallback and a reason.
-            with suppress(ModelFailed):
-                self._learn(*self._seen, self._model.step)
-            self._seen = None
-        if self._best is not None:
-            start, best = self._best
-            self._last = self._proposer.remember(self._pose(start), start.first_knot, best)
+        try:
+            self._prepare(self._model.step)
+        except Exception as error:  # of whatever kind: the next cycle tells it, and falls back
+            self._unprepared = Unexpected(error)
+            self._begin_anew()
 
     @property
     def disturbance(self) -> Array:
         """[J] N m that the model does not predict, as estimated; zero for an arm that takes velocities."""
-        return np.zeros(self._arm.joints) if self._observer is None else self._observer.torque
+        return self._observers.pushed
 
     @property
     def delay_s(self) -> float:
@@ -225,33 +206,63 @@ class Planner:
     @property
     def overloaded(self) -> tuple[str, ...]:
         """Joints whose estimate is at its bound: blocked, or loaded beyond what can be planned with."""
-        if self._observer is None:
-            return ()
-        return tuple(compress(self._arm.joint_names, self._observer.saturated))
+        return self._observers.overloaded
 
-    def _learn(self, belief: BeliefState, history: CommandHistory, step: StepModel) -> None:
-        """What acts besides the commands, and how late they act."""
-        if self._delay is not None:
-            self._delay.observe(belief, history, self._grid, step, self.disturbance)
-        if self._observer is not None:
-            self._observer.observe(belief, history, self._grid, step)
-        if self._delay is not None:
-            self._grid = replace(self._grid, delay_ns=self._delay.delay_ns)
-
-    def _see(self, belief: BeliefState, history: CommandHistory, following: bool) -> None:
-        """What `prepare` takes in; an arm that follows no plan may be held by brakes, which is no disturbance."""
-        self._seen = (belief, history) if following else None
-        if not following and self._delay is not None:
-            self._delay.pause()
-        if not following and self._observer is not None and self._observer.pause(belief.stamp_ns):
+    def _attempt(
+        self,
+        deadline_ns: int,
+        until_ns: int,
+        belief: BeliefState,
+        history: CommandHistory,
+        goal: Goal,
+        following: bool,
+    ) -> Attempt:
+        """To plan for ``deadline_ns``, with iterations that begin until ``until_ns``."""
+        assert self._model is not None
+        if (fault := self._unprepared) is not None:
+            self._unprepared = None
+            raise fault
+        check_belief(belief)
+        if self._observers.see(belief, history, following):
             self._forget()
+        plans = self._issued.in_force if following else ()
+        start = roll_forward(belief, history, plans, deadline_ns, self._grid, self._model.step, self.disturbance)
+        check_start(start)
+        rolled = self._clock.now_ns()
+        result = self._optimize(start, goal, until_ns)
+        optimized = self._clock.now_ns()
+        if result is None:
+            ended = BudgetEnded("the budget ended before the first iteration")
+            return Attempt(None, None, rolled, optimized, ended)
+        return Attempt(self._assemble(belief, start, result), result, rolled, optimized, None)
+
+    def _failed(self, error: Exception) -> Attempt:
+        now, failure = self._clock.now_ns(), named(error)
+        if isinstance(failure, Unexpected):
+            self._begin_anew()
+        return Attempt(None, None, now, now, failure)
+
+    def _begin_anew(self) -> None:
+        """Nothing is kept that a cycle may have left half done; what pushes the arm still does."""
+        self._observers.overlook()
+        self._best: tuple[StartState, Best] | None = None
+        self._last: Array | None = None
+        self._warm.forget()
+        if self._model is not None:
+            self._goal.forget()
+
+    def _prepare(self, step: StepModel) -> None:
+        self._goal.refine()
+        self._grid = self._observers.learn(self._grid, step)
+        if self._best is not None:
+            start, best = self._best
+            self._last = self._proposer.remember(self._pose(start), start.first_knot, best)
 
     def _forget(self) -> None:
         """The disturbance, and what was planned with it."""
-        self._seen = self._best = self._last = None
-        if self._observer is not None:
-            self._warm.change(self._observer.torque)
-            self._observer.forget()
+        self._best = self._last = None
+        self._warm.change(self.disturbance)
+        self._observers.forget()
 
     def _optimize(self, start: StartState, goal: Goal, deadline_ns: int) -> Result | None:
         assert self._model is not None
@@ -296,42 +307,11 @@ class Planner:
 
     def _assemble(self, belief: BeliefState, start: StartState, result: Result) -> Plan:
         assert self._model is not None
-        joints = len(self._arm.joint_names)
-        best, state, pushed = result.best, start.state, self.disturbance
-        self._sequence += 1
         complete = result.converged or result.iterations == self._settings.iterations
-        plan = Plan(
-            stamp_ns=self._clock.now_ns(),
-            start_ns=start.start_ns,
-            belief_stamp_ns=belief.stamp_ns,
-            optimized_stamp_ns=result.finished_ns,
-            epoch=self._epoch,
-            sequence=self._sequence,
-            outcome=PlanOutcome.OPTIMIZED if complete else PlanOutcome.BUDGET_ENDED,
-            model_id=self._model.model_id,
-            joint_names=self._arm.joint_names,
-            times=np.arange(len(best.knots) + 1, dtype=np.float64) * self._model.dt_s,
-            knots=np.vstack([start.first_knot, best.knots]) - pushed,
-            position=np.vstack([state[:joints], best.position]),
-            velocity=np.vstack([state[joints : 2 * joints], best.velocity]),
-            effort=np.vstack([best.effort[:1], best.effort]) - pushed,
-            variance=np.vstack([start_variance(belief, best), best.variance]),
-            epistemic=np.concatenate([[0.0], best.epistemic]),
-            interface=self._arm.interface,
-        )
-        self._remember(plan)
-        return plan
-
-    def _fallback(self, deadline_ns: int) -> Plan | None:
-        """See `fallback_plan`, under a new sequence."""
-        assert self._model is not None
-        now, last = self._clock.now_ns(), self._in_force[-1] if self._in_force else None
-        times = (max(now, deadline_ns), now)
-        plan = fallback_plan(last, self._fallbacks, *times, self._sequence + 1, self._model.dt_s, self._stop)
-        self._fallbacks += 1
-        if plan is not None:
-            self._sequence += 1
-            self._remember(plan)
+        which = (self._clock.now_ns(), self._issued.epoch, self._issued.next_sequence)
+        issue = Issue(*which, complete, self._model.model_id, self._model.dt_s)
+        plan = optimized_plan(self._arm, issue, belief, start, result, self.disturbance)
+        self._issued.add(plan)
         return plan
 
     def _stop(self, position: Array, velocity: Array, first: Array) -> Stop:
@@ -339,7 +319,3 @@ class Planner:
         pushed, limits = self.disturbance, self._proposer.limits
         stop = self._proposer.stop(position, velocity, first + pushed)
         return replace(stop, knots=project((stop.knots - pushed)[None], first, limits)[0])
-
-    def _remember(self, plan: Plan) -> None:
-        """Plans that the guard may still be following: those whose successor has not started a while ago."""
-        self._in_force = (*self._in_force, plan)[-4:]

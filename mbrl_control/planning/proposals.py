@@ -74,8 +74,16 @@ def goal_posture(
 
 
 def rows_at(seconds: Array, times: Array, rows: Array) -> Array:
-    """[N, D] linear between ``rows`` [T, D] at [T] s, their ends held outside."""
-    return np.stack([np.interp(seconds, times, column) for column in rows.T], axis=1)
+    """[N, D] linear between ``rows`` [T, D] at rising [T] s, their ends held outside.
+
+    Only the rows about each moment are touched: in a control cycle a long motion costs what a short one does.
+    """
+    if len(times) == 1:
+        return np.repeat(rows, len(seconds), axis=0)
+    after = np.clip(np.searchsorted(times, seconds), 1, len(times) - 1)
+    begin, end = times[after - 1], times[after]
+    share = np.clip((seconds - begin) / (end - begin), 0.0, 1.0)[:, None]
+    return np.asarray(rows[after - 1] * (1.0 - share) + rows[after] * share)
 
 
 def approach(

@@ -30,7 +30,7 @@ class TimeGrid:
     command_period_ns: int
     """Period of the applied commands: the newest one still holds that long."""
     max_steps: int = 10
-    """A belief older than that many steps is refused."""
+    """A belief older than that many steps is refused, and a model that acts later (`admission`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +110,14 @@ def _knots_at(plan: Plan, origin_ns: int, seconds: Array) -> Array:
 
 
 def _steps_to(deadline_ns: int, stamp_ns: int, grid: TimeGrid) -> int:
-    ahead = deadline_ns + grid.delay_ns - stamp_ns
-    steps = max(0, -(-ahead // grid.dt_ns))
-    if ahead < -grid.dt_ns or steps > grid.max_steps:
-        raise StaleBelief(f"belief is {ahead * 1e-6:.1f} ms before the deadline; allowed: {grid.max_steps} steps")
-    return steps
+    # Its age alone: the delay is the model's, and says nothing of the estimator.
+    age = deadline_ns - stamp_ns
+    if not -grid.dt_ns <= age <= grid.max_steps * grid.dt_ns:
+        raise StaleBelief(
+            f"belief is {age * 1e-6:.1f} ms before the deadline; allowed: {grid.max_steps} steps of "
+            f"{grid.dt_ns * 1e-6:g} ms"
+        )
+    return max(0, -(-(age + grid.delay_ns) // grid.dt_ns))
 
 
 def _mean_commands(

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from mbrl_control.planning.cycle import BudgetEnded, Cycle, NotReady
+from mbrl_control.planning.cycle import BudgetEnded, Cycle, NotReady, Unexpected
 from mbrl_control.planning.protocol import ModelFailed
 from mbrl_control.signals import PlanOutcome
 
 RECENT = 500
 """Cycles that are judged: ten seconds at 50 Hz."""
 MOST, LEAST = 0.01, 5
-"""Share of them that may be without a new plan in time, and how many it takes at least: a trial of a refinement, or a
-busy moment of the machine, is none of anybody's business."""
+"""Share of them that may be without a new plan in time, and how many it takes at least: a refinement that is tried
+again (`Longest.after`), or a busy moment of the machine, is none of anybody's business. The trials of a new model are
+not judged at all (`Cycle.trial`)."""
 PATIENCE_NS = 5_000_000_000
 """For a model or a belief to come, as processes start one after the other."""
 
+_COUNTED = ("cycles", "skipped", "late", "refined", "trials", "unexpected", "refused_models")
 _LATE, _FAILED = 1, 2
 """0: a newly optimized plan was out by its deadline."""
 
@@ -28,10 +30,13 @@ class CycleWatch:
     """Of one planner, from its first activation on."""
 
     def __init__(self) -> None:
-        self._counts = dict.fromkeys(("cycles", "skipped", "late", "refined", "refused_models"), 0)
+        self._counts = dict.fromkeys(_COUNTED, 0)
         self._outcomes = dict.fromkeys(PlanOutcome, 0)
         self._recent = np.zeros(RECENT, dtype=np.int8)
         self._judged = 0
+        self._after_trial = False
+        self._faults: dict[str, Unexpected] = {}
+        self._untold: list[Unexpected] = []
         self._model = self._refusal = self._failure = ""
         self.last_failure = ""
         """Of any cycle, in words."""
@@ -61,12 +66,15 @@ class CycleWatch:
     def take(self, cycle: Cycle, published_ns: int, skipped: int) -> None:
         """A cycle whose plan, if any, is out; ``skipped`` deadlines before it were given up.
 
-        Late is a cycle without a newly optimized plan at its deadline, and each that was skipped.
+        Late is a cycle without a newly optimized plan at its deadline, and each that was skipped; a trial is neither
+        late nor in time, and makes none late that it skips.
         """
         report, failure = cycle.report, cycle.failure
         self._counts["cycles"] += 1
         self._counts["skipped"] += skipped
         self._counts["refined"] += report.refined
+        self._counts["trials"] += cycle.trial
+        after_trial, self._after_trial = self._after_trial, cycle.trial
         self._outcomes[report.outcome] += 1
         self.last_failure = cycle.reason or self.last_failure
         self.model_failures = self.model_failures + 1 if isinstance(failure, ModelFailed) else 0
@@ -74,13 +82,21 @@ class CycleWatch:
             self._lack(cycle.reason, published_ns)
             return
         self._lacking = ""
-        if self._judged:  # what was skipped before the first cycle was so while a model was loaded
+        if self._judged and not after_trial:  # what the first cycle skipped, it did while a model was loaded
             self._judge(_LATE, skipped)
-        if failure is None or isinstance(failure, BudgetEnded):
-            self._judge(_LATE if published_ns > report.deadline_ns or not report.outcome.optimized else 0)
-        else:
+        if failure is not None and not isinstance(failure, BudgetEnded):
             self._failure = cycle.reason
             self._judge(_FAILED)
+            self._keep(failure)
+        elif not cycle.trial:
+            self._judge(_LATE if published_ns > report.deadline_ns or not report.outcome.optimized else 0)
+
+    def untold(self) -> list[Unexpected]:
+        """Faults that nobody foresaw, one of each place in the program, once."""
+        told = []
+        while self._untold:
+            told.append(self._untold.pop())
+        return told
 
     def facts(self) -> dict[str, str]:
         """For the diagnostics."""
@@ -95,6 +111,14 @@ class CycleWatch:
         if self._lacking and now_ns - self._lacking_since_ns > PATIENCE_NS:
             return self._lacking
         return self._unpunctual()
+
+    def _keep(self, failure: Exception) -> None:
+        if not isinstance(failure, Unexpected):
+            return
+        self._counts["unexpected"] += 1
+        if failure.place not in self._faults:
+            self._faults[failure.place] = failure
+            self._untold.append(failure)
 
     def _lack(self, what: str, now_ns: int) -> None:
         if not self._lacking:

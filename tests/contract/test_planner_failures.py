@@ -161,7 +161,7 @@ def test_commands_that_bring_a_pushed_arm_to_rest_are_without_the_push() -> None
     bench = Bench(arm)
     push = 0.05 * arm.effort
     free = bench.planner._stop(arm.home, np.zeros(arm.joints), np.zeros(arm.joints))
-    observer = bench.planner._observer
+    observer = bench.planner._observers.disturbance
     assert observer is not None
     observer._torque = push
     pushed = bench.planner._stop(arm.home, np.zeros(arm.joints), -push)

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mbrl_control.cadence import VirtualClock
+from mbrl_control.cadence import Cadence, VirtualClock
 from mbrl_control.planning.optimize import Longest
 from mbrl_control.planning.pace import TRIALS, Pace
 from mbrl_control.planning.problem import Best, Problem
+from mbrl_control.planning.watch import RECENT, CycleWatch
 from mbrl_control.robot import load_arm
-from tests.contract.planner_bench import MS, ROBOTS, Bench, pose
+from tests.contract.planner_bench import MS, ROBOTS, T0, Bench, pose
 
 PERIOD_MS = 20
 
@@ -76,3 +77,58 @@ def test_without_derivatives_there_is_nothing_to_try() -> None:
     pace = Pace(refines=False)
     pace.begin_model()
     assert pace.deadline_ns(0, following=False) == 0
+
+
+def started(bench: Bench, watch: CycleWatch, cycles: int, cadence: Cadence) -> list[bool]:
+    """Ticks of a planner's node, as it hands its cycles to the watch; which of them were trials."""
+    tried = []
+    for _ in range(cycles):
+        tick = cadence.wait()
+        cycle = bench.cycle(pose(bench.arm), (tick.deadline_ns + tick.lateness_ns - T0) // MS)
+        watch.take(cycle, bench.clock.now_ns(), tick.skipped)
+        tried.append(cycle.trial)
+    return tried
+
+
+@pytest.mark.parametrize("takes_ms", [2, 30, 100])
+def test_trials_at_a_start_are_no_trouble_however_long_refinement_takes(takes_ms: int) -> None:
+    """They run past their deadlines on purpose, and past some that follow: /diagnostics was ERROR for ten seconds."""
+    bench, watch = refining_bench(takes_ms), CycleWatch()
+    watch.use("m/1")
+    cadence = Cadence(PERIOD_MS * MS, bench.clock)
+    for _ in range(TRIALS):
+        bench.following = False
+        assert started(bench, watch, 1, cadence) == [True]
+    assert started(bench, watch, 30, cadence) == [False] * 30
+    facts = watch.facts()
+    assert (facts["late"], facts["trials"], facts["cycles"]) == ("0", str(TRIALS), str(TRIALS + 30))
+    assert watch.trouble(bench.clock.now_ns()) == ""
+
+
+def test_trials_of_a_model_that_comes_later_are_not_judged_and_what_is_late_without_one_is() -> None:
+    bench, watch = refining_bench(takes_ms=100), CycleWatch()
+    watch.use("m/1")
+    cadence = Cadence(PERIOD_MS * MS, bench.clock)
+    bench.planner._pace = Pace(refines=False)
+    bench.following = True
+    started(bench, watch, RECENT, cadence)
+    bench.planner._pace = Pace(refines=True)
+    bench.planner._pace.begin_model()
+    for _ in range(TRIALS):
+        bench.following = False
+        started(bench, watch, 1, cadence)
+    bench.planner._pace = Pace(refines=False)
+    started(bench, watch, 1, cadence)
+    assert (watch.facts()["late"], watch.facts()["trials"]) == ("0", str(TRIALS))
+    bench.evaluator.call_ms = 45
+    started(bench, watch, 4, cadence)  # each goes past the next deadline, too
+    assert int(watch.facts()["late"]) == 7
+    assert "had no new plan by their deadline" in watch.trouble(bench.clock.now_ns())
+
+
+def test_a_trial_in_which_planning_fails_is_a_failure_like_any_other() -> None:
+    bench, watch = refining_bench(takes_ms=30), CycleWatch()
+    bench.evaluator.broken = True
+    started(bench, watch, 5, Cadence(PERIOD_MS * MS, bench.clock))
+    assert watch.facts()["late"] == "5"
+    assert "found no new plan: all" in watch.trouble(bench.clock.now_ns())

@@ -112,6 +112,28 @@ def test_a_lane_has_a_processor_of_its_own_and_gives_it_back() -> None:
     assert os.sched_getaffinity(0) == allowed
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.usefixtures("one_processor")
+def test_a_processor_that_is_taken_from_the_process_fails_the_model_by_name(
+    graph: bytes, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's cpuset was narrowed: the kernel then refuses to keep a lane on a processor outside it."""
+    lanes = Lanes(graph, "g", {BATCH: SEQUENCES}, Layout(count))
+    values, taken = values_for(lanes, 0), min(os.sched_getaffinity(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sched_setaffinity", refused)
+        if count == 1:
+            lanes.run(values)
+            return
+        with pytest.raises(ModelFailed, match=rf"processor {taken} of lane 0 .*start it again.*OSError: .*Invalid"):
+            lanes.run(values)
+    lanes.run(values)
+
+
+def refused(*_: object) -> None:
+    raise OSError(22, "Invalid argument")
+
+
 def test_the_choice_is_measured_and_says_why(graph: bytes) -> None:
     choice = choose_layout(graph, "g", {BATCH: SEQUENCES}, SteadyClock())
     allowed = len(os.sched_getaffinity(0))

@@ -61,9 +61,9 @@ class ModelInput:
             return
         try:
             self._planner.use(planning_model(slot.current, self._config))
-        except (BundleError, PlannerConfigError) as error:
+        except Exception as error:  # of whatever kind: no bundle may end the thread that moves the arm
             slot.rollback()
-            self._refuse(str(error))
+            self._refuse(_reason(error))
             return
         self._begin_with(slot.current)
 
@@ -79,8 +79,8 @@ class ModelInput:
             loaded = load_measured(path, self._arm, manifest_sha256, self._opening, self._node.graph_clock)
             first, opener, self._measured = loaded
             self._planner.use(planning_model(first, self._config))
-        except (BundleError, PlannerConfigError) as error:
-            self._refuse(str(error))
+        except Exception as error:  # the same: the next bundle that is announced may be a good one
+            self._refuse(_reason(error))
             return
         self._begin_with(first, self._measured.without_cuda)
         keep_garbage_short()
@@ -101,3 +101,8 @@ class ModelInput:
     def _refuse(self, reason: str) -> None:
         self._watch.refuse(reason)
         self._node.get_logger().error(f"model refused: {reason}")
+
+
+def _reason(error: Exception) -> str:
+    named = isinstance(error, BundleError | PlannerConfigError)
+    return str(error) if named else f"{type(error).__name__}: {error}"

@@ -63,6 +63,8 @@ class MpcPlanner(GraphNode):
         self.run_control(round(self._config.period_s * 1e9), self._tick)
 
     def diagnose(self) -> dict[str, str]:
+        for fault in self._watch.untold():
+            self.get_logger().error("a cycle failed as nobody foresaw:\n" + fault.trace())
         refused = {"refused_goals": str(self._goals.refused), "refused_messages": str(self._inputs.refused)}
         return self._models.facts() | refused | self._watch.facts()
 
