@@ -70,18 +70,18 @@ class DelayObserver:
         grid: TimeGrid,
         model: StepModel,
         disturbance: Array,
-    ) -> None:
+    ) -> bool:
         """Take in what the arm did since a belief one step before; a planner may ask twice within a step.
 
-        ``disturbance`` [J] acts besides the commands.
+        ``disturbance`` [J] acts besides the commands. Returns whether it was one more step that tells the delay.
         """
         before = self._before
         steps = 0.0 if before is None else (belief.stamp_ns - before.stamp_ns) / grid.dt_ns
         if before is not None and 0.0 <= steps < _NEAREST:
-            return
+            return False
         self._before = belief
         if before is None or not 0.0 < steps < _FURTHEST:
-            return
+            return False
         acted = acting_commands(before.stamp_ns, history, grid)
         # Of one step, as it would have gone on from the mean acceleration of what was seen.
         after = before.velocity + (belief.velocity - before.velocity) / steps
@@ -89,9 +89,10 @@ class DelayObserver:
         place = np.arange(len(acted))
         assumed = np.array([np.interp(grid.delay_ns / self._cell_ns, place, column) for column in acted.T])
         errors = np.square(lacking - self._respond(before.position, acted - assumed)).sum(axis=1)
-        if np.isfinite(errors).all() and self._explains(float(errors.min())):
-            self._error = self._error * np.exp(-grid.dt_ns * 1e-9 / self._window_s) + errors
-            self._approach()
+        if not (np.isfinite(errors).all() and self._explains(float(errors.min()))):
+            return False
+        self._error = self._error * np.exp(-grid.dt_ns * 1e-9 / self._window_s) + errors
+        return self._approach()
 
     def _predicted(
         self, before: BeliefState, history: CommandHistory, grid: TimeGrid, model: StepModel, disturbance: Array
@@ -114,16 +115,17 @@ class DelayObserver:
         self._level = max(level, _LEAST_ERROR)
         return usual
 
-    def _approach(self) -> None:
-        """The least squared error, between candidates by a parabola."""
+    def _approach(self) -> bool:
+        """The least squared error, between candidates by a parabola; False where all are about as good."""
         if self._error.max() <= _TELLING * self._error.min():
-            return
+            return False
         best = int(np.argmin(self._error))
         target = float(best)
         if 0 < best < len(self._error) - 1:
             left, middle, right = self._error[best - 1 : best + 2]
             target += 0.5 * (left - right) / max(left - 2.0 * middle + right, 1e-300)
         self._delay_cells += float(np.clip(target - self._delay_cells, -_RATE * CELLS, _RATE * CELLS))
+        return True
 
 
 def acting_commands(begin_ns: int, history: CommandHistory, grid: TimeGrid) -> Array:

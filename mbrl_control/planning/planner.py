@@ -13,13 +13,13 @@ import numpy as np
 
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.command_history import CommandHistory
+from mbrl_control.planning.compensated_delay import CompensatedDelay
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
 from mbrl_control.planning.cycle import BudgetEnded, Cycle, Source, Timing, report_of, start_variance
 from mbrl_control.planning.disturbance import DisturbanceObserver, observes
 from mbrl_control.planning.fallback import Stop, fallback_plan
 from mbrl_control.planning.finite import NonFiniteBelief, NonFiniteStart, check_belief, check_start
 from mbrl_control.planning.goal_target import GoalTarget
-from mbrl_control.planning.latency import DelayObserver
 from mbrl_control.planning.limits import project
 from mbrl_control.planning.methods.choice import method_of, refiner_of
 from mbrl_control.planning.optimize import AllScoresInvalid, Optimizer, Proposer, Result, Settings, optimize
@@ -86,7 +86,7 @@ class Planner:
         self._goal: GoalTarget
         self._pace = Pace(config.derivatives)
         self._observer = DisturbanceObserver(arm, config.disturbance_settle_s) if observes(arm, config) else None
-        self._delay: DelayObserver | None = None
+        self.delay = CompensatedDelay(arm, config.delay_window_s)
         self._seen: tuple[BeliefState, CommandHistory] | None = None
         self._warm = WarmStart(arm.joints, config.warm_elites)
         self.activate()
@@ -129,15 +129,10 @@ class Planner:
         self._pace.begin_model()
         self._grid = TimeGrid(
             dt_ns=round(model.dt_s * 1e9),
-            delay_ns=round(model.delay_s * 1e9),
+            delay_ns=self.delay.use(round(model.dt_s * 1e9), round(model.delay_s * 1e9)),
             past=model.past,
             command_period_ns=round(self._config.command_period_s * 1e9),
         )
-        if window_s := self._config.delay_window_s:
-            # What was found in this arm counts for more than what a log said of it.
-            delay_ns = self._grid.delay_ns if self._delay is None else self._delay.delay_ns
-            self._grid = replace(self._grid, delay_ns=delay_ns)
-            self._delay = DelayObserver(self._arm, self._grid.dt_ns, delay_ns, window_s)
         self._warm.fit(horizon)
         self._trust = np.full(horizon, UNLIMITED) if model.trust is None else model.trust
         self._model = model
@@ -231,18 +226,16 @@ class Planner:
 
     def _learn(self, belief: BeliefState, history: CommandHistory, step: StepModel) -> None:
         """What acts besides the commands, and how late they act."""
-        if self._delay is not None:
-            self._delay.observe(belief, history, self._grid, step, self.disturbance)
+        delay_ns = self.delay.observe(belief, history, self._grid, step, self.disturbance)
         if self._observer is not None:
             self._observer.observe(belief, history, self._grid, step)
-        if self._delay is not None:
-            self._grid = replace(self._grid, delay_ns=self._delay.delay_ns)
+        self._grid = replace(self._grid, delay_ns=delay_ns)
 
     def _see(self, belief: BeliefState, history: CommandHistory, following: bool) -> None:
         """What `prepare` takes in; an arm that follows no plan may be held by brakes, which is no disturbance."""
         self._seen = (belief, history) if following else None
-        if not following and self._delay is not None:
-            self._delay.pause()
+        if not following:
+            self.delay.pause()
         if not following and self._observer is not None and self._observer.pause(belief.stamp_ns):
             self._forget()
 

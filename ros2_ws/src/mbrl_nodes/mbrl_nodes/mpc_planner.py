@@ -64,7 +64,10 @@ class MpcPlanner(GraphNode):
 
     def diagnose(self) -> dict[str, str]:
         refused = {"refused_goals": str(self._goals.refused), "refused_messages": str(self._inputs.refused)}
-        return self._models.facts() | refused | self._watch.facts()
+        return self._models.facts() | refused | self._watch.facts() | self._planner.delay.facts()
+
+    def warning(self) -> str:
+        return self._planner.delay.doubt()
 
     def trouble(self) -> str:
         if joints := ", ".join(self._planner.overloaded):
