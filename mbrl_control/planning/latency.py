@@ -53,6 +53,12 @@ class DelayObserver:
         """To be compensated now."""
         return round(self._delay_cells * self._cell_ns)
 
+    def excess(self, delay_ns: int) -> float:
+        """Squared error of the last seconds' predictions with a delay, over that with the best one; 1 where all are as
+        good, and before there was any motion."""
+        error = float(np.interp(delay_ns / self._cell_ns, np.arange(len(self._error)), self._error))
+        return (error + _LEAST_ERROR) / (float(self._error.min()) + _LEAST_ERROR)
+
     def forget(self) -> None:
         """The motion so far, not what was found in it."""
         self._before: BeliefState | None = None
@@ -73,7 +79,7 @@ class DelayObserver:
     ) -> bool:
         """Take in what the arm did since a belief one step before; a planner may ask twice within a step.
 
-        ``disturbance`` [J] acts besides the commands. Returns whether it was one more step that tells the delay.
+        ``disturbance`` [J] acts besides the commands. Returns whether this step tells one delay from another.
         """
         before = self._before
         steps = 0.0 if before is None else (belief.stamp_ns - before.stamp_ns) / grid.dt_ns
@@ -92,7 +98,7 @@ class DelayObserver:
         if not (np.isfinite(errors).all() and self._explains(float(errors.min()))):
             return False
         self._error = self._error * np.exp(-grid.dt_ns * 1e-9 / self._window_s) + errors
-        return self._approach()
+        return self._approach() and _tells(errors)
 
     def _predicted(
         self, before: BeliefState, history: CommandHistory, grid: TimeGrid, model: StepModel, disturbance: Array
@@ -117,7 +123,7 @@ class DelayObserver:
 
     def _approach(self) -> bool:
         """The least squared error, between candidates by a parabola; False where all are about as good."""
-        if self._error.max() <= _TELLING * self._error.min():
+        if not _tells(self._error):
             return False
         best = int(np.argmin(self._error))
         target = float(best)
@@ -126,6 +132,11 @@ class DelayObserver:
             target += 0.5 * (left - right) / max(left - 2.0 * middle + right, 1e-300)
         self._delay_cells += float(np.clip(target - self._delay_cells, -_RATE * CELLS, _RATE * CELLS))
         return True
+
+
+def _tells(errors: Array) -> bool:
+    """Whether squared errors [D] by delay differ enough to tell one from another."""
+    return float(errors.max()) > _TELLING * float(errors.min())
 
 
 def acting_commands(begin_ns: int, history: CommandHistory, grid: TimeGrid) -> Array:

@@ -30,7 +30,9 @@ LAPS = 3
 EXTRA_MS = 60
 
 
-def tracked(name: str, interface: CommandInterface, extra_ms: int, window_s: float = 0.0) -> tuple[Planner, float]:
+def tracked(
+    name: str, interface: CommandInterface, extra_ms: int, window_s: float = 0.0, load_kg: float = 0.0
+) -> tuple[Planner, float]:
     """A planner after a figure eight on an arm that is so much later than the model's log; ms that its model says."""
     path = arm_file(name)
     arm = load_arm(path, interface)
@@ -43,25 +45,31 @@ def tracked(name: str, interface: CommandInterface, extra_ms: int, window_s: flo
     lockstep = Lockstep(path, 0, Simulator.MUJOCO, interface, plant)
     planner = Planner(lockstep.arm, PlannerConfig(delay_window_s=window_s), lockstep.clock, np.random.default_rng(0))
     planner.use(planning_model(load_weights(bundle, arm), arm, own_s, "shipped"))
+    if load_kg:
+        lockstep.attach_payload(load_kg)
     track(lockstep, planner, LAPS)
     return planner, own_s * 1e3
 
 
-CASES = [("planar", CommandInterface.VELOCITY), ("panda", CommandInterface.VELOCITY), ("planar", CommandInterface.EFFORT)]
+VELOCITY, EFFORT = CommandInterface.VELOCITY, CommandInterface.EFFORT
+CASES = [("planar", VELOCITY, 4.0), ("panda", VELOCITY, 4.0), ("planar", EFFORT, 20.0), ("panda", EFFORT, 20.0)]
+"""And how well it is found while the plans go wrong, ms: torques that are compensated 60 ms short swing the arm about."""
 
 
-@pytest.mark.parametrize(("name", "interface"), CASES)
+@pytest.mark.parametrize(("name", "interface"), [case[:2] for case in CASES])
 def test_where_the_delay_is_the_models_own_nothing_is_doubted(name: str, interface: CommandInterface) -> None:
     planner, own_ms = tracked(name, interface, 0)
     assert planner.delay.doubt() == ""
-    assert float(planner.delay.facts()["delay_found_ms"]) == pytest.approx(own_ms, abs=5.0)
+    assert float(planner.delay.facts()["delay_found_ms"]) == pytest.approx(own_ms, abs=7.0)
 
 
-@pytest.mark.parametrize(("name", "interface"), CASES)
-def test_a_later_arm_is_told_with_the_remedy_and_nothing_else_changes(name: str, interface: CommandInterface) -> None:
+@pytest.mark.parametrize(("name", "interface", "within_ms"), CASES)
+def test_a_later_arm_is_told_with_the_remedy_and_nothing_else_changes(
+    name: str, interface: CommandInterface, within_ms: float
+) -> None:
     planner, own_ms = tracked(name, interface, EXTRA_MS)
     said, facts = planner.delay.doubt(), planner.delay.facts()
-    assert float(facts["delay_found_ms"]) == pytest.approx(own_ms + EXTRA_MS, abs=5.0)
+    assert float(facts["delay_found_ms"]) == pytest.approx(own_ms + EXTRA_MS, abs=within_ms)
     assert float(facts["delay_compensated_ms"]) == pytest.approx(own_ms, abs=0.05)
     assert planner.delay_s * 1e3 == pytest.approx(own_ms)
     assert f"answers its commands {float(facts['delay_found_ms']):.0f} ms late, {own_ms:.0f} ms are compensated" in said
@@ -69,8 +77,16 @@ def test_a_later_arm_is_told_with_the_remedy_and_nothing_else_changes(name: str,
     assert "retrain" in said
 
 
+@pytest.mark.parametrize(("interface", "load_kg"), [(VELOCITY, 1.0), (EFFORT, 1.0)])
+def test_a_load_that_nobody_declared_is_no_delay(interface: CommandInterface, load_kg: float) -> None:
+    """Another delay explains some of what it does; that is not enough."""
+    planner, own_ms = tracked("planar", interface, 0, load_kg=load_kg)
+    assert abs(float(planner.delay.facts()["delay_found_ms"]) - own_ms) > 10.0
+    assert planner.delay.doubt() == ""
+
+
 def test_what_is_compensated_is_no_doubt() -> None:
-    planner, own_ms = tracked("planar", CommandInterface.VELOCITY, EXTRA_MS, 3.0)
+    planner, own_ms = tracked("planar", VELOCITY, EXTRA_MS, 3.0)
     assert planner.delay.doubt() == ""
     assert planner.delay_s * 1e3 == pytest.approx(own_ms + EXTRA_MS, abs=5.0)
     assert float(planner.delay.facts()["delay_compensated_ms"]) == pytest.approx(planner.delay_s * 1e3, abs=0.05)
