@@ -7,13 +7,14 @@ a servo slower than described looks like a longer delay; else a gap between both
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.planning.latency import DelayObserver
 from mbrl_control.planning.protocol import StepModel
 from mbrl_control.planning.rollforward import TimeGrid
 from mbrl_control.robot import Arm
-from mbrl_control.signals import Array, BeliefState
+from mbrl_control.signals import Array, BeliefState, CommandInterface
 
 WINDOW_S = 3.0
 """Of motion that is judged together, where the settings name none."""
@@ -31,6 +32,8 @@ class CompensatedDelay:
     def __init__(self, arm: Arm, window_s: float) -> None:
         """``window_s``: `delay_window_s` of the settings; 0: what is found is told, not compensated."""
         self._arm, self._adopts, self._window_s = arm, window_s > 0.0, window_s or WINDOW_S
+        # A step of torques takes three times as long to judge (docs/planning.md): to watch, every second one does.
+        self._every: Literal[1, 2] = 1 if self._adopts or arm.interface is CommandInterface.VELOCITY else 2
         self._observer: DelayObserver | None = None
         self._dt_ns = self._compensated_ns = self._apart_ns = 0
 
@@ -40,7 +43,7 @@ class CompensatedDelay:
         adopted = self._observer if self._adopts else None
         self._dt_ns, self._apart_ns = dt_ns, 0
         self._compensated_ns = bundle_ns if adopted is None else adopted.delay_ns
-        self._observer = DelayObserver(self._arm, dt_ns, self._compensated_ns, self._window_s)
+        self._observer = DelayObserver(self._arm, dt_ns, self._compensated_ns, self._window_s, self._every)
         return self._compensated_ns
 
     def pause(self) -> None:
@@ -60,7 +63,7 @@ class CompensatedDelay:
         if self._adopts:
             self._compensated_ns = observer.delay_ns
         elif told:
-            self._apart_ns = self._apart_ns + self._dt_ns if self._apart(observer) else 0
+            self._apart_ns = self._apart_ns + self._every * self._dt_ns if self._apart(observer) else 0
         return self._compensated_ns
 
     def _apart(self, observer: DelayObserver) -> bool:

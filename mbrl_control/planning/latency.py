@@ -10,6 +10,7 @@ delays are as good, and the estimate stays.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -39,11 +40,13 @@ _NEAREST, _FURTHEST = 0.75, 1.5
 
 
 class DelayObserver:
-    """Of one arm and model; ``window_s`` is the time constant with which old motion is forgotten."""
+    """Of one arm and model; ``window_s`` is the time constant with which old motion is forgotten. ``every`` step is
+    taken in, or every second one, for half the computation."""
 
-    def __init__(self, arm: Arm, dt_ns: int, delay_ns: int, window_s: float) -> None:
+    def __init__(self, arm: Arm, dt_ns: int, delay_ns: int, window_s: float, every: Literal[1, 2] = 1) -> None:
         self._respond = velocity_response(arm, dt_ns * 1e-9)
-        self._joints, self._window_s = arm.joints, window_s
+        self._joints, self._every = arm.joints, every
+        self._kept = float(np.exp(-every * dt_ns * 1e-9 / window_s))
         self._cell_ns = dt_ns / CELLS
         self._delay_cells = delay_ns / self._cell_ns
         self.forget()
@@ -85,9 +88,10 @@ class DelayObserver:
         steps = 0.0 if before is None else (belief.stamp_ns - before.stamp_ns) / grid.dt_ns
         if before is not None and 0.0 <= steps < _NEAREST:
             return False
-        self._before = belief
         if before is None or not 0.0 < steps < _FURTHEST:
+            self._before = belief
             return False
+        self._before = belief if self._every == 1 else None
         acted = acting_commands(before.stamp_ns, history, grid)
         # Of one step, as it would have gone on from the mean acceleration of what was seen.
         after = before.velocity + (belief.velocity - before.velocity) / steps
@@ -97,7 +101,7 @@ class DelayObserver:
         errors = np.square(lacking - self._respond(before.position, acted - assumed)).sum(axis=1)
         if not (np.isfinite(errors).all() and self._explains(float(errors.min()))):
             return False
-        self._error = self._error * np.exp(-grid.dt_ns * 1e-9 / self._window_s) + errors
+        self._error = self._error * self._kept + errors
         return self._approach() and _tells(errors)
 
     def _predicted(
