@@ -10,7 +10,9 @@ two threads, and pytorch-mppi of two ways to carry the members; their own defaul
     speedup_pytorch_mppi           the same, the smaller of both networks
     speedup_p99_contended          99th percentiles with two busy processes, best peer over ours, the smaller of both
 
-Ours is the layout that is measured at start-up, in the same condition, and chosen, as a planner does it; `one_lane`
+Ours is the layout that is measured at start-up and chosen, as a planner does it. A planner measures once: the contended
+figure is the worse of the layout chosen beside the busy processes (`speedup_p99_contended_busy_layout`) and of the one
+chosen before they began (`speedup_p99_contended_quiet_layout`). `one_lane`
 holds the same figures for a single thread, as in a planner that keeps to one processor. Beside each figure stands the
 interval that holds 95 % of its values when the rounds are drawn again (`intervals`); a figure that meets its bound
 while the interval reaches below it is named in `uncertain`. All times are in the CSV, the
@@ -29,7 +31,7 @@ import time
 from pathlib import Path
 
 from benchmarks.peers import peers_python
-from benchmarks.rollout_contest import PROCESSORS, Contest, contestants
+from benchmarks.rollout_contest import PROCESSORS, Contest, chosen_quiet, contestants
 from benchmarks.rollout_figures import figures, save_histogram, save_times
 from benchmarks.rollout_problem import Network, problem_of, reference
 
@@ -60,8 +62,9 @@ def main() -> None:
                 if rounds == 0:
                     continue
                 say(f"{network}: {condition}")
-                with Contest(contestants(python, path), reference(problem), busy) as contest:
-                    facts[f"{network} {condition}"] = contest.layout
+                early = chosen_quiet(path) if busy else None
+                with Contest(contestants(python, path), reference(problem), busy, early) as contest:
+                    facts[f"{network} {condition}"] = contest.layouts
                     roofs[f"{network} {condition}"] = contest.roof
                     times += contest.measure(str(network), condition, rounds, options.evaluations)
     save_times(times, options.out / "times.csv")

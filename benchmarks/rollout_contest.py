@@ -47,6 +47,12 @@ def contestants(peers: Path, problem: Path) -> dict[str, list[str]]:
     return named | {"roof": [*ours, "roof", str(problem)]}
 
 
+def chosen_quiet(problem: Path) -> dict[str, list[str]]:
+    """Ours as `ours chosen` is, to be started before anything is busy: a planner measures once, maybe on a quiet machine,
+    and keeps that layout."""
+    return {"ours chosen_quiet": [sys.executable, "-P", "-m", "benchmarks.rollout_ours", "chosen", str(problem)]}
+
+
 class WrongAnswer(RuntimeError):
     """A contestant computes something else; its times would prove nothing."""
 
@@ -54,22 +60,25 @@ class WrongAnswer(RuntimeError):
 class Contest:
     """The processes, from their first answers to their end."""
 
-    def __init__(self, commands: dict[str, list[str]], truth: Array, busy: int) -> None:
-        """Beside ``busy`` busy processes."""
-        self._commands, self._truth, self._busy = commands, truth, busy
+    def __init__(
+        self, commands: dict[str, list[str]], truth: Array, busy: int, early: dict[str, list[str]] | None = None
+    ) -> None:
+        """Beside ``busy`` busy processes, which begin after the ``early`` contestants have, and before all others."""
+        self._commands, self._early, self._truth, self._busy = commands, early or {}, truth, busy
         self._open = contextlib.ExitStack()
-        self.layout = ""
-        """That `ours chosen` measured and chose."""
+        self.layouts: dict[str, str] = {}
+        """By contestant, that it measured and chose."""
         self.roof = ""
         """What the roof was measured with."""
 
     def __enter__(self) -> Contest:
         with self._open:
+            self._children = {name: self._started(name, command) for name, command in self._early.items()}
             for _ in range(self._busy):
                 self._open.enter_context(
                     _ended(subprocess.Popen([sys.executable, "-c", "while True: pass"], text=True))
                 )
-            self._children = {name: self._started(name, command) for name, command in self._commands.items()}
+            self._children |= {name: self._started(name, command) for name, command in self._commands.items()}
             self._kept = self._open.pop_all()
         return self
 
@@ -95,7 +104,8 @@ class Contest:
         answer = np.array(said["answer"])
         if name.startswith("ours") or "/" in name:
             self._check(name, answer)
-        self.layout = self.layout or str(said.get("layout", ""))
+        if layout := said.get("layout"):
+            self.layouts[name] = str(layout)
         self.roof = self.roof or str(said.get("roof", ""))
         return child
 

@@ -99,8 +99,9 @@ class PlannerConfig(BaseModel):
     disturbance_settle_s: float = Field(0.15, ge=0.0, le=10.0)
     """Time constant of the estimate of what the model does not predict, for torques; 0: none is estimated."""
     delay_window_s: float = Field(0.0, ge=0.0, le=60.0)
-    """Time constant of the motion in which the delay from command to motion is looked for, 3 s is good; 0: it is the
-    bundle's. A servo whose lag is not what the arm's description says looks like another delay."""
+    """Time constant of the motion in which the delay from command to motion is looked for, 3 s is good; 0: the bundle's
+    is compensated, the one found is only told. A servo whose lag is not what the arm's description says looks like
+    another delay."""
     trust: float = Field(0.0, ge=0.0, le=1e6)
     """The horizon is cut where the epistemic spread is beyond this times what 99 % of the held-out rows stay within;
     0: never."""

@@ -10,6 +10,7 @@ delays are as good, and the estimate stays.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -39,11 +40,13 @@ _NEAREST, _FURTHEST = 0.75, 1.5
 
 
 class DelayObserver:
-    """Of one arm and model; ``window_s`` is the time constant with which old motion is forgotten."""
+    """Of one arm and model; ``window_s`` is the time constant with which old motion is forgotten. ``every`` step is
+    taken in, or every second one, for half the computation."""
 
-    def __init__(self, arm: Arm, dt_ns: int, delay_ns: int, window_s: float) -> None:
+    def __init__(self, arm: Arm, dt_ns: int, delay_ns: int, window_s: float, every: Literal[1, 2] = 1) -> None:
         self._respond = velocity_response(arm, dt_ns * 1e-9)
-        self._joints, self._window_s = arm.joints, window_s
+        self._joints, self._every = arm.joints, every
+        self._kept = float(np.exp(-every * dt_ns * 1e-9 / window_s))
         self._cell_ns = dt_ns / CELLS
         self._delay_cells = delay_ns / self._cell_ns
         self.forget()
@@ -52,6 +55,12 @@ class DelayObserver:
     def delay_ns(self) -> int:
         """To be compensated now."""
         return round(self._delay_cells * self._cell_ns)
+
+    def excess(self, delay_ns: int) -> float:
+        """Squared error of the last seconds' predictions with a delay, over that with the best one; 1 where all are as
+        good, and before there was any motion."""
+        error = float(np.interp(delay_ns / self._cell_ns, np.arange(len(self._error)), self._error))
+        return (error + _LEAST_ERROR) / (float(self._error.min()) + _LEAST_ERROR)
 
     def forget(self) -> None:
         """The motion so far, not what was found in it."""
@@ -70,18 +79,19 @@ class DelayObserver:
         grid: TimeGrid,
         model: StepModel,
         disturbance: Array,
-    ) -> None:
+    ) -> bool:
         """Take in what the arm did since a belief one step before; a planner may ask twice within a step.
 
-        ``disturbance`` [J] acts besides the commands.
+        ``disturbance`` [J] acts besides the commands. Returns whether this step tells one delay from another.
         """
         before = self._before
         steps = 0.0 if before is None else (belief.stamp_ns - before.stamp_ns) / grid.dt_ns
         if before is not None and 0.0 <= steps < _NEAREST:
-            return
-        self._before = belief
+            return False
         if before is None or not 0.0 < steps < _FURTHEST:
-            return
+            self._before = belief
+            return False
+        self._before = belief if self._every == 1 else None
         acted = acting_commands(before.stamp_ns, history, grid)
         # Of one step, as it would have gone on from the mean acceleration of what was seen.
         after = before.velocity + (belief.velocity - before.velocity) / steps
@@ -89,9 +99,10 @@ class DelayObserver:
         place = np.arange(len(acted))
         assumed = np.array([np.interp(grid.delay_ns / self._cell_ns, place, column) for column in acted.T])
         errors = np.square(lacking - self._respond(before.position, acted - assumed)).sum(axis=1)
-        if np.isfinite(errors).all() and self._explains(float(errors.min())):
-            self._error = self._error * np.exp(-grid.dt_ns * 1e-9 / self._window_s) + errors
-            self._approach()
+        if not (np.isfinite(errors).all() and self._explains(float(errors.min()))):
+            return False
+        self._error = self._error * self._kept + errors
+        return self._approach() and _tells(errors)
 
     def _predicted(
         self, before: BeliefState, history: CommandHistory, grid: TimeGrid, model: StepModel, disturbance: Array
@@ -114,16 +125,22 @@ class DelayObserver:
         self._level = max(level, _LEAST_ERROR)
         return usual
 
-    def _approach(self) -> None:
-        """The least squared error, between candidates by a parabola."""
-        if self._error.max() <= _TELLING * self._error.min():
-            return
+    def _approach(self) -> bool:
+        """The least squared error, between candidates by a parabola; False where all are about as good."""
+        if not _tells(self._error):
+            return False
         best = int(np.argmin(self._error))
         target = float(best)
         if 0 < best < len(self._error) - 1:
             left, middle, right = self._error[best - 1 : best + 2]
             target += 0.5 * (left - right) / max(left - 2.0 * middle + right, 1e-300)
         self._delay_cells += float(np.clip(target - self._delay_cells, -_RATE * CELLS, _RATE * CELLS))
+        return True
+
+
+def _tells(errors: Array) -> bool:
+    """Whether squared errors [D] by delay differ enough to tell one from another."""
+    return float(errors.max()) > _TELLING * float(errors.min())
 
 
 def acting_commands(begin_ns: int, history: CommandHistory, grid: TimeGrid) -> Array:

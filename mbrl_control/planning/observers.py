@@ -9,9 +9,9 @@ from itertools import compress
 import numpy as np
 
 from mbrl_control.planning.command_history import CommandHistory
+from mbrl_control.planning.compensated_delay import CompensatedDelay
 from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.disturbance import DisturbanceObserver, observes
-from mbrl_control.planning.latency import DelayObserver
 from mbrl_control.planning.protocol import ModelFailed, StepModel
 from mbrl_control.planning.rollforward import TimeGrid
 from mbrl_control.robot import Arm
@@ -22,10 +22,9 @@ class Observers:
     """Of one arm, as far as the settings want any."""
 
     def __init__(self, arm: Arm, config: PlannerConfig) -> None:
-        self._arm, self._window_s = arm, config.delay_window_s
+        self._arm = arm
         self.disturbance = DisturbanceObserver(arm, config.disturbance_settle_s) if observes(arm, config) else None
-        self.delay: DelayObserver | None = None
-        """From the first model on."""
+        self.delay = CompensatedDelay(arm, config.delay_window_s)
         self._seen: tuple[BeliefState, CommandHistory] | None = None
 
     @property
@@ -47,12 +46,11 @@ class Observers:
 
     def delay_ns(self, stated_s: float) -> int:
         """Of a model for which ``stated_s`` was found in a log: what was found in this arm counts for more."""
-        return round(stated_s * 1e9) if self.delay is None else self.delay.delay_ns
+        return self.delay.instead_of(round(stated_s * 1e9))
 
     def begin_model(self, grid: TimeGrid) -> None:
         """Another model, on ``grid``."""
-        if self._window_s:
-            self.delay = DelayObserver(self._arm, grid.dt_ns, grid.delay_ns, self._window_s)
+        self.delay.use(grid.dt_ns, grid.delay_ns)
 
     def see(self, belief: BeliefState, history: CommandHistory, following: bool) -> bool:
         """What `learn` takes in; True: after so long without a plan to follow the disturbance is to be forgotten.
@@ -60,7 +58,7 @@ class Observers:
         An arm that follows no plan may be held by brakes, which is no disturbance.
         """
         self._seen = (belief, history) if following else None
-        if not following and self.delay is not None:
+        if not following:
             self.delay.pause()
         return not following and self.disturbance is not None and self.disturbance.pause(belief.stamp_ns)
 
@@ -71,11 +69,11 @@ class Observers:
             return grid
         # A model that fails here fails in the next cycle, too, and there it has a fallback and a reason.
         with suppress(ModelFailed):
-            if self.delay is not None:
-                self.delay.observe(*seen, grid, step, self.pushed)
+            delay_ns = self.delay.observe(*seen, grid, step, self.pushed)
             if self.disturbance is not None:
                 self.disturbance.observe(*seen, grid, step)
-        return grid if self.delay is None else replace(grid, delay_ns=self.delay.delay_ns)
+            return replace(grid, delay_ns=delay_ns)
+        return grid
 
     def overlook(self) -> None:
         """What was seen last is not learned from."""

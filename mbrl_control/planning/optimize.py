@@ -64,7 +64,12 @@ class Longest:
 
 
 _RANDOM_SHARE = 8
-"""One of so many samples is random; the elites of the last cycle, the mean and the moves leave room for those."""
+"""One of so many samples is random, and one at least; the elites, the mean and the moves leave room for those."""
+_MOST_ELITES = 3 / 8
+"""Of a population, whatever the settings hand on from the last cycle: all elites would go on for ever, whatever the goal
+is by now."""
+_MOVES = 2
+"""The brake and one towards the goal: the first of the proposals, which have a place in every population."""
 _UNMEASURED = 5
 _FADE, _FADE_UNSEEN = 0.97, 0.999
 """Per cycle."""
@@ -145,9 +150,9 @@ def optimize(
         about_best = None if refines is None or best is None else refines.candidates(problem, best, size)
         samples = about_best
         if samples is None:
-            informed = (distribution.mean[None], propose(population))
-            first = (begin.elites, *informed) if done == 0 else informed
-            samples = _sampled(first, method, distribution, size, generator)
+            elites = begin.elites if done == 0 else begin.elites[:0]
+            given = _given(elites, distribution.mean[None], propose(population), size)
+            samples = np.concatenate([given, method.sample(distribution, size - len(given), generator)])
         population, best = score(project(samples, problem.first_knot, problem.limits), problem, settings.risk, best)
         kept = (population if kept is None else kept.joined(population)).best(settings.elites)
         distribution = method.update(distribution, population, kept, problem.spread_floor)
@@ -162,12 +167,14 @@ def optimize(
     return Result(best, distribution.mean, kept.knots, done, finished, longest, refined, converged)
 
 
-def _sampled(
-    first: tuple[Array, ...], method: Method, distribution: Distribution, size: int, generator: np.random.Generator
-) -> Array:
-    """[size, H, J]: what comes ``first``, as much as leaves room for the random share, and samples."""
-    given = np.concatenate(first)[: size - size // _RANDOM_SHARE]
-    return np.concatenate([given, method.sample(distribution, size - len(given), generator)])
+def _given(elites: Array, mean: Array, proposals: Array, size: int) -> Array:
+    """[N, H, J] what is scored besides random samples, in this order, as much as leaves room for those. In a population
+    of four the mean yields: the random one lies about it."""
+    room = size - max(1, size // _RANDOM_SHARE)
+    elites = elites[: max(1, int(_MOST_ELITES * size))]
+    if len(elites) + len(mean) + min(_MOVES, len(proposals)) > room:
+        mean = mean[:0]
+    return np.concatenate([elites, mean, proposals])[:room]
 
 
 def score(knots: Array, problem: Problem, risk: Risk, best: Best | None) -> tuple[Population, Best | None]:

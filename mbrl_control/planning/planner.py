@@ -12,6 +12,7 @@ import numpy as np
 from mbrl_control.cadence import Clock
 from mbrl_control.planning.admission import check_model
 from mbrl_control.planning.command_history import CommandHistory
+from mbrl_control.planning.compensated_delay import CompensatedDelay
 from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
 from mbrl_control.planning.cycle import (
     Attempt,
@@ -197,6 +198,11 @@ class Planner:
     def delay_s(self) -> float:
         """From command to motion, as the next cycle compensates it."""
         return self._grid.delay_ns * 1e-9
+
+    @property
+    def delay(self) -> CompensatedDelay:
+        """What is compensated beside what the motion shows, for the diagnostics."""
+        return self._observers.delay
 
     @property
     def goal_gap_m(self) -> float:

@@ -140,6 +140,21 @@ def test_a_cubic_is_exact_for_the_highest_power_its_knots_determine(knots: int) 
     np.testing.assert_allclose(basis(13, knots, "cubic") @ places**power, np.arange(13.0) ** power, atol=1e-9)
 
 
+@pytest.mark.parametrize("knots", range(2, 13))
+def test_white_noise_varies_between_the_knots_as_its_docstring_says(knots: int) -> None:
+    """At 20 steps between two knots."""
+    variance = {
+        kind: np.square(basis(20 * (knots - 1) + 1, knots, kind)).sum(axis=1)  # type: ignore[arg-type]
+        for kind in ("linear", "cubic")
+    }
+    assert variance["linear"].min() == pytest.approx(0.5)
+    assert variance["linear"].max() == pytest.approx(1.0)
+    inside = variance["cubic"][20:-20]
+    assert variance["cubic"].min() > 0.49
+    assert variance["cubic"].max() < 1.4
+    assert not len(inside) or (inside.min() > 0.6 and inside.max() < 1.01)
+
+
 def test_knots_that_do_not_fit_the_horizon_are_refused_with_the_field() -> None:
     with pytest.raises(PlannerConfigError, match="knots: 11 do not fit 10 steps"):
         method_of(PlannerConfig(knots=11), HORIZON)

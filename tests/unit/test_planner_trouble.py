@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from mbrl_msgs.msg import ModelStatus
 from mbrl_msgs.msg import Plan as PlanMsg
 
@@ -31,6 +32,7 @@ from mbrl_nodes.convert import goal_to_msg, report_to_msg, safe_command_to_msg
 from mbrl_nodes.goal_input import GoalInput
 from mbrl_nodes.model_input import ModelInput
 from mbrl_nodes.mpc_planner import MpcPlanner
+from mbrl_nodes.runtime import GraphNode
 from tests.contract.planner_bench import Bench
 
 ARM = load_arm(arm_file("planar"))
@@ -132,6 +134,47 @@ def test_joints_that_are_pushed_too_hard_are_named() -> None:
     said = trouble(heard(ARMED_NS, ARMED_NS), ("elbow", "wrist"))
     assert said.startswith("elbow, wrist: more torque acts there")
     assert "stop and look" in said
+
+
+@pytest.mark.parametrize(
+    ("troubles", "warnings", "level", "message", "said"),
+    [
+        (("", ""), ("", ""), DiagnosticStatus.OK, "", []),
+        (("", ""), ("70 ms late", "71 ms late"), DiagnosticStatus.WARN, "71 ms late", ["warning: 70 ms late"]),
+        (("hot", "hot"), ("", "slow"), DiagnosticStatus.ERROR, "hot; slow", ["error: hot", "warning: slow"]),
+    ],
+)
+def test_a_warning_is_logged_once_and_stands_behind_what_is_an_error(
+    troubles: tuple[str, ...], warnings: tuple[str, ...], level: bytes, message: str, said: list[str]
+) -> None:
+    heard, published, asked = [], [], iter(zip(troubles, warnings, strict=True))
+    node: Any = SimpleNamespace(active=True, _trouble="", _warning="", now_ns=lambda: ARMED_NS, diagnose=dict)
+    node.get_name, node.get_namespace = (lambda: "mpc_planner"), (lambda: "/arm")
+    node.get_logger = lambda: SimpleNamespace(
+        error=lambda text: heard.append(f"error: {text}"), warning=lambda text: heard.append(f"warning: {text}")
+    )
+    node._diagnostics = SimpleNamespace(publish=published.append)
+    for trouble, warning in asked:
+        node.trouble, node.warning = (lambda text=trouble: text), (lambda text=warning: text)
+        GraphNode._publish_diagnostics(node)
+    (status,) = published[-1].status
+    assert (status.level, status.message) == (level, message)
+    assert heard == said
+
+
+def test_the_planner_tells_both_delays_and_what_is_wrong_with_them() -> None:
+    node: Any = SimpleNamespace(
+        _goals=SimpleNamespace(refused=0),
+        _inputs=SimpleNamespace(refused=0),
+        _models=SimpleNamespace(facts=dict),
+        _watch=CycleWatch(),
+        _planner=Bench(ARM).planner,
+    )
+    facts = MpcPlanner.diagnose(node)
+    assert (facts["delay_compensated_ms"], facts["delay_found_ms"]) == ("8.0", "8.0")
+    assert MpcPlanner.warning(node) == ""
+    node._planner.delay._apart_ns = 3 * 10**9
+    assert "delay_window_s" in MpcPlanner.warning(node)
 
 
 def test_a_goal_that_cannot_be_read_is_counted_and_leaves_the_one_before() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
 
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.kinematics import forward_kinematics, jacobian
@@ -24,6 +25,8 @@ from mbrl_control.signals import Goal, GoalKind
 ARM = load_arm(Path(__file__).parents[2] / "sim/robots/panda.yaml")
 LAG = LagModel(ARM.servo_lag_s, 0.02)
 LIMITS = KnotLimits(ARM.velocity * 0.5, ARM.acceleration * 0.018)
+EXACT = {"xatol": 1e-9, "maxiter": 500}
+"""Of the minimization: its value is as much off, over the share."""
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -36,6 +39,27 @@ def test_risk_strategies_are_ordered(seed: int) -> None:
     assert (aggregate(cost, Risk("mean_std", std_weight=0.5)) >= mean).all()
     np.testing.assert_allclose(aggregate(cost, Risk("cvar", cvar_fraction=1.0)), mean)
     np.testing.assert_allclose(aggregate(cost, Risk("cvar", cvar_fraction=0.2)), worst)
+
+
+def test_cvar_counts_the_last_of_the_worst_in_part() -> None:
+    """Half of five members: the two worst, and half of the third."""
+    cost = np.array([[3.0], [100.0], [1.0], [20.0], [7.0]])
+    found = aggregate(cost, Risk("cvar", cvar_fraction=0.5))
+    np.testing.assert_allclose(found, [(100.0 + 20.0 + 0.5 * 7.0) / 2.5])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.floats(0.02, 1.0))
+def test_cvar_is_the_least_of_rockafellar_and_uryasevs_formula(seed: int, members: int, share: float) -> None:
+    """Their function of a threshold is convex; found by golden section, without sorting anything."""
+    cost = np.random.default_rng(seed).normal(size=members)
+
+    def formula(threshold: float) -> float:
+        return float(threshold + np.maximum(cost - threshold, 0.0).mean() / share)
+
+    least = minimize_scalar(formula, bounds=(cost.min() - 1.0, cost.max() + 1.0), method="bounded", options=EXACT)
+    (found,) = aggregate(cost[:, None], Risk("cvar", cvar_fraction=share))
+    assert found == pytest.approx(least.fun, abs=1e-6)
+    assert found <= least.fun + 1e-9
 
 
 @pytest.mark.parametrize("name", ["mean", "worst", "cvar", "mean_std"])

@@ -24,7 +24,8 @@ class KnotNoise:
         self._basis = None if self._count == horizon else basis(horizon, knots, interpolation)
 
     def draw(self, count: int, joints: int, generator: np.random.Generator) -> Array:
-        """Zero mean; unit variance at the knots (less in between)."""
+        """Zero mean; unit variance at the knots. In between white noise has 0.5 to 1 of it along lines, 0.6 to 1 along
+        a cubic, and before the second and behind the last but one of its knots up to 1.4."""
         values = colored_noise(self._beta, count, self._count, joints, generator)
         return values if self._basis is None else np.einsum("hk,nkj->nhj", self._basis, values)
 

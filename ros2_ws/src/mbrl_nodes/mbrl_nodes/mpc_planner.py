@@ -66,7 +66,10 @@ class MpcPlanner(GraphNode):
         for fault in self._watch.untold():
             self.get_logger().error("a cycle failed as nobody foresaw:\n" + fault.trace())
         refused = {"refused_goals": str(self._goals.refused), "refused_messages": str(self._inputs.refused)}
-        return self._models.facts() | refused | self._watch.facts()
+        return self._models.facts() | refused | self._watch.facts() | self._planner.delay.facts()
+
+    def warning(self) -> str:
+        return self._planner.delay.doubt()
 
     def trouble(self) -> str:
         if joints := ", ".join(self._planner.overloaded):

@@ -67,7 +67,7 @@ class GraphNode(LifecycleNode):
         self._thread: threading.Thread | None = None
         self._running = threading.Event()
         self._control_failed = False
-        self._trouble = ""
+        self._trouble = self._warning = ""
         self.finished = Future()
         """Done: the executor leaves off, and the process ends in order."""
         self.declare("autostart", "activate", "how far the node goes by itself: none, configure or activate")
@@ -92,6 +92,10 @@ class GraphNode(LifecycleNode):
 
     def trouble(self) -> str:
         """What somebody has to do something about; asked once a second while active, logged when it changes."""
+        return ""
+
+    def warning(self) -> str:
+        """The same of what works, but worse than it could."""
         return ""
 
     def declare(
@@ -205,13 +209,18 @@ class GraphNode(LifecycleNode):
         return ok
 
     def _publish_diagnostics(self) -> None:
-        values, trouble = self.diagnose(), self.trouble() if self.active else ""
+        values, trouble, warning = self.diagnose(), "", ""
+        if self.active:
+            trouble, warning = self.trouble(), self.warning()
         if trouble and trouble != self._trouble:
             self.get_logger().error(trouble)
-        self._trouble = trouble
-        level = DiagnosticStatus.ERROR if trouble else DiagnosticStatus.OK
+        if warning and not self._warning:  # once: what it measures changes from second to second
+            self.get_logger().warning(warning)
+        self._trouble, self._warning = trouble, warning
+        level = DiagnosticStatus.ERROR if trouble else DiagnosticStatus.WARN if warning else DiagnosticStatus.OK
+        said = "; ".join(filter(None, (trouble, warning)))
         name = f"{self.get_name()}: node"
-        status = DiagnosticStatus(level=level, name=name, message=trouble, hardware_id=self.get_namespace())
+        status = DiagnosticStatus(level=level, name=name, message=said, hardware_id=self.get_namespace())
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         message = DiagnosticArray(status=[status])
         message.header.stamp = stamp_from_ns(self.now_ns())
