@@ -37,7 +37,9 @@ def figures(times: Sequence[Evaluation], networks: Sequence[Network]) -> dict[st
     }
     rounded = {name: round(value, 3) for name, value in values.items()}
     alone = {name: round(value, 3) for name, value in ratios(times, networks, ALONE).items()}
-    misses = [f"{name} {rounded[name]} below {limit}" for name, limit in LIMITS.items() if rounded.get(name, limit) < limit]
+    misses = [
+        f"{name} {rounded[name]} below {limit}" for name, limit in LIMITS.items() if rounded.get(name, limit) < limit
+    ]
     uncertain = [
         name for name, limit in LIMITS.items() if name in rounded and intervals[name][0] < limit <= rounded[name]
     ]

@@ -112,7 +112,7 @@ def test_chance_the_brake_a_move_and_the_best_elite_have_a_place_in_every_popula
         assert len(population) == samples
         assert contains(population, moves[0])
         assert contains(population, moves[1])
-    assert samples == 4 and elites or contains(evaluator.actions[0], mean)
+    assert (samples == 4 and elites) or contains(evaluator.actions[0], mean)
     assert not elites or contains(evaluator.actions[0], kept[0])
 
 
