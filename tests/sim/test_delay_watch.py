@@ -58,8 +58,8 @@ CASES = [
     ("planar", EFFORT, EXTRA_MS, 25.0),
     ("panda", EFFORT, 20, 5.0),
 ]
-"""How much later, and how well that is found while the plans go wrong, ms: torques that are compensated 60 ms short swing
-the planar arm about, and have the Panda stopped before it has told anything."""
+"""How much later, and how well that is found while the plans go wrong, ms: torques that are compensated 60 ms short
+swing the planar arm about, and have the Panda stopped before it has told anything."""
 
 
 @pytest.mark.parametrize(("name", "interface"), [case[:2] for case in CASES])
