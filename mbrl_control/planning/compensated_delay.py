@@ -82,8 +82,9 @@ class CompensatedDelay:
         """In one sentence with its remedy; empty: the motion shows about what is compensated, or nothing yet."""
         if self._observer is None or self._apart_ns < PATIENCE_S * 1e9:
             return ""
+        found_ms, compensated_ms = self._observer.delay_ns * 1e-6, self._compensated_ns * 1e-6
         return (
-            f"the arm answers its commands {self._observer.delay_ns * 1e-6:.0f} ms late, "
-            f"{self._compensated_ns * 1e-6:.0f} ms are compensated: drives or network are later than in the training log, or a servo is slower than "
-            f"described; set `delay_window_s: {WINDOW_S:g}` in the planner's settings, or retrain"
+            f"the arm answers its commands {found_ms:.0f} ms late, {compensated_ms:.0f} ms are compensated: drives or "
+            "network are later than in the training log, or a servo is slower than described; set "
+            f"`delay_window_s: {WINDOW_S:g}` in the planner's settings, or retrain"
         )
