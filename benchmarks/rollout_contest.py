@@ -48,8 +48,8 @@ def contestants(peers: Path, problem: Path) -> dict[str, list[str]]:
 
 
 def chosen_quiet(problem: Path) -> dict[str, list[str]]:
-    """Ours as `ours chosen` is, to be started before anything is busy: a planner measures once, maybe on a quiet machine,
-    and keeps that layout."""
+    """Ours as `ours chosen` is, to be started before anything is busy: a planner measures once, maybe on a quiet
+    machine, and keeps that layout."""
     return {"ours chosen_quiet": [sys.executable, "-P", "-m", "benchmarks.rollout_ours", "chosen", str(problem)]}
 
 

@@ -55,7 +55,7 @@ def figures(times: Sequence[Evaluation], networks: Sequence[Network]) -> dict[st
 
 
 def of_ours(times: Sequence[Evaluation], networks: Sequence[Network]) -> dict[str, float]:
-    """The figures of the chosen layout; contended, of the worse one of those chosen quiet and contended, and of both."""
+    """The figures of the chosen layout; contended, of the worse of those chosen quiet and contended, and of both."""
     values = ratios(times, networks, OURS)
     if (busy := values.get(CONTENDED)) is None:
         return values

@@ -1,7 +1,7 @@
 """The delay that the roll-forward compensates, beside the one that the arm's motion shows.
 
-The motion is always watched. What it shows is compensated only where the settings ask for that (`delay_window_s`), since
-a servo slower than described looks like a longer delay; else a gap between both is told, with its remedy.
+The motion is always watched. What it shows is compensated only where the settings ask for that (`delay_window_s`),
+since a servo slower than described looks like a longer delay; else a gap between both is told, with its remedy.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ PATIENCE_S = 2.0
 """Of motion in a row with a gap, before it is told: an estimate may be off for a moment."""
 CLEARLY = 3.0
 """Squared error with the compensated delay over that with the one found, from which on a gap is a delay. Measured on
-figure eights: 4 to 200 with actuators 20 and 60 ms late; 1 to 2 under a load that nobody declared, and with an untrained
-model, whose errors another delay explains only in part."""
+figure eights: 4 to 200 with actuators 20 and 60 ms late; 1 to 2 under a load that nobody declared, and with an
+untrained model, whose errors another delay explains only in part."""
 
 
 class CompensatedDelay:
@@ -84,8 +84,9 @@ class CompensatedDelay:
         """In one sentence with its remedy; empty: the motion shows about what is compensated, or nothing yet."""
         if self._observer is None or self._apart_ns < PATIENCE_S * 1e9:
             return ""
+        found_ms, compensated_ms = self._observer.delay_ns * 1e-6, self._compensated_ns * 1e-6
         return (
-            f"the arm answers its commands {self._observer.delay_ns * 1e-6:.0f} ms late, {self._compensated_ns * 1e-6:.0f}"
-            f" ms are compensated: drives or network are later than in the training log, or a servo is slower than "
-            f"described; set `delay_window_s: {WINDOW_S:g}` in the planner's settings, or retrain"
+            f"the arm answers its commands {found_ms:.0f} ms late, {compensated_ms:.0f} ms are compensated: drives or "
+            "network are later than in the training log, or a servo is slower than described; set "
+            f"`delay_window_s: {WINDOW_S:g}` in the planner's settings, or retrain"
         )

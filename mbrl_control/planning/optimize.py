@@ -66,8 +66,8 @@ class Longest:
 _RANDOM_SHARE = 8
 """One of so many samples is random, and one at least; the elites, the mean and the moves leave room for those."""
 _MOST_ELITES = 3 / 8
-"""Of a population, whatever the settings hand on from the last cycle: all elites would go on for ever, whatever the goal
-is by now."""
+"""Of a population, whatever the settings hand on from the last cycle: all elites would go on for ever, whatever the
+goal is by now."""
 _MOVES = 2
 """The brake and one towards the goal: the first of the proposals, which have a place in every population."""
 _UNMEASURED = 5

@@ -19,8 +19,8 @@ class Risk:
 
     name: RiskName
     cvar_fraction: float = 0.4
-    """Share of the worst members that CVaR averages, 0 < share <= 1; where it is no whole number of members, the last of
-    them counts in part."""
+    """Share of the worst members that CVaR averages, 0 < share <= 1; where it is no whole number of members, the last
+    of them counts in part."""
     std_weight: float = 1.0
     """k of mean + k std, not negative."""
 
@@ -41,8 +41,8 @@ def _worst(cost: Array, _: Risk) -> Array:
 
 
 def _cvar(cost: Array, risk: Risk) -> Array:
-    """min over t of t + mean(max(cost - t, 0)) / share (Rockafellar and Uryasev, J. Risk 2 (2000), theorem 1), which for
-    members of equal weight is the mean of the worst share of them."""
+    """min over t of t + mean(max(cost - t, 0)) / share (Rockafellar and Uryasev, J. Risk 2 (2000), theorem 1), which
+    for members of equal weight is the mean of the worst share of them."""
     tail = risk.cvar_fraction * len(cost)
     weights = np.clip(tail - np.arange(len(cost)), 0.0, 1.0) / tail
     return np.asarray(weights @ np.sort(cost, axis=0)[::-1], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""However many elites the settings hand on and however few samples there are: a new goal is pursued, chance has a place."""
+"""However many elites are handed on and however few samples there are: a new goal is pursued, chance has a place."""
 
 from __future__ import annotations
 

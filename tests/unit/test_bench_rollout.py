@@ -69,7 +69,8 @@ LOOKING = """
 import json, os, sys
 with open(f"/proc/{os.getppid()}/task/{os.getppid()}/children") as file:
     beside = [open(f"/proc/{number}/cmdline").read() for number in file.read().split()]
-print(json.dumps({"answer": [1.0], "layout": f"{sum(one.endswith('while True: pass' + chr(0)) for one in beside)} busy"}), flush=True)
+busy = sum(one.endswith("while True: pass" + chr(0)) for one in beside)
+print(json.dumps({"answer": [1.0], "layout": f"{busy} busy"}), flush=True)
 for line in sys.stdin:
     print(json.dumps({"ms": [1.0, 2.0], "cpu_ms": [1.0, 2.0]}), flush=True)
 """
