@@ -4,9 +4,8 @@ The whole graph, real processes: the arm follows drawn targets, a new one before
 does not rest, while `active.json` goes back and forth between two bundles of the deployed size: the shipped one, and
 one learned as it was from other motion (`second_model.py`), which shares no weight with it. Each time the model node
 checks and warms the bundle and announces it, and the planner loads it in its own process and takes it over between two
-cycles.
-Windows with and without swaps alternate, each followed by the same CPU work per cycle, with the shipped bundle, on
-recorded inputs without ROS; after a window with swaps five times as long.
+cycles. Windows with and without swaps alternate, each followed by the same CPU work per cycle, with the shipped bundle,
+on recorded inputs without ROS; after a window with swaps five times as long.
 
     swaps         = changes of the model that plans were made with, while targets were followed, by the plans of the log
     swaps_in_motion = those at which some joint was faster than 0.05 rad/s by the newest belief
