@@ -145,6 +145,7 @@ def test_the_planners_node_logs_it() -> None:
     watch.take(bench.cycle(pose(bench.arm), 0), T0, 0)
     node: Any = SimpleNamespace(
         _watch=watch,
+        _planner=bench.planner,
         _goals=SimpleNamespace(refused=0),
         _inputs=SimpleNamespace(refused=0),
         _models=SimpleNamespace(facts=dict),

@@ -82,7 +82,10 @@ def test_the_headline_of_the_region_is_what_the_deployed_graph_states() -> None:
     wide = rows["region"]
     rows["region"] = replace(wide, position=wide.position + 0.5, next_position=wide.next_position + 0.5)
     sessions = {name: Session.of(model.eval(), each) for name, each in rows.items()}
-    found = measure(model, rows["judge"].position, sessions)
+    later = [{"moving_velocity_alone": 0.96}, {"moving_velocity_alone": 0.94}]
+    found = measure(model, rows["judge"].position, sessions, later)
+    assert (found["auroc_region_successor"], found["lineage"]) == (0.94, later)
+    assert "auroc_region_successor 0.94 below 0.95" in found["misses"]
     assert found["auroc_region"] == found["region"]["moving_velocity_alone"]
     assert found["auroc_region_at_rest"] == found["region"]["at_rest"] != found["auroc_region"]
     for steps in (1, 15):
