@@ -51,7 +51,7 @@ class WarmStart:
         return Begin(elites.mean(axis=0) if method.begins_at_elites and len(elites) else mean, elites)
 
     def moved(self, rows: Array, start_ns: int, dt_ns: int) -> Array:
-        """Rows [N, H, J] of the last cycle at the times of a plan that begins at ``start_ns``; held at their last one."""
+        """Rows [N, H, J] of the last cycle at the times of a plan that begins at ``start_ns``; held behind it."""
         horizon = rows.shape[1]
         shift = (start_ns - self._start_ns) / dt_ns
         place = np.clip(np.arange(horizon) + shift, 0.0, horizon - 1.0)
