@@ -102,13 +102,21 @@ def test_an_episode_whose_terminal_row_was_left_out_is_cut(tmp_path: Path, name:
     assert told.startswith("ends of tasks: 1 of 2 are in the log; the others' last rows were left out")
 
 
-@pytest.mark.parametrize("name", ["observations", "actions"])
-def test_a_row_left_out_before_the_terminal_one_is_bridged_and_the_task_over_all_the_same(
-    tmp_path: Path, name: str
-) -> None:
-    flat = Flat(terminals=(149, 399), **{name: (148,)})
+def test_a_state_left_out_before_the_terminal_one_is_bridged_and_the_task_over_all_the_same(tmp_path: Path) -> None:
+    flat = Flat(terminals=(149, 399), observations=(148,))
     _, _, ends = imported(flat.write(tmp_path / "a.hdf5"), tmp_path)
     assert flags(ends) == [OVER, OVER]
+
+
+def test_without_the_command_that_led_to_the_terminal_row_nothing_learns_from_it(tmp_path: Path) -> None:
+    """What was commanded on the way there is unknown: the episode is cut where that begins, and said to be."""
+    flat = Flat(terminals=(149, 399), actions=(148,))
+    report, done, ends = imported(flat.write(tmp_path / "a.hdf5"), tmp_path)
+    assert flags(ends) == [CUT, OVER]
+    assert ends["stamp_ns"][0] + DT_NS == 148 * STEP_NS
+    assert (done.terminal, done.truncated, done.task_ends) == (1, 1, 1)
+    (told,) = [note for note in report.notes if note.startswith("ends of tasks")]
+    assert told.startswith("ends of tasks: 1 of 2 are in the log")
 
 
 def test_a_gap_before_the_terminal_cuts_the_first_piece_only(tmp_path: Path) -> None:
