@@ -29,6 +29,12 @@ class LagModel:
         moved = position + action * self.dt_s + (velocity - action) * self.lag_s * gain
         return moved, velocity + (action - velocity) * gain
 
+    def mean_command(self, start: tuple[Array, Array], end: tuple[Array, Array], steps: int) -> Array:
+        """[J] rad/s that leads from position and velocity [J] to others in so many steps: the point x + lag v, to which
+        it would coast, moves by the command exactly."""
+        (begin, before), (there, after) = start, end
+        return (there - begin + self.lag_s * (after - before)) / (steps * self.dt_s)
+
     def position_response(self, horizon: int) -> Array:
         """[J, H, H] of position after step i to the mean command of step j, rad per rad/s."""
         joints = len(self.lag_s)

@@ -262,7 +262,9 @@ class Planner:
         self._grid = self._observers.learn(self._grid, step)
         if self._best is not None:
             start, best = self._best
-            self._last = self._proposer.remember(self._pose(start), start.first_knot, best)
+            remembered = self._proposer.remember(self._pose(start), start.first_knot, best)
+            self._last = remembered.rows
+            self._warm.settle(remembered.rest)
 
     def _forget(self) -> None:
         """The disturbance, and what was planned with it."""
@@ -289,7 +291,7 @@ class Planner:
             *self._proposer.spread(pose[0], ahead.target),
         )
         budget = (self._clock, deadline_ns, self._generator, self._pace.longest)
-        begin = self._warm.begin(self._method, start.start_ns, self._grid.dt_ns, self.disturbance)
+        begin = self._warm.begin(self._method, start.start_ns, self._grid.dt_ns)
         result = self._optimizer(problem, self._method, begin, propose, self._settings, *budget)
         if result is not None:
             self._warm.keep(result, start.start_ns)

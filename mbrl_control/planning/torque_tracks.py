@@ -91,6 +91,13 @@ def learned_torque(
     return np.asarray((mass @ acceleration[..., None])[..., 0] + bias - applied, dtype=np.float64)
 
 
+def holding_torque(body: RigidBody, position: Array, learned: Array) -> Array:
+    """[J] N m that keeps the arm at ``position`` [J]: against gravity, where nothing else carries it, and against the
+    mean of the ``learned`` torques [H, J] of a prediction that ends there."""
+    _, carried = body.terms(position[None], np.zeros_like(position)[None])
+    return np.asarray(carried[0] - learned.mean(axis=0), dtype=np.float64)
+
+
 @dataclass(frozen=True, slots=True)
 class RigidModel:
     """`StepModel` of the prior alone, in NumPy: the collector's, which has no bundle."""

@@ -5,7 +5,7 @@ One proposer per command interface; the planner chooses by the arm.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from mbrl_control.planning.proposals import Corrector, Target, approach
 from mbrl_control.planning.torque_tracks import (
     TorqueKnots,
     accelerate_to,
+    holding_torque,
     integrator_response,
     learned_torque,
     torque_knots,
@@ -28,6 +29,16 @@ from mbrl_control.planning.torque_tracks import (
 from mbrl_control.rigid_body import RigidBody
 from mbrl_control.robot import Arm
 from mbrl_control.signals import Array, CommandInterface
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Of a cycle's best plan, as the model predicts it."""
+
+    rows: Array
+    """[R, H, J] over its steps, for the next cycle's proposals."""
+    rest: Array
+    """[J] the command under which the arm stays where the plan leads it."""
 
 
 class TrackProposer(Protocol):
@@ -50,8 +61,8 @@ class TrackProposer(Protocol):
         """To rest within the knots' limits, as the arm's description predicts it."""
         ...
 
-    def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Array:
-        """What the next cycle's proposals want to know of this one's best plan, as rows [R, H, J] over its steps."""
+    def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Remembered:
+        """What the next cycle wants to know of this one's best plan."""
         ...
 
     def begin(self, start: tuple[Array, Array], first: Array, target: Target, last: Array | None) -> Proposer:
@@ -103,9 +114,12 @@ class VelocityProposer:
         positions, velocities = (np.stack(values) for values in zip(*rows, strict=True))
         return Stop(knots[0], positions, velocities)
 
-    def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Array:
-        """See TrackProposer: knots and predicted positions."""
-        return np.stack([best.knots, best.position])
+    def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Remembered:
+        """See TrackProposer: knots and predicted positions; what the commands ask for beyond the motion, rad/s, is what
+        a load sags by."""
+        asked = mean_actions(best.knots[None], first)[0].mean(axis=0)
+        moved = self._model.mean_command(start, (best.position[-1], best.velocity[-1]), self._horizon)
+        return Remembered(np.stack([best.knots, best.position]), asked - moved)
 
     def begin(self, start: tuple[Array, Array], first: Array, target: Target, last: Array | None) -> Proposer:
         """See TrackProposer."""
@@ -175,11 +189,12 @@ class EffortProposer:
         knots = project(torques.effort[-1:], first, self.limits)[0]
         return Stop(knots, motions.position[-1], motions.velocity[-1])
 
-    def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Array:
+    def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Remembered:
         """See TrackProposer: knots, predicted positions, and the torques that the model adds to the prior."""
         predicted = (best.position, best.velocity)
         learned = learned_torque(self._body, start, first, best.knots, predicted, self._dt)
-        return np.stack([best.knots, best.position, learned])
+        rest = holding_torque(self._body, best.position[-1], learned)
+        return Remembered(np.stack([best.knots, best.position, learned]), rest)
 
     def begin(self, start: tuple[Array, Array], first: Array, target: Target, last: Array | None) -> Proposer:
         """See TrackProposer."""

@@ -19,10 +19,11 @@ class WarmStart:
     def __init__(self, joints: int, count: int) -> None:
         self._joints, self._count = joints, count
         self._rows, self._start_ns = np.zeros((0, 0, joints)), 0
+        self._rest = np.zeros(joints)
 
     def forget(self) -> None:
         """Another epoch."""
-        self._rows = self._rows[:0]
+        self._rows, self._rest = self._rows[:0], np.zeros_like(self._rest)
 
     def fit(self, horizon: int) -> None:
         """Another model's horizon: rows of another length are no guess for it."""
@@ -31,21 +32,25 @@ class WarmStart:
 
     def change(self, torque: Array) -> None:
         """The disturbance [J] that the rows contain besides commands has been given up: the commands are what stays."""
-        self._rows = self._rows - torque
+        self._rows, self._rest = self._rows - torque, self._rest - torque
+
+    def settle(self, rest: Array) -> None:
+        """The command [J] under which the arm stays where it comes to: rows go there behind their end. Zero is none
+        for an arm that sags, which would sink with every cycle and be lifted in the next."""
+        self._rest = rest
 
     def keep(self, result: Result, start_ns: int) -> None:
         """Of a cycle whose plan began at ``start_ns``."""
         self._rows, self._start_ns = np.concatenate([result.mean[None], result.elites]), start_ns
 
-    def begin(self, method: Method, start_ns: int, dt_ns: int, rest: float | Array = 0.0) -> Begin:
-        """For a plan that begins at ``start_ns``; behind the last one's end rows go to ``rest`` [J], the
-        command that asks for nothing."""
+    def begin(self, method: Method, start_ns: int, dt_ns: int) -> Begin:
+        """For a plan that begins at ``start_ns``."""
         shape = self._rows.shape[1:]
         if not len(self._rows):
             return Begin(np.zeros(shape), np.zeros((0, *shape)))
         rows = self._rows[: 1 + self._count]
         passed = (start_ns - self._start_ns) / dt_ns
-        ends = rest + (rows[:, -1:] - rest) * HELD**passed
+        ends = self._rest + (rows[:, -1:] - self._rest) * HELD**passed
         moved = self.moved(np.concatenate([rows, ends], axis=1), start_ns, dt_ns)[:, :-1]
         mean, elites = moved[0], moved[1:]
         return Begin(elites.mean(axis=0) if method.begins_at_elites and len(elites) else mean, elites)

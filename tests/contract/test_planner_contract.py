@@ -116,7 +116,8 @@ def test_the_next_cycle_scores_the_last_ones_best_first_moved_on_by_what_has_pas
     """Also when the goal has moved meanwhile: a warm start is a guess, scored anew."""
     bench = Bench(arm, settings)
     bench.cycle(pose(arm), 0)
-    elites, start_ns = bench.planner._warm._rows[1:].copy(), bench.planner._warm._start_ns
+    warm = bench.planner._warm
+    elites, start_ns, rest = warm._rows[1:].copy(), warm._start_ns, warm._rest.copy()
     scored: list[np.ndarray] = []
     evaluate = bench.evaluator.evaluate
 
@@ -129,7 +130,7 @@ def test_the_next_cycle_scores_the_last_ones_best_first_moved_on_by_what_has_pas
     assert plan is not None
     moved = (plan.start_ns - start_ns) / (20 * MS)
     steps = np.arange(bench.evaluator.horizon + 1)
-    longer = np.vstack([elites[0], elites[0][-1] * HELD**moved])
+    longer = np.vstack([elites[0], rest + (elites[0][-1] - rest) * HELD**moved])
     shifted = np.stack([np.interp(steps[:-1] + moved, steps, longer[:, j]) for j in range(arm.joints)], axis=1)
     expected = 0.5 * (shifted + np.vstack([plan.knots[0], shifted[:-1]]))
     nearest = np.abs(scored[0] - expected).max(axis=(1, 2))

@@ -17,6 +17,7 @@ MEAN = np.arange(1.0, 9.0).reshape(4, 2)
 """[H, J]"""
 ELITES = np.stack([10.0 + MEAN, 20.0 + MEAN])
 """[E, H, J]"""
+REST = np.array([0.5, -0.5])
 METHOD = method_of(PlannerConfig(method="cem"), len(MEAN))
 
 
@@ -24,12 +25,10 @@ def kept() -> WarmStart:
     nothing = np.zeros_like(MEAN)
     best = Best(0.0, MEAN, nothing, nothing, nothing, nothing, nothing[:, 0], ())
     warm = WarmStart(joints=2, count=2)
+    warm.settle(REST)
     warm.fit(len(MEAN))
     warm.keep(Result(best, MEAN, ELITES, 1, 0, Longest()), start_ns=0)
     return warm
-
-
-REST = np.array([0.5, -0.5])
 
 
 @pytest.mark.parametrize(
@@ -42,7 +41,7 @@ REST = np.array([0.5, -0.5])
     ],
 )
 def test_rows_move_on_and_go_to_rest_behind_their_end(steps: float, last: Array) -> None:
-    begin = kept().begin(METHOD, round(steps * DT_NS), DT_NS, REST)
+    begin = kept().begin(METHOD, round(steps * DT_NS), DT_NS)
     np.testing.assert_allclose(begin.mean[3], last)
     times = np.clip(np.arange(3) + steps, 0.0, 3.0)
     between = np.stack([np.interp(times, np.arange(4), MEAN[:, j]) for j in range(2)], axis=1)
@@ -54,7 +53,7 @@ def test_what_nobody_improves_goes_to_rest() -> None:
     """A last step that was held would be there for ever, and its noise with it."""
     warm = kept()
     for cycle in range(1, 41):
-        begin = warm.begin(METHOD, cycle * DT_NS, DT_NS, REST)
+        begin = warm.begin(METHOD, cycle * DT_NS, DT_NS)
         best = Best(0.0, begin.mean, MEAN, MEAN, MEAN, MEAN, MEAN[:, 0], ())
         warm.keep(Result(best, begin.mean, begin.elites, 1, 0, Longest()), start_ns=cycle * DT_NS)
     np.testing.assert_allclose(begin.mean, np.broadcast_to(REST, MEAN.shape), atol=0.01)
