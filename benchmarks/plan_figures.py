@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from benchmarks.plan_contestants import ORACLE, PEERS
 from benchmarks.plan_rows import Row
@@ -188,21 +189,26 @@ def table(points: Sequence[Point]) -> dict[str, list[dict[str, Any]]]:
 
 
 def picture(rows: Sequence[Row], units: dict[str, str], path: Path) -> None:
-    """Cost against processor time, every planner's front."""
-    figure, axes = plt.subplots(1, len(units), figsize=(6 * len(units), 4.6), squeeze=False, layout="constrained")
+    """Cost against processor time, every planner's front; peers black. No bars: how far the way is differs from episode
+    to episode, and is the same for all."""
+    figure, axes = plt.subplots(1, len(units), figsize=(7.4 * len(units), 5.0), squeeze=False, layout="constrained")
     for axis, (task, unit) in zip(axes[0], units.items(), strict=True):
         points = points_of(rows, task)
-        for planner in dict.fromkeys(point.planner for point in points):
-            line = front([point for point in points if point.planner == planner])
-            error = [_half_interval(point.cost) for point in line]
-            style = {"linestyle": "--"} if planner in PEERS else {}
-            where = [point.cpu_ms.mean() for point in line], [point.cost.mean() for point in line]
-            axis.errorbar(*where, yerr=error, marker="o", markersize=4, capsize=2, label=planner, **style)
         axis.set(title=task, xscale="log", yscale="log", xlabel="processor time per plan, ms", ylabel=f"cost, {unit}")
-        axis.legend(fontsize=7)
+        for number, planner in enumerate(dict.fromkeys(point.planner for point in points)):
+            line = front([point for point in points if point.planner == planner])
+            style = {"linestyle": "--", "color": "black"} if planner in PEERS else {"color": f"C{number % 10}"}
+            where = [point.cpu_ms.mean() for point in line], [point.cost.mean() for point in line]
+            axis.plot(*where, marker=_MARKERS[number % len(_MARKERS)], markersize=5, label=planner, **style)
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            side.set_major_formatter(FormatStrFormatter("%g"))
+            side.set_minor_formatter(NullFormatter())
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
-def _half_interval(cost: Array) -> float:
-    return float(1.96 * cost.std(ddof=1) / np.sqrt(len(cost))) if len(cost) > 1 else 0.0
+_MARKERS = "osD^v<>PX"
+"""As many as have no factor in common with ten colours: no two planners look the same."""

@@ -185,8 +185,10 @@ def _start_variance(belief: BeliefState, best: Best) -> Array:
     return np.concatenate([covariance[:, 0, 0], covariance[:, 1, 1], best.variance[0, 2 * joints :]])
 
 
-def not_ready(cycle: int, deadline_ns: int, now_ns: int, lateness_s: float, method: str, reason: str) -> Cycle:
-    """Of a cycle that could not begin; its report names no model."""
+def without_plan(
+    cycle: int, deadline_ns: int, now_ns: int, lateness_s: float, method: str, failure: Exception
+) -> Cycle:
+    """Of a cycle that could not begin, or went wrong outside the planner; its report names no model."""
     timing = Timing(now_ns, now_ns, now_ns, now_ns, lateness_s)
     report = report_of(cycle, Source("", method, "", 0.0, 0.0), None, None, timing, deadline_ns, None)
-    return Cycle(None, report, NotReady(reason))
+    return Cycle(None, report, failure)

@@ -91,6 +91,11 @@ class CycleWatch:
         elif not cycle.trial:
             self._judge(_LATE if published_ns > report.deadline_ns or not report.outcome.optimized else 0)
 
+    def stumble(self, failure: Exception) -> None:
+        """Something went wrong between two cycles; the plans go on."""
+        self.last_failure = str(failure)
+        self._keep(failure)
+
     def untold(self) -> list[Unexpected]:
         """Faults that nobody foresaw, one of each place in the program, once."""
         told = []

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbrl_control.planning.cycle import BudgetEnded, Cycle, not_ready
+from mbrl_control.planning.cycle import BudgetEnded, Cycle, NotReady, named, without_plan
 from mbrl_control.planning.optimize import AllScoresInvalid
 from mbrl_control.planning.protocol import ModelFailed
 from mbrl_control.planning.watch import LEAST, MOST, PATIENCE_NS, RECENT, CycleWatch
 from mbrl_control.signals import PlanOutcome
 
 DUE_NS = 10**18
-IDLE = not_ready(7, DUE_NS, DUE_NS, 0.0, "icem", "no model is in use")
+IDLE = without_plan(7, DUE_NS, DUE_NS, 0.0, "icem", NotReady("no model is in use"))
 
 
 def cycle(outcome: PlanOutcome = PlanOutcome.OPTIMIZED, failure: Exception | None = None) -> Cycle:
@@ -121,3 +121,13 @@ def test_cycles_in_a_row_that_could_not_be_computed_are_counted() -> None:
     watch = taken(planning(), lost, lost)
     assert watch.model_failures == 2
     assert taken(watch, cycle(), lost).model_failures == 1
+
+
+def test_what_goes_wrong_between_two_cycles_is_told_once_and_makes_no_cycle_late() -> None:
+    watch = taken(planning(), *[cycle()] * RECENT)
+    for _ in range(LEAST + 1):
+        watch.stumble(named(KeyError("weights")))
+    facts = watch.facts()
+    assert (facts["unexpected"], facts["late"], watch.trouble(DUE_NS)) == (str(LEAST + 1), "0", "")
+    assert "KeyError: 'weights'" in facts["last_failure"]
+    assert len(watch.untold()) == 1

@@ -26,7 +26,7 @@ from mbrl_control.planning.cycle import Cycle
 from mbrl_control.planning.planner import Planner, PlanningModel
 from mbrl_control.planning.watch import CycleWatch
 from mbrl_control.robot import load_arm
-from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, SafeCommand, Stage
+from mbrl_control.signals import Array, BeliefState, Goal, GoalKind, PlanOutcome, SafeCommand, Stage
 from mbrl_nodes import model_input, plan_inputs
 from mbrl_nodes.convert import goal_to_msg, report_to_msg, safe_command_to_msg
 from mbrl_nodes.goal_input import GoalInput
@@ -98,7 +98,8 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Any:
         published=published,
         said=node.said,
     )
-    mpc._due_ns, mpc._idle = partial(MpcPlanner._due_ns, mpc), partial(MpcPlanner._idle, mpc)
+    for name in ("_due_ns", "_cycle", "_without_plan", "_afterwards"):
+        setattr(mpc, name, partial(getattr(MpcPlanner, name), mpc))
     return mpc
 
 
@@ -114,6 +115,29 @@ def test_a_first_model_of_another_rate_is_in_trouble_and_in_every_report(refusin
     assert (told.cycle, told.plan_epoch, told.plan_sequence, told.model_id) == (3, 0, 0, "")
     assert told.outcome == PlanMsg.FAILED
     assert told.reason.startswith(why)
+
+
+def broken(*_: Any) -> Any:
+    raise KeyError("nobody foresaw")
+
+
+def test_whatever_the_inputs_do_the_cycle_ends_with_a_report_and_the_next_one_comes(refusing: Any) -> None:
+    refusing._inputs = SimpleNamespace(take=broken)
+    for index in (3, 4):
+        MpcPlanner._tick(refusing, Tick(index, ARMED_NS, 1_000_000, 0))
+    assert [cycle.report.cycle for cycle, _ in refusing.published] == [3, 4]
+    for cycle, _ in refusing.published:
+        assert (cycle.plan, cycle.report.outcome) == (None, PlanOutcome.FAILED)
+        assert "KeyError: 'nobody foresaw'" in cycle.reason
+
+
+def test_whatever_goes_wrong_after_a_cycle_its_plan_is_out_and_the_trouble_told(refusing: Any) -> None:
+    refusing._models = SimpleNamespace(ready=True, exchange=broken)
+    refusing._cycle = lambda ready, tick: refusing._without_plan(KeyError("replaced"), tick)
+    MpcPlanner._tick(refusing, Tick(3, ARMED_NS, 1_000_000, 0))
+    assert len(refusing.published) == 1
+    (told,) = refusing._watch.untold()
+    assert "nobody foresaw" in str(told)
 
 
 def heard(stamp_ns: int, at_ns: int) -> GoalInput:

@@ -15,7 +15,7 @@ from mbrl_msgs.msg import PlannerReport, SafetyStatus
 from mbrl_control.cadence import Tick, plan_budget_ns
 from mbrl_control.planner_model import opening_of
 from mbrl_control.planning.config import PlannerConfig, read_config
-from mbrl_control.planning.cycle import Cycle, not_ready
+from mbrl_control.planning.cycle import Cycle, NotReady, named, without_plan
 from mbrl_control.planning.planner import Planner
 from mbrl_control.planning.watch import CycleWatch
 from mbrl_control.signals import BeliefState
@@ -84,19 +84,35 @@ class MpcPlanner(GraphNode):
         return self._goals.overtaken(self._inputs.armed_ns)
 
     def _tick(self, tick: Tick) -> None:
-        belief, ready = self._inputs.take(), self._models.ready
-        if ready and belief is not None:
-            self._obey_cap()
-            self._publish(self._cycle(belief, tick), tick)
-        else:
-            self._publish(self._idle(NO_BELIEF if ready else self._watch.no_model, tick), tick)
+        ready = self._models.ready
+        try:
+            cycle = self._cycle(ready, tick)
+        except Exception as error:  # of whatever kind: it costs a cycle, and not the process that moves the arm
+            cycle = self._without_plan(named(error), tick)
+        self._publish(cycle, tick)
         if ready:
-            # Outside the budget: the next cycle finds most messages read already, and a new model in its place.
+            self._afterwards()
+
+    def _afterwards(self) -> None:
+        """Outside the budget: the next cycle finds most messages read already, and a new model in its place."""
+        try:
             self._inputs.take()
             self._models.exchange()
             self._planner.prepare()
+        except Exception as error:  # the same
+            self._watch.stumble(named(error))
 
-    def _cycle(self, belief: BeliefState, tick: Tick) -> Cycle:
+    def _cycle(self, ready: bool, tick: Tick) -> Cycle:
+        belief = self._inputs.take()
+        if not ready:
+            # Before the first model the planner belongs to whoever brings it.
+            return self._without_plan(NotReady(self._watch.no_model), tick)
+        if belief is None:
+            return self._without_plan(NotReady(NO_BELIEF), tick)
+        self._obey_cap()
+        return self._planned(belief, tick)
+
+    def _planned(self, belief: BeliefState, tick: Tick) -> Cycle:
         return self._planner.plan(
             tick.index,
             self._due_ns(tick),
@@ -107,10 +123,9 @@ class MpcPlanner(GraphNode):
             tick.lateness_ns * 1e-9,
         )
 
-    def _idle(self, lacking: str, tick: Tick) -> Cycle:
-        """Before the first model and belief: the planner belongs to whoever brings the model."""
+    def _without_plan(self, failure: Exception, tick: Tick) -> Cycle:
         late_s = tick.lateness_ns * 1e-9
-        return not_ready(tick.index, self._due_ns(tick), self.now_ns(), late_s, self._config.label, lacking)
+        return without_plan(tick.index, self._due_ns(tick), self.now_ns(), late_s, self._config.label, failure)
 
     def _due_ns(self, tick: Tick) -> int:
         return tick.deadline_ns + plan_budget_ns(round(self._config.period_s * 1e9))
