@@ -291,7 +291,7 @@ class Planner:
             *self._proposer.spread(pose[0], ahead.target),
         )
         budget = (self._clock, deadline_ns, self._generator, self._pace.longest)
-        begin = self._warm.begin(self._method, start.start_ns, self._grid.dt_ns)
+        begin = self._warm.begin(self._method, start.start_ns, self._grid.dt_ns, self._proposer.along(ahead.target))
         result = self._optimizer(problem, self._method, begin, propose, self._settings, *budget)
         if result is not None:
             self._warm.keep(result, start.start_ns)

@@ -61,6 +61,10 @@ class TrackProposer(Protocol):
         """To rest within the knots' limits, as the arm's description predicts it."""
         ...
 
+    def along(self, target: Target) -> Array:
+        """What commands [J] contain to go on with ``target`` behind its end."""
+        ...
+
     def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Remembered:
         """What the next cycle wants to know of this one's best plan."""
         ...
@@ -113,6 +117,10 @@ class VelocityProposer:
             rows.append((position, velocity))
         positions, velocities = (np.stack(values) for values in zip(*rows, strict=True))
         return Stop(knots[0], positions, velocities)
+
+    def along(self, target: Target) -> Array:
+        """See TrackProposer: its speed."""
+        return np.asarray(target.velocity[-1], dtype=np.float64)
 
     def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Remembered:
         """See TrackProposer: knots and predicted positions; what the commands ask for beyond the motion, rad/s, is what
@@ -188,6 +196,10 @@ class EffortProposer:
         torques = torque_knots(self._body, motions, None)
         knots = project(torques.effort[-1:], first, self.limits)[0]
         return Stop(knots, motions.position[-1], motions.velocity[-1])
+
+    def along(self, target: Target) -> Array:
+        """See TrackProposer: nothing, speed itself takes no torque."""
+        return np.zeros(target.velocity.shape[1])
 
     def remember(self, start: tuple[Array, Array], first: Array, best: Best) -> Remembered:
         """See TrackProposer: knots, predicted positions, and the torques that the model adds to the prior."""

@@ -43,14 +43,16 @@ class WarmStart:
         """Of a cycle whose plan began at ``start_ns``."""
         self._rows, self._start_ns = np.concatenate([result.mean[None], result.elites]), start_ns
 
-    def begin(self, method: Method, start_ns: int, dt_ns: int) -> Begin:
-        """For a plan that begins at ``start_ns``."""
+    def begin(self, method: Method, start_ns: int, dt_ns: int, along: float | Array = 0.0) -> Begin:
+        """For a plan that begins at ``start_ns``; ``along`` [J] is what it takes, besides, to stay with the goal at the
+        end of the horizon."""
         shape = self._rows.shape[1:]
         if not len(self._rows):
             return Begin(np.zeros(shape), np.zeros((0, *shape)))
         rows = self._rows[: 1 + self._count]
         passed = (start_ns - self._start_ns) / dt_ns
-        ends = self._rest + (rows[:, -1:] - self._rest) * HELD**passed
+        end = self._rest + along
+        ends = end + (rows[:, -1:] - end) * HELD**passed
         moved = self.moved(np.concatenate([rows, ends], axis=1), start_ns, dt_ns)[:, :-1]
         mean, elites = moved[0], moved[1:]
         return Begin(elites.mean(axis=0) if method.begins_at_elites and len(elites) else mean, elites)

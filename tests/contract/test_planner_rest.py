@@ -12,6 +12,7 @@ from mbrl_control.planning.config import PlannerConfig
 from mbrl_control.planning.lag_model import LagModel
 from mbrl_control.planning.planner import PlanningModel
 from mbrl_control.planning.problem import Best
+from mbrl_control.planning.proposals import Target
 from mbrl_control.planning.tracks import proposer_for
 from mbrl_control.replay.transitions import history_of
 from mbrl_control.rigid_body import RigidBody
@@ -52,6 +53,17 @@ def test_under_torques_gravity_is_carried_and_what_the_model_adds_is_opposed(nam
     stays = np.tile(arm.home, (15, 1))
     remembered = proposer.remember((arm.home, still), held, best_of(np.tile(held, (15, 1)), stays, 0.0 * stays))
     np.testing.assert_allclose(remembered.rest, held, atol=1e-9)
+
+
+@pytest.mark.parametrize(("interface", "share"), [(VELOCITY, 1.0), (EFFORT, 0.0)])
+def test_to_go_on_with_a_goal_that_moves_takes_its_speed_and_no_torque(
+    interface: CommandInterface, share: float
+) -> None:
+    arm = load_arm(ROBOTS / "panda.yaml", interface)
+    speed = np.linspace(-0.3, 0.3, arm.joints)
+    position = arm.home + DT_S * np.arange(1, 16)[:, None] * speed
+    target = Target(position, np.tile(speed, (15, 1)))
+    np.testing.assert_allclose(proposer_for(arm, PlannerConfig(), 15, DT_S).along(target), share * speed)
 
 
 def test_the_next_cycle_begins_with_it() -> None:

@@ -49,6 +49,12 @@ def test_rows_move_on_and_go_to_rest_behind_their_end(steps: float, last: Array)
     np.testing.assert_allclose(begin.mean[:3][inside], between[inside])
 
 
+def test_behind_a_goal_that_moves_rows_go_to_what_goes_on_with_it() -> None:
+    along = np.array([0.3, -0.2])
+    begin = kept().begin(METHOD, DT_NS, DT_NS, along)
+    np.testing.assert_allclose(begin.mean[3], REST + along + HELD * (MEAN[3] - REST - along))
+
+
 def test_what_nobody_improves_goes_to_rest() -> None:
     """A last step that was held would be there for ever, and its noise with it."""
     warm = kept()
