@@ -1,5 +1,7 @@
 """Noise against its spectrum; every method against a closed-form optimum, its own formula, and all that was scored."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from mbrl_control.planning.config import PlannerConfig, PlannerConfigError
 from mbrl_control.planning.limits import KnotLimits, mean_actions
 from mbrl_control.planning.methods.choice import method_of
 from mbrl_control.planning.methods.mppi import PathIntegral, path_weights
-from mbrl_control.planning.methods.noise import KnotNoise, basis
+from mbrl_control.planning.methods.noise import Interpolation, KnotNoise, basis
 from mbrl_control.planning.methods.protocol import Distribution, Population
 from mbrl_control.planning.optimize import Begin, Settings, optimize
 from mbrl_control.planning.problem import Problem
@@ -144,8 +146,7 @@ def test_a_cubic_is_exact_for_the_highest_power_its_knots_determine(knots: int) 
 def test_white_noise_varies_between_the_knots_as_its_docstring_says(knots: int) -> None:
     """At 20 steps between two knots."""
     variance = {
-        kind: np.square(basis(20 * (knots - 1) + 1, knots, kind)).sum(axis=1)  # type: ignore[arg-type]
-        for kind in ("linear", "cubic")
+        kind: np.square(basis(20 * (knots - 1) + 1, knots, kind)).sum(axis=1) for kind in get_args(Interpolation)
     }
     assert variance["linear"].min() == pytest.approx(0.5)
     assert variance["linear"].max() == pytest.approx(1.0)

@@ -43,7 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 streams = replace(streams, payload_kg=1.0)
             early = (residual(begin_s - 5.0, "planar/1"),) if (run, number) == (2, 0) else ()
             late = (residual(begin_s + 2.0, "planar/1"),) if number == 0 else ()
-            write_streams(folder / f"log_{number}.mcap", streams, others=early + late)  # type: ignore[arg-type]
+            write_streams(folder / f"log_{number}.mcap", streams, others=early + late)
     return root
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mbrl_control.cli.locations import arm_file
 from mbrl_control.command_interface import CommandInterface
 from mbrl_control.episode_log.errors import LogError
-from mbrl_control.episode_log.schema import MODEL_RESIDUAL
+from mbrl_control.episode_log.schema import MODEL_RESIDUAL, Topic
 from mbrl_control.learner.tally import RunTally
 from mbrl_control.learner.watch import Watch, logs_below
 from mbrl_control.robot import Arm, load_arm
@@ -40,7 +40,7 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def residual(second: float, model_id: str, role: int = 0, exceeded: bool = True) -> tuple[int, object, bytes]:
+def residual(second: float, model_id: str, role: int = 0, exceeded: bool = True) -> tuple[int, Topic, bytes]:
     ns = T0_NS + round(second * SECOND)
     return ns, MODEL_RESIDUAL, message(MODEL_RESIDUAL, stamp=ns, role=role, model_id=model_id, exceeded=exceeded)
 
