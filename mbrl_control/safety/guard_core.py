@@ -124,13 +124,12 @@ class GuardCore:
         self._plans.rejected_models.pop(model_id, None)
 
     def model_rejected(self, model_id: str, reason: str, now_ns: int) -> None:
-        """Live motion spoke against that bundle, or it cannot be used: an arm that its plans move is held for the
-        operator, and its plans are refused until it is announced again."""
+        """Live motion spoke against that bundle, or it cannot be used: an arm that its plans moved is held for the
+        operator, also where the planner heard first and left it; they are refused until it is announced again."""
         if not model_id:  # what could not be read has no name, and plans of the collector have none either
             return
         self._plans.rejected_models[model_id] = reason
-        newest = self._plans.newest
-        if newest is not None and newest.model_id == model_id:
+        if model_id in self._plans.moved_by:
             self._leave_model(model_id, now_ns)
 
     def set_speed_scale(self, scale: float) -> None:

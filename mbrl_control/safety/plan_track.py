@@ -36,6 +36,8 @@ class PlanTrack:
     rejected: int = 0
     rejected_models: dict[str, str] = field(default_factory=dict)
     """Models whose plans are refused, with the reason."""
+    moved_by: set[str] = field(default_factory=set)
+    """Models of the plans accepted since they were last counted anew."""
     _waiting: deque[Plan] = field(default_factory=lambda: deque(maxlen=WAITING))
     _malformed_ns: deque[int] = field(default_factory=deque)
 
@@ -55,6 +57,7 @@ class PlanTrack:
         self.fresh = 1 if late else self.fresh + 1
         self.fallbacks = self.fallbacks + 1 if plan.outcome.fallback else 0
         self.newest, self.received_ns = plan, now_ns
+        self.moved_by.add(plan.model_id)
         while self._waiting and self._waiting[-1].start_ns >= plan.start_ns:
             self._waiting.pop()
         self._waiting.append(plan)
@@ -91,6 +94,7 @@ class PlanTrack:
     def restart_count(self) -> None:
         """Ask for fresh plans anew, as after arming."""
         self.fresh = 0
+        self.moved_by.clear()
 
     def _check_model(self, plan: Plan) -> Verdict:
         """No malice of the planner: it may not have heard yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -84,7 +85,10 @@ def test_the_guard_holds_at_once_and_goes_on_with_the_model_before(run: Run) -> 
     log = LogReader(run.session.log)
     rejected_ns = next(stamp_ns(m.stamp) for _, _, m in log.messages((schema.MODEL_STATUS,)) if m.status == REJECTED)
     after = [m for _, _, m in log.messages((schema.SAFETY_STATUS,)) if stamp_ns(m.stamp) > rejected_ns]
-    held = next(m for m in after if m.state == OperatorState.OPERATOR_HOLD)
+    entered = [m for before, m in pairwise(after) if m.state != before.state]
+    told = [(OperatorState(m.state).name, list(m.reasons)) for m in (after[0], *entered)]
+    held = next((m for m in after if m.state == OperatorState.OPERATOR_HOLD), None)
+    assert held is not None, told
     assert held.reasons[0].startswith(f"model {BROKEN} was rejected: ")
     running = [m for m in after if stamp_ns(m.stamp) > stamp_ns(held.stamp) and m.state == OperatorState.RUNNING]
     assert running

@@ -42,10 +42,20 @@ def test_when_held_so_expect_a_start_with_plans_of_another_model_only() -> None:
     assert rig.core.state is OperatorState.RUNNING
 
 
+def test_when_the_planner_heard_first_and_left_it_expect_a_hold_all_the_same() -> None:
+    rig = running()
+    rig.cycle(5, model_id=GOOD)
+    rig.core.model_rejected(BAD, "off", rig.now)
+    rig.tick()
+    assert rig.core.state is OperatorState.OPERATOR_HOLD
+
+
 def test_when_its_plans_come_after_all_expect_a_hold() -> None:
     """The planner took the model over after it was rejected: it has not heard yet."""
     rig = running()
-    rig.cycle(5, model_id=GOOD)
+    rig.core.raise_severity(Event.REQUEST_HOLD, "hold", rig.now)
+    rig.cycle(40, model_id=GOOD)
+    assert rig.ask(Event.START).success
     rig.core.model_rejected(BAD, "off", rig.now)
     rig.cycle(2, model_id=GOOD)
     assert rig.core.state is OperatorState.RUNNING
