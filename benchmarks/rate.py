@@ -6,6 +6,7 @@ late there is the machine's doing.
 
     iterations, outcomes = cycles in motion by what there was time for and how they ended: a rate that holds with one
                            iteration of three holds at a price, which `bench plan` says
+    refined    = the same by how many of their iterations derivatives proposed, where the settings ask for any
     excess_late, excess_missed = count in the graph above the exact one-sided 95 % Poisson bound of the reference
     jitter_ms  = how far consecutive wake-ups (guard: published commands) are from one period apart
     latency_ms = an encoders' sample to the first command that follows the plan made from it; most of it is planned: a
@@ -14,7 +15,8 @@ late there is the machine's doing.
     sample_age_ms = the same of every command that follows a plan: it grows while no new plan comes
 
 `--highest` measures both rates that a model of 20 ms steps and the guard's 200 Hz allow, and says the higher one that
-holds; one at which no graph ran does not. `--hogs 2` keeps two processes busy beside everything.
+holds; one at which no graph ran does not. `--hogs 2` keeps two processes busy beside everything. `--planner-settings`
+takes another planner than the default; one that needs an extended bundle takes its `--registry`, too.
 Example: `mbrl-control bench rate --rate 100 --seconds 600 --out out/rate`. Ends with one line of JSON; every window
 costs its seconds twice, and the start of a graph.
 """
@@ -37,6 +39,7 @@ from benchmarks.rate_window import Contest, Window, machine, run_window
 from mbrl_control.cadence import plan_budget_ns
 from mbrl_control.cli.interrupt import interruptible
 from mbrl_control.cli.processes import GraphFailed
+from mbrl_control.cli.run_options import checked_settings
 from mbrl_control.cli.session import new_folder
 from mbrl_control.report.errors import ReportError
 from mbrl_control.report.timing import excess_over_reference
@@ -55,24 +58,32 @@ def main() -> None:
     parser.add_argument("--window", type=float, default=30.0, help="seconds before the reference's turn")
     parser.add_argument("--hogs", type=int, default=0, help="busy processes beside everything")
     parser.add_argument("--robot", default="panda", help="a shipped arm: panda, planar or ur5e")
+    parser.add_argument("--planner-settings", type=Path, help="YAML file, docs/planning.md; the period is the rate's")
+    parser.add_argument("--registry", type=Path, help="whose active bundle is planned with; default: the shipped one")
     parser.add_argument("--sim", type=Simulator, default=Simulator.MUJOCO)
     parser.add_argument("--command", type=CommandInterface, default=CommandInterface.VELOCITY)
     parser.add_argument("--real-time-factor", type=float, default=1.0, help="below 1: to try the bench, no figure")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/rate"), help="new folder: picture and every log")
     options = parser.parse_args()
+    settings = checked_settings(options.planner_settings)
     folder = new_folder(options.out)
     rates = RATES_HZ if options.highest else (options.rate,)
     before = machine()
     with interruptible():
-        found = {rate: measure(options, rate, folder / f"{rate}hz") for rate in rates}
+        found = {rate: measure(options, settings, rate, folder / f"{rate}hz") for rate in rates}
     ran = {rate: windows for rate, (windows, _) in found.items() if windows}
     if not ran:
         raise GraphFailed(f"no window ran; the first: {found[rates[0]][1][0]}")
     rows = {rate: summary(rate, *of_rate) for rate, of_rate in found.items()}
     picture(ran, folder / "rate.png")
     facts = {"robot": options.robot, "sim": options.sim, "command": options.command, "hogs": options.hogs}
-    facts |= {"seconds": options.seconds, "real_time_factor": options.real_time_factor, **before}
+    facts |= {
+        "planner_settings": settings,
+        "seconds": options.seconds,
+        "real_time_factor": options.real_time_factor,
+        **before,
+    }
     facts["picture"] = str(folder / "rate.png")
     if options.highest:
         held = [rate for rate, row in rows.items() if row["valid"] and not row["misses"]]
@@ -82,11 +93,14 @@ def main() -> None:
     print(json.dumps(facts | figures))
 
 
-def measure(options: argparse.Namespace, rate: int, folder: Path) -> tuple[list[Window], list[str]]:
+def measure(
+    options: argparse.Namespace, settings: dict[str, Any], rate: int, folder: Path
+) -> tuple[list[Window], list[str]]:
     """All windows, and why some have none: the others still count, but not as if these had been measured."""
     contest = Contest(
         *(options.robot, options.sim, options.command, rate, options.window),
         *(options.real_time_factor, options.seed, options.hogs),
+        *(None if options.registry is None else options.registry.resolve(), settings),
     )
     count = max(1, round(options.seconds / options.window))
     windows: list[Window] = []
@@ -143,6 +157,7 @@ def _timings(windows: list[Window]) -> dict[str, Any]:
             for kind in ("planner", "guard")
         },
         "iterations": _counted([window.iterations for window in windows]),
+        "refined": _counted([window.refined for window in windows]),
         "outcomes": _counted([window.outcomes for window in windows]),
         "guard_stops": sum(window.stops for window in windows),
         "stolen_percent_windows": [round(100.0 * window.stolen, 2) for window in windows],

@@ -8,9 +8,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,10 @@ class Contest:
     real_time_factor: float
     seed: int
     hogs: int
+    registry: Path | None = None
+    """Whose active bundle is planned with; None: a copy of the shipped one."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the planner, beside its period and the cap on speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class Window:
     """Wake-up to plan ready."""
     iterations: Counter[int]
     """Cycles in motion by how many they did."""
+    refined: Counter[int]
+    """The same by how many of them derivatives proposed."""
     outcomes: Counter[str]
     """The same by `PlanOutcome`."""
     stops: int
@@ -104,9 +110,10 @@ def run_window(
     folder.mkdir(parents=True)
     session = Session(
         *(folder, arm_file(contest.robot), arm.name, contest.seed + number, SPEED_SCALE, contest.simulator.value),
+        foreign_registry=contest.registry,
         wiring=Wiring(command=contest.command),
         real_time_factor=contest.real_time_factor,
-        settings={"period_s": 1.0 / contest.rate_hz},
+        settings={**contest.settings, "period_s": 1.0 / contest.rate_hz},
     )
     prepared(session)
     bundle = session.active_bundle()
@@ -163,6 +170,7 @@ def _window(contest: Contest, session: Session, arm: Arm, scheduling: dict[str, 
         age_ms=age,
         cycle_ms=cycle,
         iterations=Counter(report.iterations for report in done),
+        refined=Counter(report.refined for report in done),
         outcomes=Counter(PlanOutcome(report.outcome).name for report in done),
         stops=protective_stops(run.ticks),
         stolen=stolen,

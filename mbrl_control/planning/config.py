@@ -70,6 +70,8 @@ class PlannerConfig(BaseModel):
     elites: int = Field(6, ge=2, le=64)
     warm_elites: int = Field(3, ge=0, le=64)
     """Elites of the last cycle that join the first population; icem and random_shooting sample about their mean."""
+    warm_mean: bool = True
+    """The last cycle's mean, moved on, is where a cycle begins that has no elites to begin at; false: at zero."""
     momentum: float = Field(0.1, ge=0.0, lt=1.0)
     """Share of the old mean and spread that an update keeps."""
     temperature: float = Field(0.1, gt=0.0, le=100.0)
@@ -84,7 +86,7 @@ class PlannerConfig(BaseModel):
     """Initial spread over the mean speed that the rest of the way would take within the horizon."""
     spread_floor: float = Field(0.005, gt=0.0, le=1.0)
     """rad/s."""
-    spread_ceiling: float = Field(0.5, gt=0.0, le=5.0)
+    spread_ceiling: float = Field(0.5, gt=0.0, le=5.0, validate_default=True)
     """rad/s."""
     approach_gains: tuple[Gain, ...] = Field((4.0, 8.0, 14.0, 24.0), min_length=1, max_length=16)
     """1/s, of the informed proposals."""
@@ -132,6 +134,22 @@ class PlannerConfig(BaseModel):
     def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
         if value[0] > value[1]:
             raise ValueError("the least is above the largest")
+        return value
+
+    @field_validator("spread_ceiling")
+    @classmethod
+    def _above_the_floor(cls, value: float, others: ValidationInfo) -> float:
+        floor = others.data.get("spread_floor")
+        if floor is not None and value < floor:
+            raise ValueError(f"{value} is below spread_floor {floor}")
+        return value
+
+    @field_validator("refine")
+    @classmethod
+    def _follows_on_samples(cls, value: str, others: ValidationInfo) -> str:
+        method = others.data.get("method")
+        if value != "none" and method in ("gradient", "ilqr"):
+            raise ValueError(f"method {method} refines itself; leave it at none, or take a method that samples")
         return value
 
     @field_validator("sampled_iterations")

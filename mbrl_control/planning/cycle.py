@@ -28,7 +28,8 @@ class NotReady(Exception):
 class Unexpected(Exception):
     """What nobody foresaw: a fault of the program, or of what it was given, in words. It costs a cycle, no process."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception, after: Exception | None = None) -> None:
+        """``after``: what had failed before, where it came of dealing with that."""
         # Holds no frames, and reads no source before somebody asks for the text.
         self._told = TracebackException.from_exception(error, lookup_lines=False)
         raised = self._told.stack[-1] if self._told.stack else None
@@ -36,7 +37,7 @@ class Unexpected(Exception):
         """File and line that raised it."""
         super().__init__(
             f"{type(error).__name__}: {error} ({self.place}); a fault of the program, its traceback is in the "
-            "planner's log"
+            f"planner's log{f'; before it: {after}' if after is not None else ''}"
         )
 
     def trace(self) -> str:

@@ -33,8 +33,8 @@ class Issued:
         """See `fallback_plan`, under a new sequence."""
         last = self.in_force[-1] if self.in_force else None
         times = (max(now_ns, deadline_ns), now_ns)
-        plan = fallback_plan(last, self._fallbacks, *times, self.next_sequence, dt_s, stopping)
         self._fallbacks += 1
+        plan = fallback_plan(last, self._fallbacks - 1, *times, self.next_sequence, dt_s, stopping)
         if plan is not None:
             self._remember(plan)
         return plan

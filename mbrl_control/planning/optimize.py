@@ -6,7 +6,7 @@ Informed proposals (see proposals.py) and the last cycle's elites join the rando
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class Longest:
 
     sampling: int = 0
     refining: int = 0
+    quickest: int = 0
+    """Least of the cycles' longest refinements."""
 
     def of(self, refines: bool) -> int:
         """A refinement nobody has measured counts as several iterations of samples: derivatives cost more."""
@@ -50,17 +52,19 @@ class Longest:
     def raised(self, refines: bool, took_ns: int) -> Longest:
         """With one more iteration of a kind."""
         if refines:
-            return Longest(self.sampling, max(self.refining, took_ns))
-        return Longest(max(self.sampling, took_ns), self.refining)
+            return replace(self, refining=max(self.refining, took_ns))
+        return replace(self, sampling=max(self.sampling, took_ns))
 
     def after(self, cycle: Longest) -> Longest:
         """A maximum that forgets within a second, since preemption comes in bursts; of a kind that did not run, within
-        a quarter of a minute: it is tried again, but not so often that its plans come late one after the other."""
-        faded = (
+        a quarter of a minute: it is tried again, but not so often that its plans come late one after the other. What
+        never took less than there is time for is not: the quickest refinement is never forgotten."""
+        sampling, refining = (
             max(now, round((_FADE if now else _FADE_UNSEEN) * before))
             for now, before in ((cycle.sampling, self.sampling), (cycle.refining, self.refining))
         )
-        return Longest(*faded)
+        quickest = min(cycle.refining or self.quickest, self.quickest or cycle.refining)
+        return Longest(sampling, max(refining, quickest), quickest)
 
 
 _RANDOM_SHARE = 8
@@ -144,19 +148,24 @@ def optimize(
     converged, finished = False, clock.now_ns()
     while done < settings.iterations and finished < deadline_ns and not converged:
         refines = refinement if best is not None and done >= settings.sampled else None
-        longer = longest.raised(True, expected.refining).raised(False, expected.sampling)
+        longer = Longest(max(longest.sampling, expected.sampling), max(longest.refining, expected.refining))
         if done > 0 and finished + 3 * longer.of(refines is not None) // 2 + settings.reserve_ns > deadline_ns:
             break
         about_best = None if refines is None or best is None else refines.candidates(problem, best, size)
         samples = about_best
+        began = finished
         if samples is None:
+            if refines is not None:
+                # Derivatives that gave nothing took their time, which is none of sampling.
+                began = clock.now_ns()
+                longest = longest.raised(True, began - finished)
             elites = begin.elites if done == 0 else begin.elites[:0]
             given = _given(elites, distribution.mean[None], propose(population), size)
             samples = np.concatenate([given, method.sample(distribution, size - len(given), generator)])
         population, best = score(project(samples, problem.first_knot, problem.limits), problem, settings.risk, best)
         kept = (population if kept is None else kept.joined(population)).best(settings.elites)
         distribution = method.update(distribution, population, kept, problem.spread_floor)
-        began, finished = finished, clock.now_ns()
+        finished = clock.now_ns()
         done, refined = done + 1, refined + (about_best is not None)
         longest = longest.raised(about_best is not None, finished - began)
         converged = refinement is not None and refinement.converged(best)

@@ -33,5 +33,5 @@ class Pace:
         before, self.longest = self.longest, self.longest.after(cycle)
         if self._trying and cycle.refining > 0:
             least = cycle.refining if self._left == TRIALS else min(cycle.refining, before.refining)
-            self.longest = Longest(self.longest.sampling, least)
+            self.longest = Longest(self.longest.sampling, least, least)
             self._left, self.tried = self._left - 1, True

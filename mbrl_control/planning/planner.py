@@ -96,7 +96,7 @@ class Planner:
         self._goal: GoalTarget
         self._pace = Pace(config.derivatives)
         self._observers = Observers(arm, config)
-        self._warm = WarmStart(arm.joints, config.warm_elites)
+        self._warm = WarmStart(arm.joints, config.warm_elites, config.warm_mean)
         self.activate()
 
     def activate(self) -> None:
@@ -157,24 +157,16 @@ class Planner:
         ``following``: the guard samples this planner's plans now (else the newest applied command holds). Whatever goes
         wrong is the failure of the cycle, which then falls back.
         """
-        if self._model is None:
-            raise ValueError("no model yet: call use() before plan()")
         begun, until_ns = self._clock.now_ns(), self._pace.deadline_ns(deadline_ns, following)
         try:
             attempt = self._attempt(deadline_ns, until_ns, belief, history, goal, following)
         except Exception as error:  # of whatever kind: it costs this cycle, and not the process that moves the arm
             attempt = self._failed(error)
-        plan, failure = attempt.plan, attempt.failure
-        if plan is None:
-            try:
-                plan = self._issued.fall_back(deadline_ns, self._clock.now_ns(), self._model.dt_s, self._stop)
-            except Exception as error:  # without any plan the guard brakes
-                failure = Unexpected(error)
-        timing = Timing(begun, attempt.rolled_ns, attempt.optimized_ns, self._clock.now_ns(), lateness_s)
-        told = (self._config.label, self._model.rollouts, self.delay_s, self.goal_gap_m)
-        source = Source(self._model.model_id, *told)
-        report = report_of(cycle, source, plan, attempt.result, timing, deadline_ns, self._observers.torque)
-        return Cycle(plan, report, failure, self._pace.tried)
+        return self._concluded(cycle, deadline_ns, begun, attempt, lateness_s)
+
+    def go_on(self, cycle: int, deadline_ns: int, error: Exception, lateness_s: float = 0.0) -> Cycle:
+        """A cycle that ``error`` ended before it came to `plan`: it falls back like any other."""
+        return self._concluded(cycle, deadline_ns, self._clock.now_ns(), self._failed(error), lateness_s)
 
     def prepare(self) -> None:
         """What the next cycle needs and no new measurement changes; to be called when a cycle's plan is published.
@@ -241,6 +233,21 @@ class Planner:
             ended = BudgetEnded("the budget ended before the first iteration")
             return Attempt(None, None, rolled, optimized, ended)
         return Attempt(self._assemble(belief, start, result), result, rolled, optimized, None)
+
+    def _concluded(self, cycle: int, deadline_ns: int, begun: int, attempt: Attempt, lateness_s: float) -> Cycle:
+        if self._model is None:
+            raise ValueError("no model yet: call use() before plan()")
+        plan, failure = attempt.plan, attempt.failure
+        if plan is None:
+            try:
+                plan = self._issued.fall_back(deadline_ns, self._clock.now_ns(), self._model.dt_s, self._stop)
+            except Exception as error:  # without any plan the guard brakes
+                failure = Unexpected(error, after=failure)
+        timing = Timing(begun, attempt.rolled_ns, attempt.optimized_ns, self._clock.now_ns(), lateness_s)
+        told = (self._config.label, self._model.rollouts, self.delay_s, self.goal_gap_m)
+        source = Source(self._model.model_id, *told)
+        report = report_of(cycle, source, plan, attempt.result, timing, deadline_ns, self._observers.torque)
+        return Cycle(plan, report, failure, self._pace.tried)
 
     def _failed(self, error: Exception) -> Attempt:
         now, failure = self._clock.now_ns(), named(error)

@@ -14,10 +14,10 @@ from cycle to cycle, a random walk; at rest at once (0) an arm that needs severa
 
 
 class WarmStart:
-    """Of one arm; ``count`` elites are handed on."""
+    """Of one arm; ``count`` elites are handed on, and the mean where ``with_mean``."""
 
-    def __init__(self, joints: int, count: int) -> None:
-        self._joints, self._count = joints, count
+    def __init__(self, joints: int, count: int, with_mean: bool = True) -> None:
+        self._joints, self._count, self._with_mean = joints, count, with_mean
         self._rows, self._start_ns = np.zeros((0, 0, joints)), 0
         self._rest = np.zeros(joints)
 
@@ -54,7 +54,7 @@ class WarmStart:
         end = self._rest + along
         ends = end + (rows[:, -1:] - end) * HELD**passed
         moved = self.moved(np.concatenate([rows, ends], axis=1), start_ns, dt_ns)[:, :-1]
-        mean, elites = moved[0], moved[1:]
+        mean, elites = moved[0] if self._with_mean else np.zeros(shape), moved[1:]
         return Begin(elites.mean(axis=0) if method.begins_at_elites and len(elites) else mean, elites)
 
     def moved(self, rows: Array, start_ns: int, dt_ns: int) -> Array:

@@ -43,6 +43,7 @@ class CycleWatch:
         self._lacking, self._lacking_since_ns = "", 0
         self.model_failures = 0
         """Cycles in a row that ended with `ModelFailed`."""
+        self._unrefined = 0
 
     def begin(self) -> None:
         """Another activation: what was before it is counted, but judged no more."""
@@ -50,7 +51,7 @@ class CycleWatch:
 
     def use(self, model_id: str) -> None:
         """That model is planned with from now on."""
-        self._model, self._refusal = model_id, ""
+        self._model, self._refusal, self._unrefined = model_id, "", 0
 
     def refuse(self, reason: str) -> None:
         """The announced model cannot be planned with."""
@@ -90,6 +91,7 @@ class CycleWatch:
             self._keep(failure)
         elif not cycle.trial:
             self._judge(_LATE if published_ns > report.deadline_ns or not report.outcome.optimized else 0)
+            self._unrefined = 0 if report.refined else self._unrefined + 1
 
     def stumble(self, failure: Exception) -> None:
         """Something went wrong between two cycles; the plans go on."""
@@ -116,6 +118,16 @@ class CycleWatch:
         if self._lacking and now_ns - self._lacking_since_ns > PATIENCE_NS:
             return self._lacking
         return self._unpunctual()
+
+    def unrefined(self) -> str:
+        """What to do where settings ask for derivatives that there is never time for; empty: nothing."""
+        if self._unrefined < RECENT:
+            return ""
+        return (
+            f"none of the last {RECENT} cycles refined its plan, as the settings ask: derivatives of this model take "
+            "longer than is left of half a period; what is followed is what the samples found. Take a smaller network, "
+            "a longer `period_s`, or a method that samples"
+        )
 
     def _keep(self, failure: Exception) -> None:
         if not isinstance(failure, Unexpected):

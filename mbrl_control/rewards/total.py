@@ -33,7 +33,9 @@ def total_cost(
     ``counted`` [E]: how much each member counts for what the terms cost in the mean, None: all alike.
 
     From the first step beyond it the horizon is cut: no step after that may cost less than the dearest one since, so
-    that no gain counts that only an untrusted prediction promises. A cut never lowers a cost, nor does a tighter trust.
+    that no gain counts that only an untrusted prediction promises. Every member is charged what that adds to the one
+    it adds most to: a charge of its own would bring the members' costs together, and mean + k std would reward it. So
+    neither a cut nor a tighter trust lowers any cost or any risk over members.
     """
     members = rollout.position.shape[1]
     each = torch.stack([_for_members(term.cost(rollout), members) for term in terms])
@@ -49,8 +51,9 @@ def total_cost(
     if trust is None:
         return Total(plain, parts)
     gate = _gate(rollout.epistemic[:, 0], trust)
-    cost = (passing[:, None] - gate).amax(0).mean(0) + (ending - gate[:, -1]).amax(0)
-    return Total(cost, torch.cat([parts, _average(cost - plain, counted)[None]]))
+    cut = (passing[:, None] - gate).amax(0).mean(0) + (ending - gate[:, -1]).amax(0)
+    distrust = (cut - plain).amax(0)
+    return Total(plain + distrust, torch.cat([parts, distrust[None]]))
 
 
 def _average(values: torch.Tensor, counted: torch.Tensor | None) -> torch.Tensor:

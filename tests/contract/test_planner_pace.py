@@ -66,6 +66,21 @@ def test_the_least_of_the_trials_counts_and_what_follows_only_raises_it() -> Non
     assert pace.longest.refining == 6
 
 
+def test_a_disturbed_refinement_is_tried_again_and_one_that_never_fits_is_not() -> None:
+    """Else an arm that is followed for hours would get a plan that is late on purpose every half minute."""
+    pace = Pace(refines=True)
+    pace.begin_model()
+    for took in (4, 20, 20):
+        pace.deadline_ns(0, following=False)
+        pace.take(Longest(2, took * MS))
+    pace.deadline_ns(0, following=True)
+    pace.take(Longest(2, 50 * MS))
+    for _ in range(10_000):
+        pace.deadline_ns(0, following=True)
+        pace.take(Longest(2))
+    assert pace.longest.refining == 4 * MS
+
+
 def test_a_model_that_comes_while_plans_are_followed_is_tried_when_nobody_does() -> None:
     pace = Pace(refines=True)
     pace.begin_model()

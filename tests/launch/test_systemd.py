@@ -143,6 +143,11 @@ def test_real_time_is_permitted_as_far_as_the_graph_asks_for_it() -> None:
     assert service["KillMode"] == "mixed"
 
 
+@pytest.mark.parametrize("unit", ["mbrl-control-retrain.service", "mbrl-control-learner.service"])
+def test_what_is_learned_unattended_moves_no_arm_before_live_motion_spoke_for_it(unit: str) -> None:
+    assert "--shadow" in command_of(unit, {})
+
+
 def test_learning_stays_away_from_control() -> None:
     control, learning = (parse(FOLDER / f"mbrl-control{x}.service")["Service"] for x in ("", "-retrain"))
     assert not {*control["CPUAffinity"].split()} & {*learning["CPUAffinity"].split()}

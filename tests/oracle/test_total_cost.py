@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from mbrl_control.planning.risk import Risk, aggregate
 from mbrl_control.rewards.terms import Rollout, Term
 from mbrl_control.rewards.total import Total, total_cost
 
@@ -16,6 +17,9 @@ COSTS = arrays(np.float64, (2, *SIZE), elements=NUMBERS)
 SPREADS = arrays(np.float64, (HORIZON, 1, SEQUENCES), elements=st.floats(0.0, 1.0, width=32))
 TRUSTS = arrays(np.float64, HORIZON, elements=st.floats(0.0, 1.0, width=32))
 WEIGHTS = arrays(np.float64, 2, elements=st.floats(-3.0, 3.0, width=32))
+RISKS = st.builds(
+    Risk, st.sampled_from(["mean", "worst", "cvar", "mean_std"]), st.floats(0.1, 1.0), st.floats(0.0, 10.0)
+)
 
 
 @settings(deadline=None)
@@ -26,6 +30,8 @@ def test_cost_is_that_of_the_definition(costs, spreads, trust, weights) -> None:
     for b in range(SEQUENCES):
         beyond = np.flatnonzero(spreads[:, 0, b] > trust)
         cut = beyond[0] if len(beyond) else HORIZON
+        free = running[:, :, b].mean(0) + final[-1, :, b]
+        added = []
         for e in range(MEMBERS):
             charged = [float(running[t, e, b]) for t in range(HORIZON)]
             worst = -np.inf
@@ -34,18 +40,34 @@ def test_cost_is_that_of_the_definition(costs, spreads, trust, weights) -> None:
                     worst = max(worst, charged[t])
                     charged[t] = worst if t >= cut else charged[t]
             last = final[max(cut - 1, 0) :, e, b].max() if cut < HORIZON else final[-1, e, b]
-            expected = np.mean(charged) + last
-            np.testing.assert_allclose(float(total.cost[e, b]), expected, rtol=1e-9, atol=1e-9)
+            added.append(np.mean(charged) + last - free[e])
+        np.testing.assert_allclose(total.cost[:, b], free + max(added), rtol=1e-9, atol=1e-9)
 
 
 @settings(deadline=None)
-@given(COSTS, SPREADS, TRUSTS, WEIGHTS, st.floats(0.0, 1.0))
-def test_neither_a_cut_nor_a_tighter_one_lowers_a_cost(costs, spreads, trust, weights, share) -> None:
-    free = _total(costs, spreads, np.full(HORIZON, 2.0), weights)
-    cut = _total(costs, spreads, trust, weights)
-    tighter = _total(costs, spreads, share * trust, weights)
-    assert (cut.cost >= free.cost - 1e-9).all()
-    assert (tighter.cost >= cut.cost - 1e-9).all()
+@given(COSTS, SPREADS, TRUSTS, WEIGHTS, st.floats(0.0, 1.0), RISKS)
+def test_neither_a_cut_nor_a_tighter_one_lowers_a_cost_or_a_score(costs, spreads, trust, weights, share, risk) -> None:
+    free = _total(costs, spreads, np.full(HORIZON, 2.0), weights).cost.numpy()
+    cut = _total(costs, spreads, trust, weights).cost.numpy()
+    tighter = _total(costs, spreads, share * trust, weights).cost.numpy()
+    for looser, stricter in ((free, cut), (cut, tighter)):
+        assert (stricter >= looser - 1e-9).all()
+        assert (aggregate(stricter, risk) >= aggregate(looser, risk) - 1e-7).all()
+
+
+def test_a_cut_does_not_make_members_agree_that_do_not() -> None:
+    """One member sees a gain behind the cut: charged alone it would come nearer to the others, and their std fall."""
+    members = 5
+    plain = np.full((HORIZON, members, SEQUENCES), 10.0)
+    plain[3:, -1] = 6.0
+    costs = np.stack([plain, np.zeros_like(plain)])
+    spreads = np.zeros((HORIZON, 1, SEQUENCES))
+    spreads[3:] = 1.0
+    scores = [
+        aggregate(_total(costs, spreads, np.full(HORIZON, trust), np.array([1.0, 0.0])).cost.numpy(), Risk("mean_std"))
+        for trust in (2.0, 0.5)
+    ]
+    assert (scores[1] > scores[0] + 1.0).all()
 
 
 @settings(deadline=None)
@@ -68,8 +90,8 @@ def test_the_spread_is_a_bonus_or_an_aversion_by_its_sign() -> None:
         assert int(total.cost.mean(0)[:2].argmin()) == better
 
 
-def _rollout(spreads: np.ndarray) -> Rollout:
-    nothing = torch.zeros(HORIZON, MEMBERS, 1, SEQUENCES).double()
+def _rollout(spreads: np.ndarray, members: int = MEMBERS) -> Rollout:
+    nothing = torch.zeros(HORIZON, members, 1, SEQUENCES).double()
     one = torch.zeros(1, 1).double()
     goal = torch.zeros(HORIZON, 1, 1, 1).double()
     still = torch.zeros(HORIZON, 1, 1, SEQUENCES).double()
@@ -80,4 +102,4 @@ def _rollout(spreads: np.ndarray) -> Rollout:
 def _total(costs: np.ndarray, spreads: np.ndarray, trust: np.ndarray, weights: np.ndarray) -> Total:
     running, final = (torch.from_numpy(value) for value in costs)
     terms = (Term(lambda _: running), Term(lambda _: final, terminal=True))
-    return total_cost(_rollout(spreads), terms, torch.from_numpy(weights), torch.from_numpy(trust))
+    return total_cost(_rollout(spreads, costs.shape[2]), terms, torch.from_numpy(weights), torch.from_numpy(trust))

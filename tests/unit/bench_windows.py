@@ -24,6 +24,7 @@ def window(late: int = 0) -> Window:
         age_ms=one,
         cycle_ms=one,
         iterations=Counter({3: 3000}),
+        refined=Counter({0: 3000}),
         outcomes=Counter({"OPTIMIZED": 3000}),
         stops=0,
         stolen=0.0,

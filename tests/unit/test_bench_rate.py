@@ -49,6 +49,7 @@ def window(late: int, reference_late: int, stops: int = 0) -> Window:
         age_ms=np.array([12.0, 17.0]),
         cycle_ms=np.array([4.0, 6.0]),
         iterations=Counter({3: 1400, 1: 100}),
+        refined=Counter({0: 1500}),
         outcomes=Counter({"OPTIMIZED": 1400, "BUDGET_ENDED": 100}),
         stops=stops,
         stolen=0.01,

@@ -35,6 +35,18 @@ def planning() -> CycleWatch:
     return watch
 
 
+def test_a_planner_that_never_refines_says_so_until_it_does_or_another_model_comes() -> None:
+    watch, plain = planning(), cycle()
+    plain = replace(plain, report=replace(plain.report, refined=0))
+    taken(watch, *[plain] * (RECENT - 1))
+    assert watch.unrefined() == ""
+    taken(watch, plain)
+    assert "derivatives of this model take longer" in watch.unrefined()
+    assert taken(watch, cycle()).unrefined() == ""
+    taken(watch, *[plain] * RECENT).use("arm/2")
+    assert watch.unrefined() == ""
+
+
 @pytest.mark.parametrize("outcome", [PlanOutcome.OPTIMIZED, PlanOutcome.BUDGET_ENDED])
 def test_a_planner_that_is_always_late_is_in_trouble_though_every_plan_is_new(outcome: PlanOutcome) -> None:
     watch = taken(planning(), *[cycle(outcome)] * LEAST, late_ns=1)

@@ -53,6 +53,8 @@ def test_a_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
         ("effort_approach_gains: [-8.0]", PlannerConfigError, "field 'effort_approach_gains.0'"),
         ("refine: ilqr\nsampled_iterations: 3", PlannerConfigError, "field 'sampled_iterations'.*none to refine"),
         ("method: gradient\niterations: 1", PlannerConfigError, "field 'sampled_iterations'.*raise iterations"),
+        ("method: gradient\nrefine: ilqr", PlannerConfigError, "field 'refine'.*gradient refines itself"),
+        ("spread_floor: 0.6", PlannerConfigError, "field 'spread_ceiling'.*below spread_floor"),
         ("- 1", PlannerConfigError, "holds no mapping"),
     ],
 )

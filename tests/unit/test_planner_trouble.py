@@ -33,7 +33,7 @@ from mbrl_nodes.goal_input import GoalInput
 from mbrl_nodes.model_input import ModelInput
 from mbrl_nodes.mpc_planner import MpcPlanner
 from mbrl_nodes.runtime import GraphNode
-from tests.contract.planner_bench import Bench
+from tests.contract.planner_bench import Bench, pose
 
 ARM = load_arm(arm_file("planar"))
 ARMED_NS = 5 * 10**9
@@ -98,7 +98,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Any:
         published=published,
         said=node.said,
     )
-    for name in ("_due_ns", "_cycle", "_without_plan", "_afterwards"):
+    for name in ("_due_ns", "_cycle", "_whatever_happens", "_without_plan", "_afterwards"):
         setattr(mpc, name, partial(getattr(MpcPlanner, name), mpc))
     return mpc
 
@@ -129,6 +129,25 @@ def test_whatever_the_inputs_do_the_cycle_ends_with_a_report_and_the_next_one_co
     for cycle, _ in refusing.published:
         assert (cycle.plan, cycle.report.outcome) == (None, PlanOutcome.FAILED)
         assert "KeyError: 'nobody foresaw'" in cycle.reason
+
+
+def test_whatever_the_inputs_do_the_last_plan_goes_on(refusing: Any) -> None:
+    bench = Bench(ARM)
+    assert bench.cycle(pose(ARM), 0).plan is not None
+    refusing._planner, refusing._models = bench.planner, SimpleNamespace(ready=True, exchange=lambda: None)
+    refusing._inputs = SimpleNamespace(take=broken)
+    MpcPlanner._tick(refusing, Tick(3, bench.clock.now_ns(), 1_000_000, 0))
+    ((cycle, _),) = refusing.published
+    assert cycle.report.outcome == cycle.plan.outcome == PlanOutcome.SHIFTED
+    assert "KeyError: 'nobody foresaw'" in cycle.reason
+
+
+def test_a_plan_that_cannot_be_sent_ends_nothing(refusing: Any) -> None:
+    refusing._plans = refusing._reports = SimpleNamespace(publish=broken)
+    refusing._publish = partial(MpcPlanner._publish, refusing)
+    MpcPlanner._tick(refusing, Tick(3, ARMED_NS, 1_000_000, 0))
+    (told,) = refusing._watch.untold()
+    assert "nobody foresaw" in str(told)
 
 
 def test_whatever_goes_wrong_after_a_cycle_its_plan_is_out_and_the_trouble_told(refusing: Any) -> None:
@@ -188,7 +207,8 @@ def test_a_warning_is_logged_once_and_stands_behind_what_is_an_error(
 
 def test_the_planner_tells_both_delays_and_what_is_wrong_with_them() -> None:
     node: Any = SimpleNamespace(
-        _goals=SimpleNamespace(refused=0),
+        _config=PlannerConfig(),
+        _goals=SimpleNamespace(refused=0, refusal=""),
         _inputs=SimpleNamespace(refused=0),
         _models=SimpleNamespace(facts=dict),
         _watch=CycleWatch(),
@@ -198,6 +218,8 @@ def test_the_planner_tells_both_delays_and_what_is_wrong_with_them() -> None:
     assert (facts["delay_compensated_ms"], facts["delay_found_ms"]) == ("8.0", "8.0")
     assert MpcPlanner.warning(node) == ""
     node._planner.delay._apart_ns = 3 * 10**9
+    node._goals.refusal = "the newest goal was refused"
+    assert MpcPlanner.warning(node).startswith("the newest goal was refused; ")
     assert "delay_window_s" in MpcPlanner.warning(node)
 
 
@@ -210,7 +232,10 @@ def test_a_goal_that_cannot_be_read_is_counted_and_leaves_the_one_before() -> No
     node.receive(spoilt)
     assert goals.refused == 1
     assert "goal.joint: 0 values" in node.said[-1]
+    assert goals.refusal.startswith("the newest goal was refused, the one before it is followed: goal.joint: 0 values")
     assert goals.in_force(ARMED_NS, belief(ARM.home)).sequence == 1
+    node.send(ARMED_NS, ARMED_NS)
+    assert goals.refusal == ""
 
 
 def test_a_belief_that_is_no_number_is_not_where_the_arm_stays() -> None:
@@ -221,16 +246,19 @@ def test_a_belief_that_is_no_number_is_not_where_the_arm_stays() -> None:
     np.testing.assert_array_equal(goals.in_force(ARMED_NS, belief(ARM.home + 0.1)).joint, ARM.home)
 
 
-def test_a_command_that_is_no_number_is_counted_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_is_no_number_or_has_no_place_is_counted_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(plan_inputs, "Polled", Queue)
     node: Any = Listener()
     inputs = plan_inputs.PlanInputs(node, ARM)
-    for stamp_ns, value in ((1, 0.1), (2, np.nan), (3, 0.2)):
+    for stamp_ns, value in ((1, 0.1), (2, np.nan), (3, 0.2), (3, 0.9), (2, 0.9), (plan_inputs.AHEAD_NS + 1, 0.9)):
         applied = np.full(ARM.joints, value)
         command = SafeCommand(stamp_ns, 1, stamp_ns, applied, applied, 0, Stage.NONE, "", True, ARM.interface)
         inputs._commands.messages.append(safe_command_to_msg(command, ARM.joint_names, 0, 0))
     inputs.take()
-    assert inputs.refused == 1
+    assert inputs.refused == 4
+    assert "0.050 s in the future" in node.said[-1]
     assert inputs.history.last_stamp_ns == 3
     np.testing.assert_array_equal(inputs.history.last_velocity, np.full(ARM.joints, 0.2))
 

@@ -21,14 +21,22 @@ REST = np.array([0.5, -0.5])
 METHOD = method_of(PlannerConfig(method="cem"), len(MEAN))
 
 
-def kept() -> WarmStart:
+def kept(with_mean: bool = True) -> WarmStart:
     nothing = np.zeros_like(MEAN)
     best = Best(0.0, MEAN, nothing, nothing, nothing, nothing, nothing[:, 0], ())
-    warm = WarmStart(joints=2, count=2)
+    warm = WarmStart(joints=2, count=2, with_mean=with_mean)
     warm.settle(REST)
     warm.fit(len(MEAN))
     warm.keep(Result(best, MEAN, ELITES, 1, 0, Longest()), start_ns=0)
     return warm
+
+
+def test_without_the_mean_a_cycle_begins_at_zero_and_at_the_elites_all_the_same() -> None:
+    warm = kept(with_mean=False)
+    np.testing.assert_array_equal(warm.begin(METHOD, 0, DT_NS).mean, np.zeros_like(MEAN))
+    np.testing.assert_array_equal(warm.begin(METHOD, 0, DT_NS).elites, ELITES)
+    at_elites = method_of(PlannerConfig(method="icem"), len(MEAN))
+    np.testing.assert_array_equal(warm.begin(at_elites, 0, DT_NS).mean, ELITES.mean(axis=0))
 
 
 @pytest.mark.parametrize(

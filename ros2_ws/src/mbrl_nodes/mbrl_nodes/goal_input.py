@@ -17,6 +17,8 @@ class GoalInput:
 
     def __init__(self, node: GraphNode, arm: Arm) -> None:
         self.refused = 0
+        self.refusal = ""
+        """Why the newest goal was refused: another is followed; empty: it was not."""
         self._node, self._arm = node, arm
         self._goal: Goal | None = None
         self._received_ns = 0
@@ -26,6 +28,7 @@ class GoalInput:
     def forget(self) -> None:
         """Nothing asked so far counts."""
         self._goal = self._hold = None
+        self.refusal = ""
 
     def overtaken(self, armed_ns: int) -> str:
         """What to do about a goal that came after the last arming and is stamped before it; empty: none did."""
@@ -62,8 +65,9 @@ class GoalInput:
         elif refusal := goal_refusal(goal, self._node.now_ns(), self._arm):
             self._refuse(refusal)
         else:
-            self._goal, self._received_ns = goal, self._node.now_ns()
+            self._goal, self._received_ns, self.refusal = goal, self._node.now_ns(), ""
 
     def _refuse(self, reason: str) -> None:
         self.refused += 1
+        self.refusal = f"the newest goal was refused, the one before it is followed: {reason}"
         self._node.get_logger().error(f"goal refused: {reason}")

@@ -69,7 +69,8 @@ class MpcPlanner(GraphNode):
         return self._models.facts() | refused | self._watch.facts() | self._planner.delay.facts()
 
     def warning(self) -> str:
-        return self._planner.delay.doubt()
+        unrefined = self._watch.unrefined() if self._config.derivatives else ""
+        return "; ".join(filter(None, (self._goals.refusal, self._planner.delay.doubt(), unrefined)))
 
     def trouble(self) -> str:
         if joints := ", ".join(self._planner.overloaded):
@@ -85,22 +86,31 @@ class MpcPlanner(GraphNode):
 
     def _tick(self, tick: Tick) -> None:
         ready = self._models.ready
+        cycle = self._whatever_happens(ready, tick)
         try:
-            cycle = self._cycle(ready, tick)
+            self._publish(cycle, tick)
+            if ready:
+                self._afterwards()
         except Exception as error:  # of whatever kind: it costs a cycle, and not the process that moves the arm
-            cycle = self._without_plan(named(error), tick)
-        self._publish(cycle, tick)
-        if ready:
-            self._afterwards()
+            self._watch.stumble(named(error))
+
+    def _whatever_happens(self, ready: bool, tick: Tick) -> Cycle:
+        try:
+            return self._cycle(ready, tick)
+        except Exception as error:  # the same: the last plan's rest goes out, where there is any
+            failure = error
+        try:
+            if ready:
+                return self._planner.go_on(tick.index, self._due_ns(tick), failure, tick.lateness_ns * 1e-9)
+        except Exception as error:  # without any plan the guard brakes
+            failure = error
+        return self._without_plan(named(failure), tick)
 
     def _afterwards(self) -> None:
         """Outside the budget: the next cycle finds most messages read already, and a new model in its place."""
-        try:
-            self._inputs.take()
-            self._models.exchange()
-            self._planner.prepare()
-        except Exception as error:  # the same
-            self._watch.stumble(named(error))
+        self._inputs.take()
+        self._models.exchange()
+        self._planner.prepare()
 
     def _cycle(self, ready: bool, tick: Tick) -> Cycle:
         belief = self._inputs.take()

@@ -10,10 +10,13 @@ from mbrl_msgs.msg import SafeCommand as SafeCommandMsg
 
 from mbrl_control.planning.command_history import CommandHistory
 from mbrl_control.robot import Arm
-from mbrl_control.signals import BeliefState
+from mbrl_control.signals import BeliefState, SafeCommand
 from mbrl_nodes.convert import belief_from_msg, safe_command_from_msg
 from mbrl_nodes.polled import Polled
 from mbrl_nodes.runtime import EVERY_MESSAGE_QOS, STATE_QOS, GraphNode
+
+AHEAD_NS = 50_000_000
+"""A command stamped further ahead is none of this graph's: it would shut out all that come before its time."""
 
 
 class PlanInputs:
@@ -39,7 +42,7 @@ class PlanInputs:
         for received in self._commands.drain():
             try:
                 command = safe_command_from_msg(received, self._arm.joint_names)
-                self.history.append(command.stamp_ns, command.applied)
+                self._append(command)
             except (ValueError, IndexError) as error:
                 self.refuse(f"safe_command: {error}")
                 continue
@@ -53,6 +56,14 @@ class PlanInputs:
             except (ValueError, IndexError) as error:
                 self.refuse(f"belief: {error}")
         return self._belief
+
+    def _append(self, command: SafeCommand) -> None:
+        """Raises ValueError for one that has no place in the history."""
+        ahead_ns = command.stamp_ns - self._node.now_ns()
+        if ahead_ns > AHEAD_NS:
+            raise ValueError(f"stamp: {ahead_ns * 1e-9:.3f} s in the future; publishers share the graph's clock")
+        if not self.history.append(command.stamp_ns, command.applied):
+            raise ValueError("stamp: not after that of the command before; one guard publishes them, in order")
 
     def refuse(self, reason: str) -> None:
         """Count a message that cannot be used, and say why."""
