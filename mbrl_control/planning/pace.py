@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mbrl_control.planning.optimize import Longest
 
 TRIALS = 3
@@ -20,7 +22,9 @@ class Pace:
         self._refines, self._left, self._trying = refines, 0, False
 
     def begin_model(self) -> None:
-        """Another model: the figures of the one before hold until the trials."""
+        """Another model: the figures of the one before hold until the trials, and fade where plans are followed: this
+        one's derivatives may be quicker."""
+        self.longest = replace(self.longest, quickest=0)
         self._left = TRIALS if self._refines else 0
 
     def deadline_ns(self, deadline_ns: int, following: bool) -> int:

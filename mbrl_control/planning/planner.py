@@ -247,7 +247,7 @@ class Planner:
         told = (self._config.label, self._model.rollouts, self.delay_s, self.goal_gap_m)
         source = Source(self._model.model_id, *told)
         report = report_of(cycle, source, plan, attempt.result, timing, deadline_ns, self._observers.torque)
-        return Cycle(plan, report, failure, self._pace.tried)
+        return Cycle(plan, report, failure, self._pace.tried and attempt.result is not None)
 
     def _failed(self, error: Exception) -> Attempt:
         now, failure = self._clock.now_ns(), named(error)

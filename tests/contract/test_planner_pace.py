@@ -79,6 +79,11 @@ def test_a_disturbed_refinement_is_tried_again_and_one_that_never_fits_is_not() 
         pace.deadline_ns(0, following=True)
         pace.take(Longest(2))
     assert pace.longest.refining == 4 * MS
+    pace.begin_model()
+    for _ in range(1000):
+        pace.deadline_ns(0, following=True)
+        pace.take(Longest(2))
+    assert pace.longest.refining < 2 * MS, "what comes while plans are followed is tried as soon as it may fit"
 
 
 def test_a_model_that_comes_while_plans_are_followed_is_tried_when_nobody_does() -> None:
@@ -86,6 +91,12 @@ def test_a_model_that_comes_while_plans_are_followed_is_tried_when_nobody_does()
     pace.begin_model()
     assert pace.deadline_ns(0, following=True) == 0
     assert pace.deadline_ns(0, following=False) > 0
+
+
+def test_a_cycle_that_came_to_no_planning_is_no_trial() -> None:
+    bench = refining_bench(takes_ms=2)
+    assert bench.cycle(pose(bench.arm), 0).trial
+    assert not bench.planner.go_on(2, bench.clock.now_ns(), KeyError("nobody foresaw")).trial
 
 
 def test_without_derivatives_there_is_nothing_to_try() -> None:

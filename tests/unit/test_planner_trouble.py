@@ -139,6 +139,7 @@ def test_whatever_the_inputs_do_the_last_plan_goes_on(refusing: Any) -> None:
     MpcPlanner._tick(refusing, Tick(3, bench.clock.now_ns(), 1_000_000, 0))
     ((cycle, _),) = refusing.published
     assert cycle.report.outcome == cycle.plan.outcome == PlanOutcome.SHIFTED
+    assert cycle.failure.__traceback__ is None
     assert "KeyError: 'nobody foresaw'" in cycle.reason
 
 

@@ -98,13 +98,13 @@ class MpcPlanner(GraphNode):
         try:
             return self._cycle(ready, tick)
         except Exception as error:  # the same: the last plan's rest goes out, where there is any
-            failure = error
+            failure = named(error)
         try:
             if ready:
                 return self._planner.go_on(tick.index, self._due_ns(tick), failure, tick.lateness_ns * 1e-9)
         except Exception as error:  # without any plan the guard brakes
-            failure = error
-        return self._without_plan(named(failure), tick)
+            failure = named(error)
+        return self._without_plan(failure, tick)
 
     def _afterwards(self) -> None:
         """Outside the budget: the next cycle finds most messages read already, and a new model in its place."""
